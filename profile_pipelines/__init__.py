@@ -1,0 +1,1 @@
+"""Customer profile attributes from your business systems, merged with receipts."""

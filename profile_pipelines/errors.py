@@ -1,0 +1,51 @@
+"""Every error that people are meant to read.
+
+    ProfilePipelinesError
+    ├── CatalogueError          mistakes in the catalogue, all at once
+    ├── SourceError             a source system can't be read
+    │   └── SourceUnreachable   worth another try later
+    ├── UnknownName             a name that nothing in the catalogue bears
+    ├── NotFound                no profile has this identifier
+    └── LakeError               the lake can't be read or written
+        └── Conflict            another writer committed first; read again and retry
+
+The command line prints them without a traceback. None of them carries personal data.
+"""
+
+from __future__ import annotations
+
+
+class ProfilePipelinesError(Exception):
+    """Base of all errors with a message for people."""
+
+
+class CatalogueError(ProfilePipelinesError):
+    """The catalogue has mistakes; `mistakes` holds one `file:line: path: text` line for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(mistakes))
+
+
+class SourceError(ProfilePipelinesError):
+    """A source system can't be read as its declaration says."""
+
+
+class SourceUnreachable(SourceError):
+    """The system didn't answer, or answered with a passing fault, after all retries."""
+
+
+class UnknownName(ProfilePipelinesError):
+    """A system, attribute or audience that the catalogue doesn't declare."""
+
+
+class NotFound(ProfilePipelinesError):
+    """No profile has the given identifier."""
+
+
+class LakeError(ProfilePipelinesError):
+    """A lake table can't be read or written."""
+
+
+class Conflict(LakeError):
+    """Another writer committed to the table first."""
