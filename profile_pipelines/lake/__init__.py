@@ -1,1 +1,6 @@
-"""TODO."""
+"""Delta tables, each a change log and a snapshot."""
+
+from profile_pipelines.lake.table import CHANGE_COLUMNS, LakeTable, Pinned
+from profile_pipelines.lake.lake import Lake
+
+__all__ = ["CHANGE_COLUMNS", "Lake", "LakeTable", "Pinned"]

@@ -1,0 +1,66 @@
+"""Short names for the SQLGlot expressions that every step builds: always quoted, always bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlglot import exp
+
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "decimal": "DECIMAL(18, 4)",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+    "list": "VARCHAR[]",
+}
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """A quoted column, of the given table or alias."""
+    return exp.column(name, table=table, quoted=True)
+
+
+def literal(value: object) -> exp.Expression:
+    """A typed constant. Raises TypeError for what SQL has no constant of."""
+    match value:
+        case None:
+            return exp.null()
+        case bool():
+            return exp.Boolean(this=value)
+        case datetime():
+            return exp.cast(exp.Literal.string(value.isoformat(sep=" ")), "TIMESTAMPTZ")
+        case date():
+            return exp.cast(exp.Literal.string(value.isoformat()), "DATE")
+        case Decimal():
+            return exp.cast(exp.Literal.string(str(value)), "DECIMAL(18, 4)")
+        case int() | float():
+            return exp.Literal.number(value)
+        case str():
+            return exp.Literal.string(value)
+        case _:
+            raise TypeError(f"no SQL constant for {type(value).__name__}")
+
+
+def null_of(attribute_type: str) -> exp.Expression:
+    """NULL with the SQL type of an attribute type."""
+    return exp.cast(exp.null(), SQL_TYPES[attribute_type])
+
+
+def distinct(left: exp.Expression, right: exp.Expression) -> exp.Expression:
+    """`left IS DISTINCT FROM right`."""
+    return exp.NullSafeNEQ(this=left, expression=right)
+
+
+def select_from(table: str, columns: Iterable[str]) -> exp.Select:
+    """`SELECT columns FROM table`, quoted."""
+    return exp.select(*(column(name) for name in columns)).from_(named(table))
+
+
+def named(table: str, alias: str | None = None) -> exp.Expression:
+    """A quoted table, optionally under an alias."""
+    expression = exp.Table(this=exp.to_identifier(table, quoted=True))
+    return exp.alias_(expression, alias, table=True, quoted=True) if alias else expression

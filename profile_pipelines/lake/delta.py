@@ -1,0 +1,139 @@
+"""Commits of Parquet files to Delta, by compare-and-swap and without personal statistics."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.schema import Schema
+from deltalake.transaction import AddAction, Transaction
+
+from profile_pipelines.engine import Written
+from profile_pipelines.errors import Conflict, LakeError
+
+STATE_KEY = "profile_pipelines"
+
+
+def open_table(path: Path) -> DeltaTable | None:
+    """The table at its latest version, or None before its first commit."""
+    try:
+        return DeltaTable(str(path))
+    except TableNotFoundError:
+        return None
+
+
+def create_table(path: Path, schema: pa.Schema) -> DeltaTable:
+    """An empty table; one that another process creates at the same time is taken as it is.
+
+    Statistics are limited to `seq`: any other column may hold personal data.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    return DeltaTable.create(
+        str(path),
+        Schema.from_arrow(schema),
+        mode="ignore",
+        configuration={"delta.dataSkippingStatsColumns": "seq"},
+    )
+
+
+def add_missing_columns(table: DeltaTable, schema: pa.Schema) -> None:
+    """Bring new columns into the table's schema.
+
+    Raises LakeError for a column whose type has changed.
+    """
+    present = {field.name: field for field in table.schema().fields}
+    missing = []
+    for wanted in Schema.from_arrow(schema).fields:
+        field = present.get(wanted.name)
+        if field is None:
+            missing.append(wanted)
+        elif field.type != wanted.type:
+            raise LakeError(
+                f"column {wanted.name} is stored as {field.type}, but now declared as "
+                f"{wanted.type}; give the attribute a new name, or start a new lake"
+            )
+    if missing:
+        table.alter.add_columns(missing)
+        table.update_incremental()
+
+
+def new_file(path: Path) -> Path:
+    """The path for a new Parquet file of the table; it counts only once it is committed."""
+    return path / f"part-{uuid4().hex}.parquet"
+
+
+def commit(
+    table: DeltaTable,
+    path: Path,
+    files: list[Written],
+    state: dict[str, Any],
+    seq: int,
+    mode: str = "append",
+) -> None:
+    """Commit files and state from the handle that the caller has read from.
+
+    Raises Conflict when anyone has committed since that handle was opened.
+    """
+    adds = [_add_action(path, file) for file in files if file.rows]
+    try:
+        table.create_write_transaction(
+            adds,
+            mode,
+            table.schema(),
+            commit_properties=CommitProperties(
+                custom_metadata={STATE_KEY: json.dumps(state)},
+                max_commit_retries=0,
+                app_transactions=[Transaction(STATE_KEY, seq)],
+            ),
+        )
+    except CommitFailedError as error:
+        raise Conflict(f"another run wrote to {path.parent.name}/{path.name} first") from error
+
+
+def read_state(table: DeltaTable) -> dict[str, Any]:
+    """What the last commit of ours carries; maintenance by other tools is passed over."""
+    for limit in (1, 10, None):
+        for entry in table.history(limit):
+            if STATE_KEY in entry:
+                return json.loads(entry[STATE_KEY])
+    return {}
+
+
+def file_sequences(table: DeltaTable) -> list[tuple[str, int, int]]:
+    """Each file's absolute path with its least and greatest `seq`."""
+    actions = table.get_add_actions(flatten=True)
+    names = actions.column_names
+    if len(actions) == 0:
+        return []
+    paths = actions.column(names.index("path")).to_pylist()
+    lowest = actions.column(names.index("min.seq")).to_pylist()
+    highest = actions.column(names.index("max.seq")).to_pylist()
+    root = Path(table.table_uri.removeprefix("file://"))
+    return [(str(root / name), low, high) for name, low, high in zip(paths, lowest, highest, strict=True)]
+
+
+def _add_action(path: Path, file: Written) -> AddAction:
+    location = Path(file.path)
+    if location.stat().st_size != file.size:
+        raise LakeError(f"{location.name} isn't the file that was written; nothing was committed")
+    low, high = file.statistics["seq"]
+    stats = {
+        "numRecords": file.rows,
+        "minValues": {"seq": int(low)},
+        "maxValues": {"seq": int(high)},
+        "nullCount": {"seq": 0},
+    }
+    return AddAction(
+        location.relative_to(path).as_posix(),
+        file.size,
+        {},
+        int(time.time() * 1000),
+        True,
+        json.dumps(stats),
+    )

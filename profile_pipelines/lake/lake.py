@@ -1,0 +1,93 @@
+"""The lake: a folder of tables and the engine that reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from profile_pipelines.catalog.models import Attribute, Catalogue, Sync
+from profile_pipelines.engine import DuckDBEngine
+from profile_pipelines.lake.table import ARROW_TYPES, LakeTable
+
+QUARANTINE_TYPE = pa.list_(
+    pa.struct([("attribute", pa.string()), ("reason", pa.string()), ("value", pa.string())])
+)
+COMBINING = frozenset({"most_restrictive", "min", "max"})
+"""Merge rules in which every system that gives a value decides."""
+
+
+class Lake:
+    """Where each table lies and what its columns are."""
+
+    def __init__(self, root: Path, engine: DuckDBEngine | None = None) -> None:
+        self.root = root
+        self.engine = engine or DuckDBEngine()
+
+    def source(self, catalogue: Catalogue, system: str, sync: str) -> LakeTable:
+        """The records of one sync."""
+        schema = source_schema(catalogue.systems[system].syncs[sync], catalogue.attributes)
+        return LakeTable(self.root, f"sources/{system}/{sync}", ["record_id"], schema)
+
+    def identities(self) -> LakeTable:
+        """Which profile each record belongs to."""
+        return LakeTable(
+            self.root,
+            "identities",
+            ["system", "sync", "record_id"],
+            pa.schema(
+                [
+                    ("system", pa.string()),
+                    ("sync", pa.string()),
+                    ("record_id", pa.int64()),
+                    ("profile_id", pa.int64()),
+                    ("held_apart", pa.bool_()),
+                ]
+            ),
+        )
+
+    def profiles(self, catalogue: Catalogue) -> LakeTable:
+        """The merged profiles."""
+        fields: list[tuple[str, pa.DataType]] = [("profile_id", pa.int64())]
+        for name, attribute in catalogue.attributes.items():
+            fields.append((name, ARROW_TYPES[attribute.type]))
+            fields.append((provenance_column(name, attribute), provenance_type(attribute)))
+        fields.append(("changed", pa.list_(pa.string())))
+        return LakeTable(self.root, "profiles", ["profile_id"], pa.schema(fields))
+
+    def audience(self, name: str) -> LakeTable:
+        """The members of one audience, and those held."""
+        return LakeTable(
+            self.root,
+            f"audiences/{name}",
+            ["profile_id"],
+            pa.schema(
+                [("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]
+            ),
+        )
+
+
+def source_schema(sync: Sync, attributes: Mapping[str, Attribute]) -> pa.Schema:
+    """The columns of a sync's records."""
+    return pa.schema(
+        [
+            ("record_id", pa.int64()),
+            ("record_key", pa.string()),
+            *((f"id_{identifier}", pa.string()) for identifier in sync.identifiers),
+            ("updated_at", ARROW_TYPES["timestamp"]),
+            ("deleted", pa.bool_()),
+            *((name, ARROW_TYPES[attributes[name].type]) for name in sync.attributes),
+            ("quarantine", QUARANTINE_TYPE),
+        ]
+    )
+
+
+def provenance_column(name: str, attribute: Attribute) -> str:
+    """The column that says where an attribute's value came from."""
+    return f"{name}__sources" if attribute.merge in COMBINING else f"{name}__source"
+
+
+def provenance_type(attribute: Attribute) -> pa.DataType:
+    """A bit mask of the givers for combining rules, else the winner's code."""
+    return pa.int64() if attribute.merge in COMBINING else pa.int8()

@@ -1,0 +1,284 @@
+"""One table of the lake: a change log, folded from time to time into a snapshot.
+
+A reader pins both at one version; what it reads then doesn't move. A writer commits from the
+handle that it pinned, so that of two writers one fails with Conflict and reads again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from sqlglot import exp
+
+from profile_pipelines.engine import DuckDBEngine
+from profile_pipelines.engine.duckdb import Relation
+from profile_pipelines.engine.sql import column, literal, named, null_of
+from profile_pipelines.lake import delta
+
+CHANGE_COLUMNS = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("recorded_at", pa.timestamp("us", tz="UTC")),
+        ("run_id", pa.string()),
+        ("removed", pa.bool_()),
+    ]
+)
+"""The lake's own columns in every change log; see docs/architecture.md."""
+
+_COMPACT_SHARE = 0.2
+_COMPACT_FILES = 64
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A SELECT with what its names stand for: ready for the engine, or to stand in a larger one."""
+
+    sql: exp.Select
+    relations: dict[str, Relation] = field(default_factory=dict[str, Relation])
+
+
+class LakeTable:
+    """A table by its place, key and columns (without the lake's own)."""
+
+    def __init__(self, root: Path, name: str, key: Sequence[str], schema: pa.Schema) -> None:
+        self.name = name
+        self.key = tuple(key)
+        self.schema = schema
+        self.changes_path = root / name / "changes"
+        self.snapshot_path = root / name / "snapshot"
+
+    def pin(self) -> Pinned:
+        """The table as it stands now."""
+        # The snapshot first: the change log that is opened after it is never behind it.
+        snapshot = delta.open_table(self.snapshot_path)
+        changes = delta.open_table(self.changes_path)
+        return Pinned(self, changes, snapshot)
+
+
+class Pinned:
+    """A table pinned at one version."""
+
+    def __init__(
+        self, table: LakeTable, changes: DeltaTable | None, snapshot: DeltaTable | None
+    ) -> None:
+        self.table = table
+        self._changes = changes
+        self._snapshot = snapshot
+        self.state: dict[str, Any] = delta.read_state(changes) if changes is not None else {}
+        self.seq: int = self.state.get("seq", 0)
+        files = delta.file_sequences(changes) if changes is not None else []
+        snapshot_state = delta.read_state(snapshot) if snapshot is not None else {}
+        self._folded_to: int = snapshot_state.get("folded_to", 0)
+        self._files = [entry for entry in files if entry[1] <= self.seq]
+        if snapshot is not None and self._folded_to:
+            self._base = [path for path, _, _ in delta.file_sequences(snapshot)]
+            self._recent = [path for path, _, high in self._files if high > self._folded_to]
+        else:
+            # The first commit has unique keys and removes nothing: it is a snapshot already.
+            self._folded_to = 1 if self._files else 0
+            self._base = [path for path, _, high in self._files if high == 1]
+            self._recent = [path for path, _, high in self._files if high > 1]
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever committed."""
+        return self.seq > 0
+
+    def columns(self) -> list[str]:
+        """The columns that are stored, without the lake's own."""
+        if self._changes is None:
+            return []
+        own = set(CHANGE_COLUMNS.names)
+        return [f.name for f in self._changes.schema().fields if f.name not in own]
+
+    def current(self, columns: Iterable[str], alias: str, *, where: exp.Expression | None = None) -> Rows:
+        """Each key's row as it stands now. `where` is applied early and may only test the key."""
+        return self._fold(list(columns), alias, self._base, self._recent, self._folded_to, where)
+
+    def as_of(
+        self, moment: datetime, columns: Iterable[str], alias: str, *, where: exp.Expression | None = None
+    ) -> Rows:
+        """Each key's row as it stood at a moment, by the times at which runs recorded changes."""
+        base = [path for path, _, high in self._files if high == 1]
+        recent = [path for path, _, high in self._files if high > 1]
+        past = exp.LTE(this=column("recorded_at"), expression=literal(moment))
+        condition = past if where is None else exp.and_(past, where)
+        return self._fold(list(columns), alias, base, recent, 1, condition)
+
+    def changes(
+        self, columns: Iterable[str], alias: str, *, since: int = 0, where: exp.Expression | None = None
+    ) -> Rows:
+        """The rows of the change log after commit `since`, with the lake's own columns."""
+        files = [path for path, _, high in self._files if high > since]
+        name = f"{alias}_log"
+        select = self._select(name, [*columns, *CHANGE_COLUMNS.names]).where(
+            exp.GT(this=column("seq"), expression=literal(since))
+        )
+        if where is not None:
+            select = select.where(where.copy())
+        return Rows(select, {name: self._relation(files)})
+
+    def commit(
+        self,
+        engine: DuckDBEngine,
+        rows: Rows | None,
+        *,
+        now: datetime,
+        run_id: str,
+        state: dict[str, Any],
+    ) -> int:
+        """Append the rows (key, columns and `removed`) and the state as one commit; the row count.
+
+        With no rows only the state is committed. Raises Conflict when another run was faster.
+        """
+        table = self.table
+        handle = self._changes
+        if handle is None:
+            handle = delta.create_table(
+                table.changes_path, pa.schema([*table.schema, *CHANGE_COLUMNS])
+            )
+        seq = self.seq + 1
+        files = []
+        if rows is not None:
+            # The table is read through the pinned handle: a commit in between is a conflict.
+            delta.add_missing_columns(handle, table.schema)
+            stamped = exp.select(
+                *(column(name, "r") for name in table.schema.names),
+                exp.alias_(exp.cast(literal(seq), "BIGINT"), "seq", quoted=True),
+                exp.alias_(literal(now), "recorded_at", quoted=True),
+                exp.alias_(literal(run_id), "run_id", quoted=True),
+                column("removed", "r"),
+            ).from_(rows.sql.subquery("r"))
+            files = [engine.write(stamped, rows.relations, delta.new_file(table.changes_path))]
+        delta.commit(handle, table.changes_path, files, {**state, "seq": seq}, seq)
+        return sum(file.rows for file in files)
+
+    def compact(self, engine: DuckDBEngine, *, force: bool = False) -> bool:
+        """Fold the change log into a new snapshot when it has grown; whether it did."""
+        if self._changes is None or not self._recent:
+            return False
+        if not force and not self._worth_compacting():
+            return False
+        table = self.table
+        handle = self._snapshot or delta.create_table(
+            table.snapshot_path, pa.schema([*table.schema, ("seq", pa.int64())])
+        )
+        delta.add_missing_columns(handle, table.schema)
+        names = [name for name in table.schema.names]
+        rows = self.current(names, "compacted")
+        select = exp.select(
+            *(column(name, "r") for name in names),
+            exp.alias_(exp.cast(literal(self.seq), "BIGINT"), "seq", quoted=True),
+        ).from_(rows.sql.subquery("r")).order_by(*(column(name, "r") for name in table.key))
+        file = engine.write(select, rows.relations, delta.new_file(table.snapshot_path))
+        delta.commit(
+            handle, table.snapshot_path, [file], {"folded_to": self.seq}, self.seq, "overwrite"
+        )
+        return True
+
+    def _worth_compacting(self) -> bool:
+        if len(self._recent) >= _COMPACT_FILES:
+            return True
+        size = sum(Path(path).stat().st_size for path in self._recent)
+        base = sum(Path(path).stat().st_size for path in self._base)
+        return len(self._recent) > 4 and size > base * _COMPACT_SHARE
+
+    def _fold(
+        self,
+        columns: list[str],
+        alias: str,
+        base: list[str],
+        recent: list[str],
+        folded_to: int,
+        where: exp.Expression | None,
+    ) -> Rows:
+        key = self.table.key
+        base_name, recent_name = f"{alias}_base", f"{alias}_recent"
+        wanted = list(dict.fromkeys([*key, *columns]))
+        base_select = self._select(base_name, wanted)
+        if where is not None:
+            base_select = base_select.where(where.copy())
+        relations: dict[str, Relation] = {base_name: self._relation(base)}
+        if not recent:
+            return Rows(
+                exp.select(*(column(name, alias) for name in columns)).from_(
+                    base_select.subquery(alias)
+                ),
+                relations,
+            )
+        relations[recent_name] = self._relation(recent)
+        newest = exp.Window(
+            this=exp.RowNumber(),
+            partition_by=[column(name) for name in key],
+            order=exp.Order(expressions=[exp.Ordered(this=column("seq"), desc=True)]),
+        )
+        latest = (
+            self._select(recent_name, [*wanted, "removed"])
+            .where(exp.GT(this=column("seq"), expression=literal(folded_to)))
+            .qualify(exp.EQ(this=newest, expression=literal(1)))
+        )
+        if where is not None:
+            latest = latest.where(where.copy())
+        same_key = exp.and_(
+            *(exp.EQ(this=column(name, "b"), expression=column(name, "l")) for name in key)
+        )
+        kept = (
+            exp.select(*(column(name, "b") for name in columns))
+            .from_(base_select.subquery("b"))
+            .join(named("latest", "l"), on=same_key, join_type="anti")
+        )
+        changed = (
+            exp.select(*(column(name, "l") for name in columns))
+            .from_(named("latest", "l"))
+            .where(exp.not_(column("removed", "l")))
+        )
+        union = exp.union(kept, changed, distinct=False)
+        select = (
+            exp.select(*(column(name, alias) for name in columns))
+            .with_(exp.to_identifier("latest", quoted=True), as_=latest)
+            .from_(union.subquery(alias))
+        )
+        return Rows(select, relations)
+
+    def _select(self, name: str, columns: Iterable[str]) -> exp.Select:
+        """Columns of stored files; one that no file has yet is NULL of its declared type."""
+        stored = {*self.columns(), *CHANGE_COLUMNS.names} if self._changes is not None else None
+        picked: list[exp.Expression] = []
+        for wanted in columns:
+            if stored is None or wanted in stored:
+                picked.append(column(wanted))
+            else:
+                picked.append(exp.alias_(_null(self.table.schema.field(wanted).type), wanted, quoted=True))
+        return exp.select(*picked).from_(named(name))
+
+    def _relation(self, files: list[str]) -> Relation:
+        if files:
+            return files
+        return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()
+
+
+def _null(arrow_type: pa.DataType) -> exp.Expression:
+    for name, candidate in ARROW_TYPES.items():
+        if arrow_type == candidate:
+            return null_of(name)
+    if arrow_type == pa.int8():
+        return exp.cast(exp.null(), "TINYINT")
+    return exp.null()
+
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "decimal": pa.decimal128(18, 4),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "list": pa.list_(pa.string()),
+}
+"""The Arrow type of each attribute type."""

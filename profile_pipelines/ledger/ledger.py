@@ -1,0 +1,181 @@
+"""The ledger: which syncs succeeded, when, and for which attributes.
+
+SQLite by default, PostgreSQL in production; SQLAlchemy Core throughout. The lake holds the
+data; this log holds its coverage, which moves on even when no data has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+_metadata = sa.MetaData()
+
+_syncs = sa.Table(
+    "syncs",
+    _metadata,
+    sa.Column("run_id", sa.String, primary_key=True),
+    sa.Column("system", sa.String, primary_key=True),
+    sa.Column("sync", sa.String, primary_key=True),
+    sa.Column("covered_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("full", sa.Boolean, nullable=False),
+    sa.Column("rows_read", sa.BigInteger, nullable=False),
+    sa.Column("rows_changed", sa.BigInteger, nullable=False),
+    sa.Column("rows_deleted", sa.BigInteger, nullable=False),
+    sa.Column("bad_records", sa.BigInteger, nullable=False),
+)
+
+_coverage = sa.Table(
+    "sync_attributes",
+    _metadata,
+    sa.Column("run_id", sa.String, primary_key=True),
+    sa.Column("system", sa.String, primary_key=True),
+    sa.Column("attribute", sa.String, primary_key=True),
+    sa.Column("sync", sa.String, nullable=False),
+    sa.Column("covered_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("values_read", sa.BigInteger, nullable=False),
+    sa.Column("invalid", sa.BigInteger, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("set_aside", sa.Boolean, nullable=False),
+    sa.Index("sync_attributes_latest", "system", "attribute", "covered_at"),
+)
+
+
+@dataclass(frozen=True)
+class AttributeEntry:
+    """What one sync found of one attribute; `reasons` counts invalid values by reason."""
+
+    values_read: int = 0
+    invalid: int = 0
+    reasons: dict[str, int] = field(default_factory=dict[str, int])
+    set_aside: bool = False
+
+
+@dataclass(frozen=True)
+class SyncEntry:
+    """One successful sync. `covered_at` is the `now` with which it began (UTC)."""
+
+    run_id: str
+    system: str
+    sync: str
+    covered_at: datetime
+    full: bool
+    rows_read: int
+    rows_changed: int
+    rows_deleted: int
+    bad_records: int
+    attributes: dict[str, AttributeEntry]
+
+
+class Ledger:
+    """Opens (and, when it is new, creates) the ledger at a SQLAlchemy URL."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3; we ship psycopg2.
+            parsed = parsed.set(drivername="postgresql+psycopg2")
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = sa.create_engine(parsed)
+        _metadata.create_all(self._engine)
+
+    def record(self, entry: SyncEntry) -> None:
+        """Add a sync to the log; recording the same run again replaces it."""
+        identity = {"run_id": entry.run_id, "system": entry.system}
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.delete(_syncs).filter_by(**identity, sync=entry.sync)
+            )
+            connection.execute(
+                sa.delete(_coverage).filter_by(**identity, sync=entry.sync)
+            )
+            connection.execute(
+                sa.insert(_syncs).values(
+                    **identity,
+                    sync=entry.sync,
+                    covered_at=entry.covered_at,
+                    full=entry.full,
+                    rows_read=entry.rows_read,
+                    rows_changed=entry.rows_changed,
+                    rows_deleted=entry.rows_deleted,
+                    bad_records=entry.bad_records,
+                )
+            )
+            if entry.attributes:
+                connection.execute(
+                    sa.insert(_coverage),
+                    [
+                        {
+                            **identity,
+                            "sync": entry.sync,
+                            "attribute": name,
+                            "covered_at": entry.covered_at,
+                            "values_read": found.values_read,
+                            "invalid": found.invalid,
+                            "reasons": found.reasons,
+                            "set_aside": found.set_aside,
+                        }
+                        for name, found in entry.attributes.items()
+                    ],
+                )
+
+    def coverage(self, as_of: datetime | None = None) -> dict[tuple[str, str], datetime]:
+        """When each (system, attribute) was last synced with success, now or as of a moment."""
+        select = (
+            sa.select(_coverage.c.system, _coverage.c.attribute, sa.func.max(_coverage.c.covered_at))
+            .where(_coverage.c.set_aside.is_(False))
+            .group_by(_coverage.c.system, _coverage.c.attribute)
+        )
+        if as_of is not None:
+            select = select.where(_coverage.c.covered_at <= as_of)
+        with self._engine.connect() as connection:
+            return {
+                (system, attribute): _utc(moment)
+                for system, attribute, moment in connection.execute(select)
+            }
+
+    def last_full(self, system: str, sync: str) -> datetime | None:
+        """When the sync last read its source in full."""
+        select = sa.select(sa.func.max(_syncs.c.covered_at)).filter_by(
+            system=system, sync=sync, full=True
+        )
+        with self._engine.connect() as connection:
+            moment = connection.execute(select).scalar()
+        return None if moment is None else _utc(moment)
+
+    def latest(self, system: str, attribute: str) -> AttributeEntry | None:
+        """What the most recent sync found of an attribute, set aside or not."""
+        select = (
+            sa.select(
+                _coverage.c.values_read,
+                _coverage.c.invalid,
+                _coverage.c.reasons,
+                _coverage.c.set_aside,
+            )
+            .filter_by(system=system, attribute=attribute)
+            .order_by(_coverage.c.covered_at.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(select).first()
+        return None if row is None else AttributeEntry(*row)
+
+    def runs(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The most recent syncs, newest first."""
+        select = sa.select(_syncs).order_by(_syncs.c.covered_at.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            return [
+                {**row, "covered_at": _utc(row["covered_at"])}
+                for row in connection.execute(select).mappings()
+            ]
+
+
+def _utc(moment: datetime) -> datetime:
+    """SQLite gives naive times back; they were stored as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
