@@ -76,6 +76,8 @@ class CursorPaging(Declaration):
     """Path in the last record whose value is the next cursor (Stripe's `starting_after`)."""
     more: str | None = None
     """Path of the flag that says whether more pages follow."""
+    end: str | None = None
+    """Path of the flag that says that this page is the last (Zendesk's `end_of_stream`)."""
 
 
 class LinkPaging(Declaration):
@@ -84,6 +86,7 @@ class LinkPaging(Declaration):
     type: Literal["link"]
     next: str | None = None
     more: str | None = None
+    end: str | None = None
 
 
 class PagePaging(Declaration):
