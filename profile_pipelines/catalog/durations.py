@@ -22,7 +22,10 @@ def parse_duration(value: object) -> timedelta:
     unit = _unit(match[2]) if match else None
     if match is None or unit is None:
         raise ValueError(f"{value!r} is not a duration; write for example 90m, 24h or 30 days")
-    return timedelta(**{unit: int(match[1])})
+    try:
+        return timedelta(**{unit: int(match[1])})
+    except (OverflowError, ValueError):
+        raise ValueError("is too long a duration") from None
 
 
 def format_duration(duration: timedelta) -> str:

@@ -6,19 +6,41 @@ The loader (`catalog.load`) reads YAML into these and adds the names that stand 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.durations import parse_duration
+from profile_pipelines.catalog.normalise_steps import NormaliseStep
+from profile_pipelines.catalog.plain_words import explain_keys, located
+from profile_pipelines.catalog.validity import typed_rules
+from profile_pipelines.catalog.values import AttributeType
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=63)]
 """Lower case words joined by single underscores; `__` is kept for the lake's own columns."""
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Share = Annotated[float, BeforeValidator(lambda value: _share(value)), Field(ge=0, le=1)]
-AttributeType = Literal["string", "integer", "decimal", "boolean", "date", "timestamp", "list"]
+_DurationText = Annotated[str, Field(pattern=r"^\s*\d+\s*[a-zA-Z]+\s*$", examples=["24h"])]
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration, json_schema_input_type=_DurationText)
+]
+Share = Annotated[
+    float,
+    BeforeValidator(lambda value: _share(value), json_schema_input_type=float | str),
+    Field(ge=0, le=1),
+]
 MergeRule = Literal["priority", "latest", "most_restrictive", "min", "max"]
 
 
@@ -27,14 +49,28 @@ class Declaration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise explain_keys(cls, error) from None
+
 
 class Secret(Declaration):
     """`{env: NAME}`: a value that is read from the environment when it is used."""
 
-    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["CRM_URL"])
 
 
-Text = str | Secret
+def _text_or_secret(value: object) -> str:
+    return "secret" if isinstance(value, dict | Secret) else "text"
+
+
+Text = Annotated[
+    Annotated[str, Tag("text")] | Annotated[Secret, Tag("secret")], Discriminator(_text_or_secret)
+]
 
 
 class SqlConnection(Declaration):
@@ -124,7 +160,7 @@ class RestConnection(Declaration):
     auth: Auth | None = None
     headers: dict[str, Text] = {}
     paging: Paging = NoPaging(type="none")
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
     retries: int = Field(default=5, ge=0, le=20)
 
 
@@ -145,6 +181,11 @@ class SourceField(Declaration):
 
     field: str
     schedule: str | None = None
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Let a plain text stand for `{field: text}`."""
+        return {"field": value} if isinstance(value, str) else value
 
 
 class RestCursor(Declaration):
@@ -168,10 +209,16 @@ class Sync(Declaration):
     cursor: RestCursor | None = None
     # what
     key: str | None = None
-    identifiers: dict[Name, str] = Field(min_length=1)
+    identifiers: dict[Name, str] = Field(min_length=1, examples=["{email: contact_email}"])
     updated_at: str | None = None
     deleted: str | None = None
-    attributes: dict[Name, SourceField]
+    attributes: dict[
+        Name,
+        Annotated[
+            SourceField,
+            BeforeValidator(SourceField.read, json_schema_input_type=str | SourceField),
+        ],
+    ]
     # when
     mode: Literal["incremental", "full"] | None = None
     full_every: Duration | None = None
@@ -204,10 +251,10 @@ class Valid(Declaration):
 class Attribute(Declaration):
     """A typed profile attribute: its sources in order of trust, merge rule and freshness."""
 
-    type: AttributeType
-    sources: list[Name] = Field(min_length=1)
+    type: AttributeType = Field(examples=["string"])
+    sources: list[Name] = Field(min_length=1, examples=["[crm, billing]"])
     merge: MergeRule = "priority"
-    fresh_within: Duration
+    fresh_within: Duration = Field(examples=["24h"])
     valid: Valid = Valid()
     max_invalid: Share = 0.05
     """Above this share of invalid values a sync's values of this attribute are set aside."""
@@ -215,11 +262,21 @@ class Attribute(Declaration):
     description: str = ""
     owner: str | None = None
 
+    @field_validator("valid")
+    @classmethod
+    def _type_rules(cls, valid: Valid, info: ValidationInfo) -> Valid:
+        if "type" not in info.data:
+            return valid
+        rules, mistakes = typed_rules(info.data["type"], valid)
+        if mistakes:
+            raise located(mistakes)
+        return valid.model_copy(update=rules)
+
 
 class Identifier(Declaration):
     """A typed key of a customer, with the steps that bring its spellings to one form."""
 
-    normalise: list[str | dict[str, str]] = ["trim"]
+    normalise: list[NormaliseStep] = ["trim"]
     deny: list[str] = []
     """Placeholders that stand for no customer, beside the built-in ones."""
     description: str = ""
@@ -255,6 +312,9 @@ class Catalogue(BaseModel):
 
 
 def _share(value: object) -> object:
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip()[:-1]) / 100
-    return value
+    if not isinstance(value, str):
+        return value
+    number = value.strip().removesuffix("%")
+    if number == value.strip() or not number.replace(".", "", 1).isdecimal():
+        raise ValueError("must be a share, for example 5% or 0.05")
+    return float(number) / 100
