@@ -132,22 +132,19 @@ class Pinned:
         now: datetime,
         run_id: str,
         state: dict[str, Any],
-    ) -> int:
-        """Append the rows (key, columns and `removed`) and the state as one commit; the row count.
+    ) -> Rows | None:
+        """Append the rows (key, columns and `removed`) and the state as one commit.
 
-        With no rows only the state is committed. Raises Conflict when another run was faster.
+        Answers with the rows as they were committed, or None when there were none. Where there
+        are no rows and the state is what it was, nothing is written at all. Raises Conflict
+        when another run was faster.
         """
         table = self.table
         handle = self._changes
-        if handle is None:
-            handle = delta.create_table(
-                table.changes_path, pa.schema([*table.schema, *CHANGE_COLUMNS])
-            )
         seq = self.seq + 1
-        files = []
+        written = None
         if rows is not None:
-            # The table is read through the pinned handle: a commit in between is a conflict.
-            delta.add_missing_columns(handle, table.schema)
+            table.changes_path.mkdir(parents=True, exist_ok=True)
             stamped = exp.select(
                 *(column(name, "r") for name in table.schema.names),
                 exp.alias_(exp.cast(literal(seq), "BIGINT"), "seq", quoted=True),
@@ -155,9 +152,24 @@ class Pinned:
                 exp.alias_(literal(run_id), "run_id", quoted=True),
                 column("removed", "r"),
             ).from_(rows.sql.subquery("r"))
-            files = [engine.write(stamped, rows.relations, delta.new_file(table.changes_path))]
+            path = delta.new_file(table.changes_path)
+            written = engine.write(stamped, rows.relations, path)
+            if not written.rows:
+                path.unlink(missing_ok=True)
+                written = None
+        if written is None and state == {k: v for k, v in self.state.items() if k != "seq"}:
+            return None
+        if handle is None:
+            handle = delta.create_table(
+                table.changes_path, pa.schema([*table.schema, *CHANGE_COLUMNS])
+            )
+        delta.add_missing_columns(handle, table.schema)
+        files = [written] if written else []
         delta.commit(handle, table.changes_path, files, {**state, "seq": seq}, seq)
-        return sum(file.rows for file in files)
+        if written is None:
+            return None
+        committed = exp.select(exp.Star()).from_(named("committed"))
+        return Rows(committed, {"committed": [written.path]})
 
     def compact(self, engine: DuckDBEngine, *, force: bool = False) -> bool:
         """Fold the change log into a new snapshot when it has grown; whether it did."""
@@ -254,7 +266,7 @@ class Pinned:
             if stored is None or wanted in stored:
                 picked.append(column(wanted))
             else:
-                picked.append(exp.alias_(_null(self.table.schema.field(wanted).type), wanted, quoted=True))
+                picked.append(exp.alias_(null_literal(self.table.schema.field(wanted).type), wanted, quoted=True))
         return exp.select(*picked).from_(named(name))
 
     def _relation(self, files: list[str]) -> Relation:
@@ -263,7 +275,8 @@ class Pinned:
         return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()
 
 
-def _null(arrow_type: pa.DataType) -> exp.Expression:
+def null_literal(arrow_type: pa.DataType) -> exp.Expression:
+    """NULL with the SQL type of a column."""
     for name, candidate in ARROW_TYPES.items():
         if arrow_type == candidate:
             return null_of(name)

@@ -1,1 +1,5 @@
-"""TODO."""
+"""One sync from end to end: extract, validate, compare with what is known, commit."""
+
+from profile_pipelines.landing.sync import SyncResult, sync
+
+__all__ = ["SyncResult", "sync"]

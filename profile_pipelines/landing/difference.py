@@ -1,0 +1,194 @@
+"""What a sync changes: the SQL that compares what came in with what the lake knows.
+
+Of several rows with one key the newest `updated_at` wins, then the last to arrive. A row older
+than the known one changes nothing, so the order of arrival doesn't matter. Attributes that
+this sync didn't bring, or whose values were set aside, keep what is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from sqlglot import exp
+
+from profile_pipelines.engine.sql import column, distinct, literal, named
+from profile_pipelines.lake.table import Rows, null_literal
+
+
+def incoming_schema(source: pa.Schema, attributes: Sequence[str]) -> pa.Schema:
+    """The columns of the spool: those of the records, without the lake's number, plus ordinal."""
+    keep = {"record_key", "updated_at", "deleted", "quarantine", *attributes}
+    fields = [f for f in source if f.name in keep or f.name.startswith("id_")]
+    return pa.schema([("ordinal", pa.int64()), *fields])
+
+
+def duplicate_keys() -> exp.Select:
+    """How many keys came in more than once."""
+    repeated = (
+        exp.select(column("record_key"))
+        .from_(named("incoming"))
+        .group_by(column("record_key"))
+        .having(exp.GT(this=exp.Count(this=exp.Star()), expression=literal(1)))
+    )
+    return exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(repeated.subquery("d"))
+
+
+def changed_records(
+    source: pa.Schema,
+    identifiers: Sequence[str],
+    brought: Sequence[str],
+    known: Rows | None,
+    *,
+    next_record_id: int,
+    duplicates: bool,
+    absent_are_deleted: bool,
+) -> exp.Select:
+    """The records that are new or differ, whole, with `removed` false.
+
+    `known` is the table as it stands (None: empty), with all of its columns. The relation
+    `incoming` must be given to the engine beside known's relations.
+    """
+    incoming = _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
+    attributes = _attributes(source, identifiers)
+    if known is None:
+        select = exp.select(
+            exp.alias_(_new_id(next_record_id, None), "record_id", quoted=True),
+            *(column(name, "i") for name in ("record_key", *identifiers, "updated_at", "deleted")),
+            *(
+                column(name, "i") if name in brought else _typed_null(name, source)
+                for name in attributes
+            ),
+            column("quarantine", "i"),
+            exp.alias_(exp.false(), "removed", quoted=True),
+        ).from_(incoming.subquery("i"))
+        return select.where(exp.not_(column("deleted", "i")))
+    present = exp.not_(exp.Is(this=column("record_id", "k"), expression=exp.null()))
+    compared = [*identifiers, "updated_at", "deleted", *brought]
+    differs = exp.or_(
+        exp.not_(present.copy()),
+        *(distinct(column(name, "i"), column(name, "k")) for name in compared),
+        distinct(_kept_quarantine(brought, attributes), column("quarantine", "k")),
+    )
+    not_older = exp.func(
+        "COALESCE",
+        exp.GTE(this=column("updated_at", "i"), expression=column("updated_at", "k")),
+        exp.true(),
+    )
+    worth_keeping = exp.or_(present.copy(), exp.not_(column("deleted", "i")))
+    arrived = (
+        exp.select(
+            exp.alias_(_new_id(next_record_id, "k"), "record_id", quoted=True),
+            *(column(name, "i") for name in ("record_key", *identifiers, "updated_at", "deleted")),
+            *(
+                exp.alias_(_unless_deleted(column(name, "i")), name, quoted=True)
+                if name in brought
+                else exp.alias_(_unless_deleted(column(name, "k")), name, quoted=True)
+                for name in attributes
+            ),
+            exp.alias_(_kept_quarantine(brought, attributes), "quarantine", quoted=True),
+            exp.alias_(exp.false(), "removed", quoted=True),
+        )
+        .from_(incoming.subquery("i"))
+        .join(
+            named("known", "k"),
+            on=exp.EQ(this=column("record_key", "i"), expression=column("record_key", "k")),
+            join_type="left",
+        )
+        .where(exp.and_(not_older, differs, worth_keeping))
+    )
+    select: exp.Query = arrived
+    if absent_are_deleted:
+        gone = (
+            exp.select(
+                column("record_id", "k"),
+                column("record_key", "k"),
+                *(column(name, "k") for name in (*identifiers, "updated_at")),
+                exp.alias_(exp.true(), "deleted", quoted=True),
+                *(_typed_null(name, source) for name in attributes),
+                exp.alias_(exp.null(), "quarantine", quoted=True),
+                exp.alias_(exp.false(), "removed", quoted=True),
+            )
+            .from_(named("known", "k"))
+            .join(
+                named("incoming", "a"),
+                on=exp.EQ(this=column("record_key", "a"), expression=column("record_key", "k")),
+                join_type="anti",
+            )
+            .where(exp.not_(column("deleted", "k")))
+        )
+        select = exp.union(arrived, gone, distinct=False)
+    return (
+        exp.select(exp.Star())
+        .with_(exp.to_identifier("known", quoted=True), as_=known.sql)
+        .from_(select.subquery("changed"))
+    )
+
+
+def _all_incoming(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
+    names = incoming_schema(source, brought).names
+    return exp.select(*(column(name) for name in names)).from_(named("incoming"))
+
+
+def _newest_by_key(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
+    newest = exp.Window(
+        this=exp.RowNumber(),
+        partition_by=[column("record_key")],
+        order=exp.Order(
+            expressions=[
+                exp.Ordered(this=column("updated_at"), desc=True, nulls_first=False),
+                exp.Ordered(this=column("ordinal"), desc=True),
+            ]
+        ),
+    )
+    return _all_incoming(source, brought).qualify(exp.EQ(this=newest, expression=literal(1)))
+
+
+def _new_id(next_record_id: int, known: str | None) -> exp.Expression:
+    number = exp.Add(
+        this=literal(next_record_id - 1),
+        expression=exp.Window(
+            this=exp.RowNumber(),
+            partition_by=(
+                [exp.Is(this=column("record_id", known), expression=exp.null())] if known else []
+            ),
+            order=exp.Order(expressions=[exp.Ordered(this=column("ordinal", "i"))]),
+        ),
+    )
+    return exp.func("COALESCE", column("record_id", known), number) if known else number
+
+
+def _unless_deleted(value: exp.Expression) -> exp.Expression:
+    return exp.Case().when(exp.not_(column("deleted", "i")), value)
+
+
+def _kept_quarantine(brought: Sequence[str], attributes: Sequence[str]) -> exp.Expression:
+    """What is newly quarantined, and what is known of the attributes that didn't come along."""
+    fresh = column("quarantine", "i")
+    if set(attributes) <= set(brought):
+        return fresh
+    entry = exp.to_identifier("entry")
+    attribute = exp.Dot(this=exp.column("entry"), expression=exp.to_identifier("attribute"))
+    older = exp.ArrayFilter(
+        this=column("quarantine", "k"),
+        expression=exp.Lambda(
+            this=exp.not_(exp.In(this=attribute, expressions=[literal(n) for n in brought])),
+            expressions=[entry],
+        ),
+    )
+    both = exp.ArrayConcat(this=fresh, expressions=[older])
+    return exp.Case().when(
+        exp.GT(this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
+               expression=literal(0)),
+        both,
+    )
+
+
+def _typed_null(name: str, source: pa.Schema) -> exp.Expression:
+    return exp.alias_(null_literal(source.field(name).type), name, quoted=True)
+
+
+def _attributes(source: pa.Schema, identifiers: Sequence[str]) -> list[str]:
+    fixed = {"record_id", "record_key", "updated_at", "deleted", "quarantine", *identifiers}
+    return [name for name in source.names if name not in fixed]
+

@@ -1,0 +1,68 @@
+"""Validated records on their way into the lake: in memory, or on disk once they are many."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from profile_pipelines.engine.duckdb import Relation
+
+_MEMORY_LIMIT = 512 * 1024 * 1024
+
+
+class Spool:
+    """Collects frames of one schema; a context manager that removes its files at the end."""
+
+    def __init__(self, schema: pa.Schema, memory_limit: int = _MEMORY_LIMIT) -> None:
+        self._schema = schema
+        self._limit = memory_limit
+        self._tables: list[pa.Table] = []
+        self._bytes = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files: list[str] = []
+        self.rows = 0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._tables.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Append one batch; `ordinal` numbers the rows in the order of arrival."""
+        numbered = frame.with_row_index("ordinal", offset=self.rows)
+        table = numbered.to_arrow().select(self._schema.names).cast(self._schema)
+        self.rows += len(frame)
+        self._tables.append(table)
+        self._bytes += table.nbytes
+        if self._bytes > self._limit:
+            self._spill()
+
+    def relation(self) -> Relation:
+        """All that was added, for the engine."""
+        if not self._files:
+            return pa.concat_tables(self._tables) if self._tables else self._schema.empty_table()
+        if self._tables:
+            self._spill()
+        return self._files
+
+    def _spill(self) -> None:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="profile_pipelines_landing_")
+        path = Path(self._folder.name) / f"{len(self._files)}.parquet"
+        pq.write_table(pa.concat_tables(self._tables), path, compression="lz4")
+        self._files.append(str(path))
+        self._tables.clear()
+        self._bytes = 0

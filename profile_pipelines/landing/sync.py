@@ -1,0 +1,299 @@
+"""One sync of a system: nothing is committed until the whole extraction has succeeded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue, Sync
+from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.landing.difference import (
+    changed_records,
+    duplicate_keys,
+    incoming_schema,
+)
+from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.table import Rows
+from profile_pipelines.landing.spool import Spool
+from profile_pipelines.ledger import Ledger, SyncEntry
+from profile_pipelines.ledger.ledger import AttributeEntry
+from profile_pipelines.sources import ReadRequest, Source, open_source
+
+Progress = Callable[[int], None]
+"""Called with the number of rows read so far."""
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What one sync did. `changed` counts new and changed records, deletions apart."""
+
+    system: str
+    sync: str
+    full: bool
+    rows_read: int = 0
+    changed: int = 0
+    deleted: int = 0
+    bad_records: int = 0
+    attributes: dict[str, AttributeEntry] = field(default_factory=dict[str, AttributeEntry])
+
+    @property
+    def quarantined(self) -> int:
+        """Invalid values plus records without any usable identifier."""
+        return self.bad_records + sum(entry.invalid for entry in self.attributes.values())
+
+
+def sync(
+    catalogue: Catalogue,
+    lake: Lake,
+    ledger: Ledger,
+    system: str,
+    name: str,
+    attributes: Iterable[str] | None = None,
+    *,
+    now: datetime,
+    run_id: str,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> SyncResult:
+    """Bring the records of one sync up to date, for the given attributes (default: all of it).
+
+    Reads what has changed since the attributes' cursors, or everything: with `full`, without
+    cursors, or when `full_every` has passed. A full read also finds deletions. Raises
+    SourceError when the system can't be read whole, Conflict when another run was faster;
+    in both cases the lake is as it was.
+    """
+    now = now.astimezone(UTC)
+    declared = catalogue.systems[system].syncs[name]
+    chosen = [a for a in declared.attributes if attributes is None or a in set(attributes)]
+    pinned = lake.source(catalogue, system, name).pin()
+    cursors: dict[str, Any] = pinned.state.get("cursors", {})
+    fingerprints = {a: _mapping_fingerprint(catalogue, declared, a) for a in chosen}
+    since = _since(declared, chosen, cursors, fingerprints)
+    if full or _full_is_due(ledger, system, name, declared, now):
+        since = None
+    source = open_source(catalogue.systems[system], declared)
+    request = ReadRequest(_fields(declared, chosen), since)
+    if since is not None and source.has_newer(since) is False:
+        result = SyncResult(
+            system, name, False, attributes={a: AttributeEntry() for a in chosen}
+        )
+    else:
+        result = _read_and_commit(
+            catalogue, lake, pinned, source, request, chosen, fingerprints,
+            system, name, now, run_id, progress,
+        )  # fmt: skip
+    ledger.record(
+        SyncEntry(
+            run_id=run_id,
+            system=system,
+            sync=name,
+            covered_at=now,
+            full=result.full,
+            rows_read=result.rows_read,
+            rows_changed=result.changed,
+            rows_deleted=result.deleted,
+            bad_records=result.bad_records,
+            attributes=result.attributes,
+        )
+    )
+    return result
+
+
+def _read_and_commit(
+    catalogue: Catalogue,
+    lake: Lake,
+    pinned: Pinned,
+    source: Source,
+    request: ReadRequest,
+    chosen: Sequence[str],
+    fingerprints: dict[str, str],
+    system: str,
+    name: str,
+    now: datetime,
+    run_id: str,
+    progress: Progress | None,
+) -> SyncResult:
+    from profile_pipelines.validation.records import RecordValidator
+
+    declared = catalogue.systems[system].syncs[name]
+    schema = pinned.table.schema
+    known, last_id = _known(lake, pinned)
+    validator = RecordValidator(catalogue, declared, chosen, now)
+    findings = validator.findings
+    with Spool(incoming_schema(schema, chosen)) as spool:
+        for batch in source.read(request):
+            if batch.num_rows:
+                spool.add(validator.validate(_frame(batch)))
+            if progress is not None:
+                progress(spool.rows)
+        entries = {
+            a: AttributeEntry(
+                findings.values.get(a, 0),
+                findings.invalid(a),
+                findings.reasons.get(a, {}),
+                _too_many_invalid(catalogue, findings.invalid(a), a, max(spool.rows, known)),
+            )
+            for a in chosen
+        }
+        brought = [a for a in chosen if not entries[a].set_aside]
+        rows = _difference(lake, pinned, spool, declared, brought, last_id, request.since is None)
+        state = _next_state(declared, pinned, brought, fingerprints, findings.latest)
+        committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
+    changed, deleted = _count(lake, committed)
+    return SyncResult(
+        system,
+        name,
+        request.since is None,
+        findings.rows,
+        changed,
+        deleted,
+        findings.bad_records,
+        entries,
+    )
+
+
+def _difference(
+    lake: Lake,
+    pinned: Pinned,
+    spool: Spool,
+    declared: Sync,
+    brought: Sequence[str],
+    last_id: int,
+    full: bool,
+) -> Rows:
+    incoming = {"incoming": spool.relation()}
+    repeated = lake.engine.query(duplicate_keys(), incoming).column("n")[0].as_py()
+    schema = pinned.table.schema
+    known = pinned.current(schema.names, "state") if pinned.exists else None
+    select = changed_records(
+        schema,
+        [f"id_{identifier}" for identifier in declared.identifiers],
+        brought,
+        known,
+        next_record_id=last_id + 1,
+        duplicates=bool(repeated),
+        absent_are_deleted=full,
+    )
+    return Rows(select, {**incoming, **(known.relations if known else {})})
+
+
+def _next_state(
+    declared: Sync,
+    pinned: Pinned,
+    brought: Sequence[str],
+    fingerprints: dict[str, str],
+    latest: datetime | None,
+) -> dict[str, Any]:
+    """The state that is committed with the data: each attribute's cursor."""
+    cursors = dict(pinned.state.get("cursors", {}))
+    if declared.updated_at is not None and latest is not None:
+        for attribute in brought:
+            known = cursors.get(attribute, {})
+            at = latest.isoformat()
+            if known.get("mapping") == fingerprints[attribute]:
+                at = max(at, known["at"])
+            cursors[attribute] = {"mapping": fingerprints[attribute], "at": at}
+    return {"cursors": cursors}
+
+
+def _known(lake: Lake, pinned: Pinned) -> tuple[int, int]:
+    """How many records are known, and the greatest number given to one."""
+    if not pinned.exists:
+        return 0, 0
+    rows = pinned.current(["record_id"], "state")
+    totals = exp.select(
+        exp.alias_(exp.Count(this=exp.Star()), "records"),
+        exp.alias_(exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0)), "last"),
+    ).from_(rows.sql.subquery("r"))
+    found = lake.engine.query(totals, rows.relations).to_pylist()[0]
+    return found["records"], found["last"]
+
+
+def _since(
+    declared: Sync,
+    chosen: Sequence[str],
+    cursors: dict[str, Any],
+    fingerprints: dict[str, str],
+) -> datetime | None:
+    """The oldest cursor of the chosen attributes; None when one of them has to be read whole."""
+    if declared.updated_at is None or declared.mode == "full" or not chosen:
+        return None
+    found: list[datetime] = []
+    for attribute in chosen:
+        cursor = cursors.get(attribute)
+        if cursor is None or cursor["mapping"] != fingerprints[attribute]:
+            return None
+        found.append(datetime.fromisoformat(cursor["at"]))
+    return min(found)
+
+
+def _full_is_due(
+    ledger: Ledger, system: str, name: str, declared: Sync, now: datetime
+) -> bool:
+    if declared.full_every is None:
+        return False
+    last = ledger.last_full(system, name)
+    return last is None or now - last >= declared.full_every
+
+
+def _fields(declared: Sync, chosen: Sequence[str]) -> tuple[str, ...]:
+    optional = (declared.key, declared.updated_at, declared.deleted)
+    return tuple(
+        dict.fromkeys(
+            [
+                *declared.identifiers.values(),
+                *(path for path in optional if path is not None),
+                *(declared.attributes[attribute].field for attribute in chosen),
+            ]
+        )
+    )
+
+
+def _mapping_fingerprint(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
+    """Changes when the attribute has to be read anew: other field, type, or rules of validity."""
+    spec = catalogue.attributes[attribute]
+    parts = {
+        "field": declared.attributes[attribute].field,
+        "type": spec.type,
+        "valid": spec.valid.model_dump(mode="json"),
+        "key": declared.key,
+        "identifiers": {
+            name: [path, catalogue.identifiers[name].model_dump(mode="json")]
+            for name, path in declared.identifiers.items()
+        },
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _too_many_invalid(catalogue: Catalogue, invalid: int, attribute: str, records: int) -> bool:
+    """Measured on all the records that the sync keeps, so that one bad row in a small increment
+    is quarantined and doesn't set the attribute aside."""
+    return invalid > catalogue.attributes[attribute].max_invalid * records
+
+
+def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:
+    """New or changed records, and deletions."""
+    if committed is None:
+        return 0, 0
+    table = pl.from_arrow(
+        lake.engine.query(
+            committed.sql.select("deleted", append=False), committed.relations
+        )
+    )
+    assert isinstance(table, pl.DataFrame)
+    deleted = int(table["deleted"].sum())
+    return len(table) - deleted, deleted
+
+
+def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

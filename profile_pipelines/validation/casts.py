@@ -1,0 +1,229 @@
+"""Lenient casts from what a source delivers to the catalogue's types.
+
+A value that can't be read becomes null; the caller compares with the raw column to find those.
+Timestamps without an offset are UTC. A timestamp that stands for a date is the calendar date in
+the catalogue's time zone. Numbers that stand for times are seconds since 1970, or milliseconds
+from 100,000,000,000 on.
+"""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from profile_pipelines.catalog.models import AttributeType
+
+_TRUE = ["true", "t", "yes", "y", "1"]
+_FALSE = ["false", "f", "no", "n", "0"]
+_TIMESTAMP = pl.Datetime("us", "UTC")
+_MILLISECONDS_FROM = 100_000_000_000
+POLARS_TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "integer": pl.Int64(),
+    "decimal": pl.Decimal(18, 4),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "timestamp": _TIMESTAMP,
+    "list": pl.List(pl.String()),
+}
+
+
+def cast(raw: pl.Series, target: AttributeType, timezone: str) -> pl.Series:
+    """The column in the target type, null where a value can't be read as that."""
+    if raw.dtype == pl.Null:
+        return raw.cast(POLARS_TYPES[target])
+    match target:
+        case "string":
+            return _text(raw)
+        case "integer":
+            return _integer(raw)
+        case "decimal":
+            return _decimal(raw)
+        case "boolean":
+            return _boolean(raw)
+        case "date":
+            return _date(raw, timezone)
+        case "timestamp":
+            return _timestamp(raw)
+        case "list":
+            return _list(raw)
+
+
+def blank_to_null(raw: pl.Series) -> pl.Series:
+    """Empty and blank text says nothing: it counts as a missing value, not as an invalid one."""
+    if raw.dtype != pl.String or not raw.str.contains(r"^\s*$").any():
+        return raw
+    return raw.to_frame("v").select(
+        pl.when(pl.col("v").str.contains(r"^\s*$")).then(None).otherwise(pl.col("v"))
+    )["v"].rename(raw.name)
+
+
+def as_text(raw: pl.Series) -> pl.Series:
+    """Any column as text, for quarantine and keys."""
+    if raw.dtype == pl.List or raw.dtype == pl.Struct:
+        return pl.Series(
+            raw.name,
+            [None if v is None else json.dumps(v, default=str) for v in raw.to_list()],
+            dtype=pl.String,
+        )
+    if raw.dtype == pl.Binary:
+        return raw.cast(pl.String, strict=False)
+    return raw.cast(pl.String, strict=False)
+
+
+def _text(raw: pl.Series) -> pl.Series:
+    return raw if raw.dtype == pl.String else as_text(raw)
+
+
+def _integer(raw: pl.Series) -> pl.Series:
+    if raw.dtype.is_integer():
+        return raw.cast(pl.Int64, strict=False)
+    numbers = raw.str.strip_chars() if raw.dtype == pl.String else raw
+    if raw.dtype == pl.String:
+        plain = numbers.cast(pl.Int64, strict=False)
+        if plain.null_count() == numbers.null_count():
+            return plain
+    floats = numbers.cast(pl.Float64, strict=False)
+    whole = floats.to_frame("v").select(
+        pl.when(pl.col("v") == pl.col("v").floor()).then(pl.col("v"))
+    )["v"]
+    whole = whole.cast(pl.Int64, strict=False)
+    if raw.dtype == pl.String:
+        whole = plain.to_frame("p").select(pl.coalesce("p", whole.alias("w")))["p"]
+    return whole.rename(raw.name)
+
+
+def _decimal(raw: pl.Series) -> pl.Series:
+    if raw.dtype == pl.String:
+        text = raw.str.strip_chars()
+        exact = text.cast(pl.Decimal(18, 4), strict=False)
+        if exact.null_count() == raw.null_count():
+            return exact
+        floats = text.cast(pl.Float64, strict=False)
+        finite = floats.to_frame("v").select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))
+        return exact.to_frame("e").select(
+            pl.coalesce("e", finite["v"].cast(pl.Decimal(18, 4), strict=False).alias("f"))
+        )["e"].rename(raw.name)
+    if raw.dtype.is_numeric():
+        if raw.dtype.is_float():
+            raw = raw.to_frame("v").select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))[
+                "v"
+            ].rename(raw.name)
+        return raw.cast(pl.Decimal(18, 4), strict=False)
+    return _nothing(raw, "decimal")
+
+
+def _boolean(raw: pl.Series) -> pl.Series:
+    if raw.dtype == pl.Boolean:
+        return raw
+    if not (raw.dtype == pl.String or raw.dtype.is_integer()):
+        return _nothing(raw, "boolean")
+    text = raw.cast(pl.String).str.strip_chars().str.to_lowercase()
+    return text.replace_strict(
+        [*_TRUE, *_FALSE],
+        [True] * len(_TRUE) + [False] * len(_FALSE),
+        default=None,
+        return_dtype=pl.Boolean,
+    )
+
+
+def _date(raw: pl.Series, timezone: str) -> pl.Series:
+    if raw.dtype == pl.Date:
+        return raw
+    if raw.dtype == pl.String:
+        text = raw.str.strip_chars()
+        dates = text.str.to_date("%Y-%m-%d", strict=False)
+        if dates.null_count() == raw.null_count():
+            return dates
+        longer = _timestamp(text).dt.convert_time_zone(timezone).dt.date()
+        return dates.to_frame("d").select(pl.coalesce("d", longer.alias("l")))["d"].rename(raw.name)
+    return _timestamp(raw).dt.convert_time_zone(timezone).dt.date()
+
+
+def _timestamp(raw: pl.Series) -> pl.Series:
+    if isinstance(raw.dtype, pl.Datetime):
+        zoned = raw.dt.convert_time_zone("UTC") if raw.dtype.time_zone else (
+            raw.dt.replace_time_zone("UTC")
+        )
+        return zoned.cast(_TIMESTAMP)
+    if raw.dtype == pl.Date:
+        return raw.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if raw.dtype.is_numeric():
+        return _epoch(raw)
+    if raw.dtype == pl.String:
+        return _timestamp_text(raw.str.strip_chars())
+    return _nothing(raw, "timestamp")
+
+
+def _timestamp_text(text: pl.Series) -> pl.Series:
+    """ISO 8601 in its usual spellings, then epoch numbers; later spellings only where needed."""
+    result = pl.Series(text.name, [None], dtype=_TIMESTAMP).new_from_index(0, len(text))
+    attempts = (
+        lambda left: _utc(left, "%Y-%m-%dT%H:%M:%S%.f%#z"),
+        lambda left: _utc(left.str.replace(" ", "T", literal=True), "%Y-%m-%dT%H:%M:%S%.f%#z"),
+        lambda left: _naive(left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M:%S%.f"),
+        lambda left: _naive(left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M"),
+        lambda left: left.str.to_date("%Y-%m-%d", strict=False)
+        .cast(pl.Datetime("us"))
+        .dt.replace_time_zone("UTC"),
+        lambda left: _epoch(left.cast(pl.Float64, strict=False)),
+    )
+    for attempt in attempts:
+        if result.null_count() == text.null_count():
+            break
+        found = attempt(text)
+        result = result.to_frame("r").select(pl.coalesce("r", found.alias("f")))["r"]
+    return result.rename(text.name)
+
+
+def _utc(text: pl.Series, pattern: str) -> pl.Series:
+    return text.str.to_datetime(pattern, time_unit="us", time_zone="UTC", strict=False)
+
+
+def _naive(text: pl.Series, pattern: str) -> pl.Series:
+    return text.str.to_datetime(pattern, time_unit="us", strict=False).dt.replace_time_zone("UTC")
+
+
+def _epoch(numbers: pl.Series) -> pl.Series:
+    value = pl.col("v").cast(pl.Float64)
+    seconds = pl.when(value.abs() >= _MILLISECONDS_FROM).then(value / 1000).otherwise(value)
+    micros = pl.when(seconds.is_between(-62135596800, 253402300799)).then(seconds * 1_000_000)
+    return numbers.to_frame("v").select(
+        micros.round().cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    )["v"].rename(numbers.name)
+
+
+def _list(raw: pl.Series) -> pl.Series:
+    """A JSON array, or words separated by commas or semicolons. An empty list is no value."""
+    if raw.dtype == pl.List:
+        values = raw.cast(pl.List(pl.String), strict=False)
+    elif raw.dtype == pl.String:
+        distinct = raw.unique().to_list()
+        split = {text: _split(text) for text in distinct if text is not None}
+        values = pl.Series(
+            raw.name,
+            [None if text is None else split[text] for text in raw.to_list()],
+            dtype=pl.List(pl.String),
+        )
+    else:
+        return _nothing(raw, "list")
+    return values.to_frame("v").select(pl.when(pl.col("v").list.len() > 0).then(pl.col("v")))[
+        "v"
+    ].rename(raw.name)
+
+
+def _split(text: str) -> list[str] | None:
+    stripped = text.strip()
+    if stripped.startswith("["):
+        try:
+            items = json.loads(stripped)
+        except ValueError:
+            return None
+        return [str(item) for item in items if item is not None]
+    words = stripped.replace(";", ",").split(",")
+    return [word.strip() for word in words if word.strip()]
+
+
+def _nothing(raw: pl.Series, target: str) -> pl.Series:
+    return pl.Series(raw.name, [None], dtype=POLARS_TYPES[target]).new_from_index(0, len(raw))

@@ -1,0 +1,235 @@
+"""From what a source delivers to clean records: bad cells nulled and quarantined, never lost.
+
+A record in the lake's shape has `record_key`, one `id_<identifier>` per identifier,
+`updated_at`, `deleted`, the attributes, and `quarantine`: a list of what failed, with the
+value as the source gave it. A record without any usable identifier is quarantined whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from profile_pipelines.catalog.models import Attribute, Catalogue, Sync
+from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
+from profile_pipelines.validation.identifiers import normalise
+
+NO_IDENTIFIER = "no usable identifier"
+UNREADABLE = "not readable as {type}"
+QUARANTINE = pl.List(
+    pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String})
+)
+
+
+@dataclass
+class Findings:
+    """Counts over a whole sync; no values."""
+
+    rows: int = 0
+    bad_records: int = 0
+    values: dict[str, int] = field(default_factory=dict[str, int])
+    reasons: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    latest: datetime | None = None
+
+    def invalid(self, attribute: str) -> int:
+        """How many values of the attribute failed."""
+        return sum(self.reasons.get(attribute, {}).values())
+
+
+class RecordValidator:
+    """Validates the batches of one sync, for the attributes that the sync brings this time."""
+
+    def __init__(
+        self, catalogue: Catalogue, sync: Sync, attributes: Sequence[str], now: datetime
+    ) -> None:
+        from profile_pipelines.validation.schema import compile_schema
+
+        self.findings = Findings()
+        self._catalogue = catalogue
+        self._sync = sync
+        self._attributes: Mapping[str, Attribute] = {
+            name: catalogue.attributes[name] for name in attributes
+        }
+        self._schema = compile_schema(self._attributes)
+        self._now = now
+
+    def validate(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """Clean records for one batch of raw ones, whose columns bear the source's field paths."""
+        sync = self._sync
+        columns: dict[str, pl.Series] = {}
+        identifiers = {
+            name: normalise(raw[path], self._catalogue.identifiers[name])
+            for name, path in sync.identifiers.items()
+        }
+        for name, series in identifiers.items():
+            columns[f"id_{name}"] = series.rename(f"id_{name}")
+        columns["updated_at"] = self._updated_at(raw)
+        columns["deleted"] = self._deleted(raw)
+
+        originals = {
+            name: blank_to_null(raw[sync.attributes[name].field]) for name in self._attributes
+        }
+        typed = pl.DataFrame(
+            [
+                cast(original, self._attributes[name].type, self._catalogue.settings.timezone).alias(
+                    name
+                )
+                for name, original in originals.items()
+            ]
+        ) if originals else pl.DataFrame()
+        bad = self._bad_cells(originals, typed)
+        typed = _null_bad_cells(typed, bad)
+        columns.update({name: typed[name] for name in typed.columns})
+
+        frame = pl.DataFrame(list(_named(columns)))
+        unidentified = pl.all_horizontal(pl.col(f"id_{name}").is_null() for name in identifiers)
+        frame = frame.with_columns(_bad=unidentified & ~pl.col("deleted"))
+        frame = frame.with_columns(
+            self._record_keys(raw, frame), _quarantine(bad, originals, len(frame))
+        )
+        if frame["_bad"].any():
+            frame = self._quarantine_whole(raw, frame)
+        self._count(frame, originals, bad)
+        return frame.drop("_bad")
+
+    def _updated_at(self, raw: pl.DataFrame) -> pl.Series:
+        """A time in the future counts as now, lest it win for ever."""
+        if self._sync.updated_at is None:
+            times = pl.Series("updated_at", [self._now], dtype=POLARS_TYPES["timestamp"])
+            return times.new_from_index(0, len(raw))
+        times = cast(raw[self._sync.updated_at], "timestamp", "UTC")
+        return times.to_frame("v").select(
+            pl.when(pl.col("v") > self._now).then(self._now).otherwise(pl.col("v"))
+        )["v"].cast(POLARS_TYPES["timestamp"]).rename("updated_at")
+
+    def _deleted(self, raw: pl.DataFrame) -> pl.Series:
+        """A soft-delete field is a flag, or a deletion time that is set."""
+        if self._sync.deleted is None:
+            return pl.Series("deleted", [False]).new_from_index(0, len(raw))
+        marks = blank_to_null(raw[self._sync.deleted])
+        flags = cast(marks, "boolean", "UTC")
+        return (flags.fill_null(True) & marks.is_not_null()).rename("deleted")
+
+    def _bad_cells(self, originals: Mapping[str, pl.Series], typed: pl.DataFrame) -> pl.DataFrame:
+        """Columns index, attribute, reason: unreadable cells first, then broken rules."""
+        from profile_pipelines.validation.schema import failures
+
+        found: list[pl.DataFrame] = []
+        for name, original in originals.items():
+            unreadable = (original.is_not_null() & typed[name].is_null()).arg_true()
+            if len(unreadable):
+                reason = UNREADABLE.format(type=self._attributes[name].type)
+                found.append(
+                    pl.DataFrame({"index": unreadable}).with_columns(
+                        pl.lit(name).alias("attribute"), pl.lit(reason).alias("reason")
+                    )
+                )
+        if typed.columns:
+            found.append(failures(self._schema, typed))
+        if not found:
+            return pl.DataFrame(
+                schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String}
+            )
+        return pl.concat(found).unique(
+            subset=["index", "attribute"], keep="first", maintain_order=True
+        )
+
+    def _record_keys(self, raw: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
+        """The declared key, else the strongest identifier, else a digest of the whole record."""
+        candidates: list[pl.Expr] = []
+        if self._sync.key is not None:
+            candidates.append(as_text(blank_to_null(raw[self._sync.key])).str.strip_chars())
+        else:
+            candidates.extend(
+                pl.format("{}:{}", pl.lit(name), pl.col(f"id_{name}"))
+                for name in self._sync.identifiers
+            )
+        keys = frame.select(
+            pl.coalesce(
+                *(c if isinstance(c, pl.Expr) else pl.lit(c) for c in candidates)
+            ).alias("record_key")
+        )["record_key"]
+        if not keys.null_count():
+            return keys
+        missing = keys.is_null().arg_true()
+        digests = [
+            "raw:" + hashlib.sha256(_as_json(row).encode()).hexdigest()
+            for row in raw[missing].iter_rows(named=True)
+        ]
+        return keys.scatter(missing, digests)
+
+    def _quarantine_whole(self, raw: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+        """Nothing of an unidentified record counts; all of it is kept in its quarantine."""
+        positions = frame["_bad"].arg_true()
+        entries = pl.Series(
+            "quarantine",
+            [
+                [{"attribute": "", "reason": NO_IDENTIFIER, "value": _as_json(row)}]
+                for row in raw[positions].iter_rows(named=True)
+            ],
+            dtype=QUARANTINE,
+        )
+        whole = pl.DataFrame({"_row": positions, "_entries": entries})
+        frame = frame.with_row_index("_row").join(
+            whole, on="_row", how="left", maintain_order="left"
+        )
+        good = ~pl.col("_bad")
+        return frame.with_columns(
+            pl.coalesce("_entries", "quarantine").alias("quarantine"),
+            *(pl.when(good).then(pl.col(name)).alias(name) for name in self._attributes),
+        ).drop("_row", "_entries")
+
+    def _count(
+        self, frame: pl.DataFrame, originals: Mapping[str, pl.Series], bad: pl.DataFrame
+    ) -> None:
+        findings = self.findings
+        findings.rows += len(frame)
+        findings.bad_records += int(frame["_bad"].sum())
+        for name, original in originals.items():
+            findings.values[name] = findings.values.get(name, 0) + len(original) - (
+                original.null_count()
+            )
+        for name, reason, count in bad.group_by("attribute", "reason").len().iter_rows():
+            reasons = findings.reasons.setdefault(name, {})
+            reasons[reason] = reasons.get(reason, 0) + count
+        latest = frame["updated_at"].max()
+        if isinstance(latest, datetime) and (findings.latest is None or latest > findings.latest):
+            findings.latest = latest
+
+
+def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
+    for (name,), rows in bad.group_by("attribute"):
+        typed = typed.with_columns(typed[str(name)].scatter(rows["index"], None))
+    return typed
+
+
+def _quarantine(
+    bad: pl.DataFrame, originals: Mapping[str, pl.Series], height: int
+) -> pl.Series:
+    empty = pl.Series("quarantine", [None], dtype=QUARANTINE).new_from_index(0, height)
+    if bad.is_empty():
+        return empty
+    parts = [
+        rows.with_columns(as_text(originals[str(name)])[rows["index"]].alias("value"))
+        for (name,), rows in bad.group_by("attribute", maintain_order=True)
+    ]
+    entries = (
+        pl.concat(parts)
+        .select("index", pl.struct("attribute", "reason", "value").alias("entry"))
+        .group_by("index", maintain_order=True)
+        .agg(pl.col("entry"))
+    )
+    return empty.scatter(entries["index"], entries["entry"].cast(QUARANTINE))
+
+
+def _named(columns: Mapping[str, pl.Series]) -> Sequence[pl.Series]:
+    return [series.rename(name) for name, series in columns.items()]
+
+
+def _as_json(row: Mapping[str, object]) -> str:
+    return json.dumps(row, default=str, sort_keys=True, ensure_ascii=False)
