@@ -45,7 +45,7 @@ def parse_period(value: object) -> Period:
     match = re.fullmatch(r"\s*(\d{1,6})\s*([a-zA-Z]+)\s*", str(value), flags=re.ASCII)
     unit = _unit(match[2].lower()) if match else None
     if match is None or unit is None:
-        raise ValueError(f"{value!r} is no length of time; write for example 30 days or 12 hours")
+        raise ValueError("is no length of time; write for example 30 days or 12 hours")
     return Period(int(match[1]), unit)
 
 
