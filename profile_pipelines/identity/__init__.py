@@ -1,1 +1,5 @@
-"""TODO."""
+"""Which records are one customer."""
+
+from profile_pipelines.identity.resolve import IdentitiesResult, resolve
+
+__all__ = ["IdentitiesResult", "resolve"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,15 @@ COMBINING = frozenset({"most_restrictive", "min", "max"})
 """Merge rules in which every system that gives a value decides."""
 
 
+RECORD_BLOCK = 1 << 40
+"""How many record numbers each sync has to give."""
+
+
+def record_block(system: str, sync: str) -> int:
+    """The first number of a sync's records: by its name, so that no two syncs give the same."""
+    return (zlib.crc32(f"{system}/{sync}".encode()) >> 9) * RECORD_BLOCK
+
+
 class Lake:
     """Where each table lies and what its columns are."""
 
@@ -30,19 +40,19 @@ class Lake:
         schema = source_schema(catalogue.systems[system].syncs[sync], catalogue.attributes)
         return LakeTable(self.root, f"sources/{system}/{sync}", ["record_id"], schema)
 
-    def identities(self) -> LakeTable:
-        """Which profile each record belongs to."""
+    def identities(self, catalogue: Catalogue) -> LakeTable:
+        """Each record's identifiers and the profile that it belongs to."""
         return LakeTable(
             self.root,
             "identities",
-            ["system", "sync", "record_id"],
+            ["record_id"],
             pa.schema(
                 [
-                    ("system", pa.string()),
-                    ("sync", pa.string()),
                     ("record_id", pa.int64()),
+                    *((f"id_{name}", pa.string()) for name in catalogue.identifiers),
                     ("profile_id", pa.int64()),
                     ("held_apart", pa.bool_()),
+                    ("previous_profile_id", pa.int64()),
                 ]
             ),
         )

@@ -21,6 +21,7 @@ from profile_pipelines.landing.difference import (
     incoming_schema,
 )
 from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.ledger import Ledger, SyncEntry
@@ -126,6 +127,7 @@ def _read_and_commit(
     declared = catalogue.systems[system].syncs[name]
     schema = pinned.table.schema
     known, last_id = _known(lake, pinned)
+    last_id = max(last_id, record_block(system, name))
     validator = RecordValidator(catalogue, declared, chosen, now)
     findings = validator.findings
     with Spool(incoming_schema(schema, chosen)) as spool:

@@ -1,0 +1,112 @@
+"""Clusters of records that share identifiers, and the profile ids that they keep or get.
+
+Pure functions over tables with `record_id` and one `id_<identifier>` column per identifier,
+strongest first. A cluster larger than the cap is never merged silently: its records are joined
+by each one's strongest identifier alone, and where even that exceeds the cap they get no
+profile. Both are marked `held_apart`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Labels = npt.NDArray[np.int64]
+
+
+def cluster(records: pa.Table, identifiers: Sequence[str], cap: int) -> tuple[Labels, Labels]:
+    """A cluster label for each record (-1: without a profile), and 1 where it is held apart.
+
+    Records must have at least one identifier each.
+    """
+    codes, total = _value_codes(records, identifiers)
+    strongest = _first_known(codes)
+    labels = _components(codes, total)[strongest]
+    held = np.zeros(len(labels), dtype=np.int64)
+    oversized = np.bincount(labels)[labels] > cap if len(labels) else held.astype(bool)
+    if oversized.any():
+        held[oversized] = 1
+        apart = strongest[oversized]
+        alone = np.bincount(apart)[apart] > cap
+        labels[oversized] = np.where(alone, -1, apart + total)
+    return labels, held
+
+
+def assign_profiles(
+    record_ids: Labels, labels: Labels, known: Labels, next_profile_id: int
+) -> tuple[Labels, int]:
+    """A profile id for each record (0: none), and the next id to give.
+
+    `known` has each record's profile id so far (0: none). A known id stays with the cluster that
+    holds the least record number among its records; a cluster keeps the least of its ids. New
+    ids follow the clusters' least record numbers, so that a repeated run gives the same.
+    """
+    order = np.argsort(record_ids, kind="stable")
+    sorted_labels = labels[order]
+    sorted_known = known[order]
+    if len(order) == 0:
+        return np.zeros(0, dtype=np.int64), next_profile_id
+    _, first, inverse = np.unique(sorted_labels, return_index=True, return_inverse=True)
+    unlabelled = sorted_labels < 0
+    owned = np.full(len(first), np.iinfo(np.int64).max, dtype=np.int64)
+    ids, positions = np.unique(sorted_known, return_index=True)
+    claims = ids > 0
+    np.minimum.at(owned, inverse[positions[claims]], ids[claims])
+    if unlabelled.any():
+        owned[inverse[unlabelled][0]] = 0
+    fresh = np.flatnonzero(owned == np.iinfo(np.int64).max)
+    fresh = fresh[np.argsort(first[fresh], kind="stable")]
+    owned[fresh] = next_profile_id + np.arange(len(fresh))
+    result = np.empty(len(order), dtype=np.int64)
+    result[order] = owned[inverse]
+    return result, next_profile_id + len(fresh)
+
+
+def _value_codes(records: pa.Table, identifiers: Sequence[str]) -> tuple[list[Labels], int]:
+    """Per identifier a number for each record's value (-1: none); numbers are never shared."""
+    codes: list[Labels] = []
+    total = 0
+    for name in identifiers:
+        encoded = pc.dictionary_encode(records.column(name)).combine_chunks()
+        if isinstance(encoded, pa.ChunkedArray):
+            encoded = encoded.chunk(0)
+        numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+        codes.append(np.where(numbers < 0, -1, numbers.astype(np.int64) + total))
+        total += len(encoded.dictionary)
+    return codes, total
+
+
+def _first_known(codes: Sequence[Labels]) -> Labels:
+    """Each record's strongest identifier value."""
+    result = codes[0].copy()
+    for column in codes[1:]:
+        result = np.where(result < 0, column, result)
+    return result
+
+
+def _components(codes: Sequence[Labels], total: int) -> Labels:
+    """The component of every identifier value; values are linked where a record has both."""
+    if len(codes) == 1:
+        return np.arange(total, dtype=np.int64)
+    previous = codes[0]
+    left: list[Labels] = []
+    right: list[Labels] = []
+    for column in codes[1:]:
+        both = (previous >= 0) & (column >= 0)
+        left.append(previous[both])
+        right.append(column[both])
+        previous = np.where(previous < 0, column, previous)
+    sources, targets = np.concatenate(left), np.concatenate(right)
+    if len(sources) == 0:
+        return np.arange(total, dtype=np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    weights = np.ones(len(sources), dtype=np.int8)
+    graph = coo_array((weights, (sources, targets)), shape=(total, total))
+    _, components = connected_components(graph, directed=False)
+    return components.astype(np.int64)
