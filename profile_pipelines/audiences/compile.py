@@ -1,0 +1,241 @@
+"""A condition as one SQL expression over the profiles: true, false, or NULL for unknown.
+
+A test on a stale value is unknown; `all`, `any` and `none` are SQL's own three-valued AND, OR and
+NOT OR, so that a condition which fresh values decide stands. Membership of other audiences and
+recorded changes come from relations that are left-joined by `profile_id`: their rows must be unique
+by it. Only comparisons, COALESCE, CASE, CONTAINS, STARTS_WITH and ARRAY_CONTAINS occur, which are
+the same in DuckDB and Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from sqlglot import exp
+
+from profile_pipelines.audiences.windows import Clock, Range, recent, value_range
+from profile_pipelines.catalog.conditions import Condition
+from profile_pipelines.catalog.models import Attribute
+from profile_pipelines.catalog.operators import Operators, condition_value
+from profile_pipelines.engine.sql import column, literal, named
+
+PROFILES = "profiles"
+PROFILE_CHANGES = "profile_changes"
+
+
+@dataclass(frozen=True)
+class StaleSources:
+    """What is stale of one attribute: the values of the systems with these codes, and the gaps."""
+
+    codes: frozenset[int] = frozenset()
+    missing: bool = False
+    """Whether a missing value is stale."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a condition's meaning depends on. `now` has a time zone; `stale` names every attribute
+    that the condition tests."""
+
+    now: datetime
+    timezone: ZoneInfo
+    attributes: Mapping[str, Attribute]
+    stale: Mapping[str, StaleSources]
+
+    @property
+    def clock(self) -> Clock:
+        """The present in the catalogue's time zone."""
+        return Clock(self.now, self.timezone)
+
+
+@dataclass(frozen=True)
+class Join:
+    """A relation that the expression's columns need: at most one row for each `profile_id`."""
+
+    alias: str
+    relation: exp.Expr
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A condition in SQL. The expressions stand over `profiles` and the joined relations."""
+
+    result: exp.Expr
+    """True, false, or NULL for unknown."""
+    joins: tuple[Join, ...]
+    stale: Mapping[str, exp.Expr]
+    """By attribute that is tested: whether the profile's value is stale; never NULL."""
+    missing: Mapping[str, exp.Expr]
+    """By attribute that is tested: whether the profile has no value; never NULL."""
+    held_in: Mapping[str, exp.Expr]
+    """By audience that is referred to: whether the profile is held in it; never NULL."""
+
+    def select_from_profiles(self, *columns: exp.Expr) -> exp.Select:
+        """A SELECT of these columns from the profiles with all that the expressions need."""
+        select = exp.select(*columns).from_(named(PROFILES, PROFILES))
+        for join in self.joins:
+            on = column("profile_id", PROFILES).eq(column("profile_id", join.alias))
+            select = select.join(join.relation.copy(), on=on, join_type="left")
+        return select
+
+
+def audience_relation(name: str) -> str:
+    """The name under which the caller provides an audience's state: profile_id, member, held."""
+    return f"audience__{name}"
+
+
+def compile_condition(condition: Condition, context: Context) -> Compiled:
+    """Compile a condition that `check_condition` has found no fault with.
+
+    Raises KeyError for an attribute that the context lacks and ValueError for a value that doesn't
+    fit its attribute's type.
+    """
+    compiler = _Compiler(context)
+    result = compiler.condition(condition)
+    return Compiled(
+        result, tuple(compiler.joins.values()), compiler.stale, compiler.missing, compiler.held_in
+    )
+
+
+@dataclass
+class _Compiler:
+    context: Context
+    joins: dict[str, Join] = field(default_factory=dict[str, Join])
+    stale: dict[str, exp.Expr] = field(default_factory=dict[str, exp.Expr])
+    missing: dict[str, exp.Expr] = field(default_factory=dict[str, exp.Expr])
+    held_in: dict[str, exp.Expr] = field(default_factory=dict[str, exp.Expr])
+
+    def condition(self, node: Condition) -> exp.Expr:
+        parts = [self.condition(child) for child in node.children]
+        if node.all is not None:
+            return exp.and_(*parts)
+        if node.any is not None:
+            return exp.or_(*parts)
+        if node.none is not None:
+            return exp.not_(exp.or_(*parts))
+        if node.in_audience is not None:
+            return self._membership(node.in_audience)
+        if node.not_in_audience is not None:
+            return exp.not_(self._membership(node.not_in_audience))
+        assert node.test is not None
+        return self._test(*node.test)
+
+    def _membership(self, name: str) -> exp.Expr:
+        alias = audience_relation(name)
+        self.joins[alias] = Join(alias, named(alias, alias))
+        held = _or_false(column("held", alias))
+        self.held_in[name] = held
+        return _unless(held, _or_false(column("member", alias)))
+
+    def _test(self, name: str, operators: Operators) -> exp.Expr:
+        attribute, stale = self.context.attributes[name], self.context.stale[name]
+        missing = column(name, PROFILES).is_(exp.null())
+        self.missing[name] = missing
+        self.stale[name] = _stale(name, attribute, stale, missing)
+        tests = [self._operator(name, operator, value) for operator, value in operators]
+        if not stale.codes and not stale.missing:
+            return exp.and_(*tests)
+        return _unless(self.stale[name], exp.and_(*tests))
+
+    def _operator(self, name: str, operator: str, value: object) -> exp.Expr:
+        attribute = self.context.attributes[name]
+        tested = column(name, PROFILES)
+        match operator:
+            case "missing":
+                return tested.is_(exp.null())
+            case "present":
+                return exp.not_(tested.is_(exp.null()))
+            case "is_not":
+                return exp.not_(self._among(tested, attribute, [value]))
+            case "is":
+                return self._among(tested, attribute, [value])
+            case "not_in":
+                return exp.not_(self._among(tested, attribute, _items(value)))
+            case "in":
+                return self._among(tested, attribute, _items(value))
+            case "contains":
+                return _or_false(exp.Contains(this=tested, expression=literal(value)))
+            case "starts_with":
+                return _or_false(exp.StartsWith(this=tested, expression=literal(value)))
+            case "has_any":
+                return exp.or_(*(_or_false(_has(tested, item)) for item in _items(value)))
+            case "has_all":
+                return exp.and_(*(_or_false(_has(tested, item)) for item in _items(value)))
+            case "changed_within":
+                return exp.and_(exp.not_(tested.is_(exp.null())), self._changed(name, value))
+            case _:
+                window = value_range(operator, attribute.type, value, self.context.clock)
+                return _or_false(_within(tested, window))
+
+    def _among(self, tested: exp.Expr, attribute: Attribute, values: list[object]) -> exp.Expr:
+        if attribute.type == "timestamp":
+            clock = self.context.clock
+            days = [value_range("is", "timestamp", value, clock) for value in values]
+            return exp.or_(*(_or_false(_within(tested, day)) for day in days))
+        typed = [
+            value_range("is", "date", value, self.context.clock).low
+            if attribute.type == "date"
+            else condition_value(attribute.type, value)
+            for value in values
+        ]
+        return _or_false(tested.isin(*(literal(value) for value in typed)))
+
+    def _changed(self, name: str, value: object) -> exp.Expr:
+        window = recent(value, self.context.clock)
+        changes = (
+            exp.select(column("profile_id"))
+            .distinct()
+            .from_(named(PROFILE_CHANGES))
+            .where(_has(column("changed"), name), _within(column("recorded_at"), window))
+        )
+        key = f"{name} {window.low}"
+        if key not in self.joins:
+            alias = f"changed__{len(self.joins)}"
+            self.joins[key] = Join(alias, changes.subquery(exp.to_identifier(alias, quoted=True)))
+        return exp.not_(column("profile_id", self.joins[key].alias).is_(exp.null()))
+
+
+def _stale(name: str, attribute: Attribute, stale: StaleSources, missing: exp.Expr) -> exp.Expr:
+    if not stale.codes:
+        return missing if stale.missing else exp.false()
+    if attribute.merge in ("priority", "latest"):
+        codes = [exp.Literal.number(code) for code in sorted(stale.codes)]
+        decided = column(f"{name}__source", PROFILES).isin(*codes)
+    else:
+        mask = exp.Literal.number(sum(1 << code for code in stale.codes))
+        givers = exp.BitwiseAnd(this=column(f"{name}__sources", PROFILES), expression=mask)
+        decided = exp.paren(givers).neq(0)
+    if stale.missing:
+        return exp.or_(missing, _or_false(decided))
+    return exp.and_(exp.not_(missing), _or_false(decided))
+
+
+def _within(tested: exp.Expr, window: Range) -> exp.Expr:
+    bounds: list[exp.Expr] = []
+    if window.low is not None:
+        low = literal(window.low)
+        bounds.append(tested >= low if window.low_included else tested > low)
+    if window.high is not None:
+        high = literal(window.high)
+        bounds.append(tested <= high if window.high_included else tested < high)
+    return exp.and_(*bounds)
+
+
+def _has(tested: exp.Expr, item: object) -> exp.Expr:
+    return exp.ArrayContains(this=tested.copy(), expression=literal(item))
+
+
+def _items(value: object) -> list[object]:
+    return list(cast("tuple[object, ...]", value))
+
+
+def _or_false(expression: exp.Expr) -> exp.Expr:
+    return exp.func("COALESCE", expression, exp.false())
+
+
+def _unless(unknown: exp.Expr, otherwise: exp.Expr) -> exp.Expr:
+    return exp.case().when(unknown.copy(), exp.cast(exp.null(), "BOOLEAN")).else_(otherwise)
