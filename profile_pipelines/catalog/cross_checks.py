@@ -1,0 +1,161 @@
+"""What must fit together across the catalogue's declarations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from profile_pipelines.catalog.conditions import (
+    KEYWORDS,
+    attributes_of,
+    audiences_of,
+    check_condition,
+)
+from profile_pipelines.catalog.draft import Draft, Kind
+from profile_pipelines.catalog.durations import format_duration
+from profile_pipelines.catalog.mistakes import did_you_mean
+from profile_pipelines.catalog.models import Attribute, System
+from profile_pipelines.catalog.plan import audience_cycle
+from profile_pipelines.catalog.schedules import longest_gap
+from profile_pipelines.catalog.sync_checks import sync_mistakes
+
+_NEEDED: tuple[tuple[Kind, str, str], ...] = (
+    ("identifier", "identifiers.yaml", "declares no identifier; records are matched by them"),
+    ("attribute", "attributes.yaml", "declares no attribute; declare at least one"),
+    ("system", "sources", "declares no system; write a file for each system into this folder"),
+)
+MAX_SYSTEMS = 62
+"""The lake keeps the systems that gave a value as bits of one number."""
+_KEPT_NAMES = frozenset([
+    *KEYWORDS, "profile_id", "record_id", "record_key", "updated_at", "quarantine", "changed",
+    "seq", "recorded_at", "run_id", "removed", "system", "sync", "member", "held", "held_apart",
+])  # fmt: skip
+
+
+def cross_check(draft: Draft) -> None:
+    """Add to the draft every mistake that shows only when its declarations are seen together."""
+    _check_whole(draft)
+    for name, attribute in draft.attributes.items():
+        _check_attribute(draft, name, attribute)
+    for name, system in draft.systems.items():
+        _check_system(draft, name, system)
+    _check_audiences(draft)
+
+
+def _check_whole(draft: Draft) -> None:
+    zone = draft.settings.timezone
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(zone.title(), available_timezones()) or "; write for example"
+        hint = f"{hint} Europe/Berlin" if hint.endswith("example") else hint
+        draft.report("settings", "", ("timezone",), f"is no time zone{hint}")
+    for kind, file, text in _NEEDED:
+        if kind not in draft.unread and not draft.declared(kind):
+            draft.missing(file, text)
+    for name in draft.declared("system")[MAX_SYSTEMS:]:
+        draft.report("system", name, ("system",), f"at most {MAX_SYSTEMS} systems can be declared")
+
+
+def _check_attribute(draft: Draft, name: str, attribute: Attribute) -> None:
+    def report(path: tuple[str | int, ...], text: str) -> None:
+        draft.report("attribute", name, path, text)
+
+    if name in _KEPT_NAMES or name.startswith("id_"):
+        report((), "is a name that the lake and conditions keep for themselves; choose another")
+    for index, system in enumerate(attribute.sources):
+        at = ("sources", index)
+        if draft.is_unknown("system", system):
+            hint = did_you_mean(system, draft.declared("system"), all_of="there are")
+            report(at, f"unknown system {system}{hint}")
+        elif system in draft.systems and not _schedules(draft.systems[system], name):
+            todo = f"map it in sources/{system}.yaml or take {system} out here"
+            report(at, f"system {system} maps no field to {name}; {todo}")
+    for system, count in Counter(attribute.sources).items():
+        if count > 1:
+            report(("sources",), f"names {system} twice; keep the place that it should have")
+    if attribute.merge == "most_restrictive" and attribute.type != "boolean":
+        report(("merge",), f"most_restrictive needs a boolean; this is a {attribute.type}")
+    if attribute.merge in ("min", "max") and attribute.type in ("boolean", "list"):
+        report(("merge",), f"{attribute.merge} needs values in order; this is a {attribute.type}")
+    if attribute.consent is not None and attribute.type != "boolean":
+        report(("consent",), f"a consent is a boolean, true or false; this is a {attribute.type}")
+    gap = _gap_at_truth(draft, name, attribute)
+    if gap is not None and attribute.fresh_within < gap:
+        text = (
+            f"is tighter than the schedule: {attribute.sources[0]}, the source of truth, syncs "
+            f"it with gaps of up to {format_duration(gap)}; allow at least that, or sync more often"
+        )
+        report(("fresh_within",), text)
+
+
+def _gap_at_truth(draft: Draft, name: str, attribute: Attribute) -> timedelta | None:
+    system = draft.systems.get(attribute.sources[0])
+    try:
+        return min(map(longest_gap, _schedules(system, name)), default=None) if system else None
+    except ValueError:
+        return None
+
+
+def _schedules(system: System, attribute: str) -> list[str]:
+    return [
+        sync.attributes[attribute].schedule or sync.schedule
+        for sync in system.syncs.values()
+        if attribute in sync.attributes
+    ]
+
+
+def _check_system(draft: Draft, name: str, system: System) -> None:
+    mapped: dict[str, str] = {}
+    for sync_name, sync in system.syncs.items():
+        at = ("syncs", sync_name)
+        for path, text in sync_mistakes(system.connection, sync):
+            draft.report("system", name, (*at, *path), text)
+        for identifier in sync.identifiers:
+            if draft.is_unknown("identifier", identifier):
+                known = draft.declared("identifier")
+                hint = did_you_mean(identifier, known, all_of="there are")
+                text = f"unknown identifier{hint or '; declare it in identifiers.yaml'}"
+                draft.report("system", name, (*at, "identifiers", identifier), text)
+        for attribute in sync.attributes:
+            text = _mapping_mistake(draft, name, attribute, mapped)
+            if text:
+                draft.report("system", name, (*at, "attributes", attribute), text)
+            mapped.setdefault(attribute, sync_name)
+
+
+def _mapping_mistake(
+    draft: Draft, system: str, attribute: str, mapped: dict[str, str]
+) -> str | None:
+    if draft.is_unknown("attribute", attribute):
+        hint = did_you_mean(attribute, draft.declared("attribute"))
+        return f"unknown attribute{hint or '; declare it in attributes.yaml'}"
+    if attribute in mapped:
+        return f"sync {mapped[attribute]} maps this attribute already; keep one"
+    if attribute in draft.attributes and system not in draft.attributes[attribute].sources:
+        return f"the attribute doesn't list {system} among its sources; add it there, or leave out"
+    return None
+
+
+def _check_audiences(draft: Draft) -> None:
+    names = draft.declared("audience")
+    for name, audience in draft.audiences.items():
+        flawed = [
+            *(a for a in attributes_of(audience.where) if _hidden(draft, "attribute", a)),
+            *(a for a in audiences_of(audience.where) if _hidden(draft, "audience", a)),
+        ]
+        if not flawed:
+            for path, text in check_condition(audience.where, draft.attributes, names):
+                draft.report("audience", name, ("where", *path), text)
+    rest = dict(draft.audiences)
+    while cycle := audience_cycle(rest):
+        around = " → ".join(cycle)
+        text = f"the audience depends on itself: {around}; take one of these references out"
+        draft.report("audience", cycle[0], ("where",), text)
+        rest.pop(cycle[0])
+
+
+def _hidden(draft: Draft, kind: Kind, name: str) -> bool:
+    known = draft.attributes if kind == "attribute" else draft.audiences
+    return draft.is_flawed(kind, name, known)

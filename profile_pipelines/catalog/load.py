@@ -1,0 +1,193 @@
+"""Reads a catalogue folder: YAML files to typed declarations, or all mistakes at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from profile_pipelines.catalog.cross_checks import cross_check
+from profile_pipelines.catalog.draft import Draft, Kind, Place
+from profile_pipelines.catalog.mistakes import did_you_mean
+from profile_pipelines.catalog.models import (
+    Attribute,
+    Audience,
+    Catalogue,
+    Declaration,
+    Identifier,
+    Name,
+    Settings,
+    System,
+)
+from profile_pipelines.catalog.plain_words import in_plain_words
+from profile_pipelines.catalog.secret_literals import literal_secrets
+from profile_pipelines.catalog.yaml_lines import MAX_BYTES, Document, YamlError, read_yaml
+from profile_pipelines.errors import CatalogueError
+
+_FILES: dict[str, Kind] = {
+    "catalogue.yaml": "settings",
+    "identifiers.yaml": "identifier",
+    "attributes.yaml": "attribute",
+}
+_FOLDERS: dict[str, Kind] = {
+    "attributes": "attribute",
+    "sources": "system",
+    "audiences": "audience",
+}
+_LEFT_ALONE = "journeys"
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+_D = TypeVar("_D", bound=Declaration)
+
+
+def load_catalogue(folder: Path) -> Catalogue:
+    """Read and check the catalogue in `folder`.
+
+    Raises CatalogueError with a line for every mistake, sorted by file and line.
+    """
+    draft = read_draft(folder)
+    cross_check(draft)
+    if draft.mistakes:
+        raise CatalogueError(draft.in_order())
+    return Catalogue(
+        settings=draft.settings,
+        identifiers=draft.identifiers,
+        attributes=draft.attributes,
+        systems=draft.systems,
+        audiences=draft.audiences,
+    )
+
+
+def read_draft(folder: Path) -> Draft:
+    """Read every file of the catalogue, without looking across declarations.
+
+    Raises CatalogueError when there is no catalogue in `folder` at all.
+    """
+    files = sorted(_yaml_files(folder))
+    if not files:
+        found = "holds no YAML files" if folder.is_dir() else "isn't there"
+        todo = f"write a catalogue to start from with `profile-pipelines init {folder}`"
+        raise CatalogueError([f"{folder}: the catalogue folder {found}; {todo}"])
+    draft = Draft()
+    for file in files:
+        kind = _kind_of(file)
+        place = Place(file, Document())
+        if kind is None:
+            draft.mistakes.append(place.mistake((), _not_a_part(file)))
+        else:
+            _read_file(draft, folder / file, kind, file)
+    return draft
+
+
+def _yaml_files(folder: Path) -> Iterator[str]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if Path(root) == folder and _LEFT_ALONE in folders:
+            folders.remove(_LEFT_ALONE)
+        for name in files:
+            if name.lower().endswith((".yaml", ".yml")) and not name.startswith("."):
+                yield (Path(root) / name).relative_to(folder).as_posix()
+
+
+def _kind_of(file: str) -> Kind | None:
+    folder, _, name = file.rpartition("/")
+    if not name.endswith(".yaml"):
+        return None
+    return _FOLDERS.get(folder) if folder else _FILES.get(name)
+
+
+def _not_a_part(file: str) -> str:
+    renamed = f"{file.rpartition('.')[0]}.yaml"
+    if renamed != file and _kind_of(renamed):
+        return f"isn't read; name it {renamed}"
+    known = [*_FILES, *(f"{folder}/{file.rpartition('/')[2]}" for folder in _FOLDERS)]
+    parts = "a catalogue has catalogue.yaml, identifiers.yaml, attributes.yaml and the folders"
+    hint = did_you_mean(file, known)
+    return f"is no part of a catalogue{hint or f'; {parts} attributes, sources, audiences'}"
+
+
+def _read_file(draft: Draft, path: Path, kind: Kind, file: str) -> None:
+    try:
+        with path.open("rb") as opened:
+            document = read_yaml(opened.read(MAX_BYTES + 1))
+    except (YamlError, OSError) as error:
+        draft.unread.add(kind)
+        line, at = (error.line, error.path) if isinstance(error, YamlError) else (1, ())
+        text = error.text if isinstance(error, YamlError) else f"can't be read: {error.strerror}"
+        document = Document(lines={at: line})
+        draft.mistakes.append(Place(file, document).mistake(at, text))
+        return
+    place = Place(file, document)
+    draft.mistakes += [place.mistake(mistake.path, mistake.text) for mistake in document.mistakes]
+    content: object = document.data
+    if content is None and kind == "settings":
+        return
+    if not isinstance(content, dict):
+        empty = content is None
+        text = "the file is empty; fill it or delete it" if empty else "must hold keys (key: value)"
+        draft.unread.add(kind)
+        draft.mistakes.append(place.mistake((), text))
+        return
+    data = cast(dict[str, Any], content)
+    match kind:
+        case "settings":
+            if draft.declare("settings", "", place):
+                draft.settings = _read(draft, Settings, data, place) or draft.settings
+        case "identifier":
+            draft.identifiers |= _read_named(draft, kind, Identifier, data, place)
+        case "attribute":
+            draft.attributes |= _read_named(draft, kind, Attribute, data, place)
+        case "system":
+            draft.systems |= _read_whole(draft, kind, System, data, place)
+        case "audience":
+            draft.audiences |= _read_whole(draft, kind, Audience, data, place)
+
+
+def _read_named(
+    draft: Draft, kind: Kind, model: type[_D], data: dict[str, Any], file: Place
+) -> dict[str, _D]:
+    """A file that declares by name: `name: {…}`."""
+    found: dict[str, _D] = {}
+    for name, value in data.items():
+        place = Place(file.file, file.document, (name,))
+        try:
+            _NAME.validate_python(name)
+        except ValidationError as error:
+            text = in_plain_words(error, name)[0][1]
+            draft.mistakes.append(place.mistake((), text))
+        declaration = _read(draft, model, value, place)
+        if draft.declare(kind, name, place) and declaration is not None:
+            found[name] = declaration
+    return found
+
+
+def _read_whole(
+    draft: Draft, kind: Kind, model: type[_D], data: dict[str, Any], place: Place
+) -> dict[str, _D]:
+    """A file that is one declaration, with its name under the kind's own key."""
+    declaration = _read(draft, model, data, place)
+    name = data.get(kind)
+    if not isinstance(name, str):
+        draft.unread.add(kind)
+        return {}
+    if draft.declare(kind, name, place, (kind,)) and declaration is not None:
+        return {name: declaration}
+    return {}
+
+
+def _read(draft: Draft, model: type[_D], data: object, place: Place) -> _D | None:
+    known = {mistake.path for mistake in place.document.mistakes}
+    if model is System:
+        for path, text in literal_secrets(data):
+            draft.mistakes.append(place.mistake(path, text))
+            known.add(path)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        for path, text in in_plain_words(error, data):
+            whole = (*place.path, *path)
+            if whole not in known or text.startswith("unknown key"):
+                draft.mistakes.append(place.mistake(path, text))
+    return None

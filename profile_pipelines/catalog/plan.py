@@ -1,0 +1,64 @@
+"""Questions that several steps ask of a catalogue: who maps what, how often, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from profile_pipelines.catalog.conditions import audiences_of
+from profile_pipelines.catalog.models import Audience, Catalogue, SourceField, Sync
+from profile_pipelines.errors import UnknownName
+
+
+def sync_of(catalogue: Catalogue, system: str, attribute: str) -> tuple[str, SourceField]:
+    """The sync of the system that maps the attribute, and the field that it maps.
+
+    Raises UnknownName when the system isn't declared or doesn't map the attribute.
+    """
+    if system not in catalogue.systems:
+        raise UnknownName(f"the catalogue declares no system {system}")
+    for name, sync in catalogue.systems[system].syncs.items():
+        if attribute in sync.attributes:
+            return name, sync.attributes[attribute]
+    raise UnknownName(f"system {system} maps no field to {attribute}")
+
+
+def schedule_of(catalogue: Catalogue, system: str, attribute: str) -> str:
+    """The cron schedule by which the system syncs the attribute, in the catalogue's time zone."""
+    name, field = sync_of(catalogue, system, attribute)
+    return field.schedule or catalogue.systems[system].syncs[name].schedule
+
+
+def cadences_of(sync: Sync) -> dict[str, list[str]]:
+    """The sync's attributes by their cron schedule."""
+    cadences: dict[str, list[str]] = {}
+    for attribute, field in sync.attributes.items():
+        cadences.setdefault(field.schedule or sync.schedule, []).append(attribute)
+    return cadences
+
+
+def is_incremental(sync: Sync) -> bool:
+    """Whether the sync reads changes only: as declared, or else when it has `updated_at`."""
+    return sync.mode == "incremental" or (sync.mode is None and sync.updated_at is not None)
+
+
+def audience_order(audiences: Mapping[str, Audience]) -> list[str]:
+    """The audiences' names, each after the audiences that its condition refers to.
+
+    Raises graphlib.CycleError, which names the cycle, when there is none (never in a loaded
+    catalogue).
+    """
+    graph = {
+        name: sorted(audiences_of(audience.where) & audiences.keys())
+        for name, audience in sorted(audiences.items())
+    }
+    return list(TopologicalSorter(graph).static_order())
+
+
+def audience_cycle(audiences: Mapping[str, Audience]) -> list[str]:
+    """The names along one cycle of audiences, first and last the same; empty without a cycle."""
+    try:
+        audience_order(audiences)
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []

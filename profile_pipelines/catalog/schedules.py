@@ -1,0 +1,51 @@
+"""Cron schedules: five fields, wall-clock time in the catalogue's time zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, cast
+
+from croniter import croniter
+
+_START = datetime(2023, 12, 31)
+_SPAN = timedelta(days=400)
+_RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1024)
+def longest_gap(cron: str) -> timedelta:
+    """The longest time between two ticks by the wall clock, clock changes left aside.
+
+    Raises ValueError when `cron` isn't a schedule of five fields, or never comes.
+    """
+    fields = cron.split()
+    if len(fields) != 5 or _RANDOM.search(cron):
+        raise ValueError("must be a cron schedule of five fields, for example 0 * * * *")
+    try:
+        expanded: Any = cast(Any, croniter).expand(cron)[0]
+        minutes, hours = (_all(expanded[0], 60), _all(expanded[1], 24))
+        days = _days(" ".join(fields[2:]))
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        raise ValueError("isn't a cron schedule that comes; write for example 0 * * * *") from None
+    ticks = [timedelta(hours=hour, minutes=minute) for hour in hours for minute in minutes]
+    overnight = ticks[0] - ticks[-1]
+    between_days = max(later - earlier for earlier, later in pairwise(days)) + overnight
+    return max([between_days, *(later - earlier for earlier, later in pairwise(ticks))])
+
+
+@lru_cache(maxsize=256)
+def _days(days: str) -> list[datetime]:
+    if days == "* * *":
+        return [_START, _START + timedelta(days=1)]
+    ticks = cast(Any, croniter)(f"0 0 {days}", _START)
+    found: list[datetime] = []
+    while len(found) < 2 or found[-1] - _START < _SPAN:
+        found.append(ticks.get_next(datetime))
+    return found
+
+
+def _all(field: list[Any], count: int) -> list[int]:
+    return list(range(count)) if field == ["*"] else sorted({int(value) for value in field})
