@@ -104,7 +104,10 @@ class RecordValidator:
             return times.new_from_index(0, len(raw))
         times = cast(raw[self._sync.updated_at], "timestamp", "UTC")
         return times.to_frame("v").select(
-            pl.when(pl.col("v") > self._now).then(self._now).otherwise(pl.col("v"))
+            pl.when(pl.col("v") > self._now)
+            .then(pl.lit(self._now, POLARS_TYPES["timestamp"]))
+            .otherwise(pl.col("v"))
+            .alias("v")
         )["v"].cast(POLARS_TYPES["timestamp"]).rename("updated_at")
 
     def _deleted(self, raw: pl.DataFrame) -> pl.Series:
@@ -204,7 +207,8 @@ class RecordValidator:
 
 def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
     for (name,), rows in bad.group_by("attribute"):
-        typed = typed.with_columns(typed[str(name)].scatter(rows["index"], None))
+        bad_rows = pl.Series([False]).new_from_index(0, len(typed)).scatter(rows["index"], True)
+        typed = typed.with_columns(pl.when(~bad_rows).then(pl.col(str(name))).alias(str(name)))
     return typed
 
 
@@ -224,7 +228,10 @@ def _quarantine(
         .group_by("index", maintain_order=True)
         .agg(pl.col("entry"))
     )
-    return empty.scatter(entries["index"], entries["entry"].cast(QUARANTINE))
+    rows = pl.DataFrame({"index": pl.arange(0, height, dtype=pl.UInt32, eager=True)})
+    return rows.join(entries, on="index", how="left", maintain_order="left")["entry"].alias(
+        "quarantine"
+    )
 
 
 def _named(columns: Mapping[str, pl.Series]) -> Sequence[pl.Series]:

@@ -1,0 +1,140 @@
+"""Which profiles a change touches, and in what they differ from before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.duckdb import Relation
+from profile_pipelines.engine.sql import column, distinct, literal, named
+from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import provenance_column
+from profile_pipelines.lake.table import ARROW_TYPES, Rows, null_literal
+from profile_pipelines.profiles.merged import Sources
+
+
+def affected_profiles(
+    lake: Lake, inputs: Mapping[str, int], identities: Pinned, sources: Sources
+) -> pa.Table:
+    """The profiles, as `profile_id`, that anything since the given commits may have changed."""
+    parts: list[exp.Query] = []
+    relations: dict[str, Relation] = {}
+    since = inputs["identities"]
+    if identities.seq > since:
+        log = identities.changes(["profile_id", "previous_profile_id"], "moved", since=since)
+        relations |= log.relations
+        for name in ("profile_id", "previous_profile_id"):
+            parts.append(
+                exp.select(exp.alias_(column(name, "l"), "profile_id", quoted=True)).from_(
+                    log.sql.copy().subquery("l")
+                )
+            )
+    members = identities.current(["record_id", "profile_id"], "members")
+    for (system, sync), source in sources.items():
+        since = inputs.get(f"{system}/{sync}", 0)
+        if source.seq <= since:
+            continue
+        log = source.changes(["record_id"], f"{system}/{sync}#touched", since=since)
+        relations |= log.relations | members.relations
+        touched = exp.select(column("record_id", "l")).from_(log.sql.subquery("l"))
+        parts.append(
+            exp.select(column("profile_id", "m"))
+            .from_(members.sql.copy().subquery("m"))
+            .where(exp.In(this=column("record_id", "m"), query=touched.subquery()))
+        )
+    if not parts:
+        return pa.table({"profile_id": pa.array([], pa.int64())})
+    union = parts[0]
+    for part in parts[1:]:
+        union = exp.union(union, part, distinct=False)
+    select = (
+        exp.select(column("profile_id", "a"))
+        .distinct()
+        .from_(union.subquery("a"))
+        .where(exp.not_(exp.Is(this=column("profile_id", "a"), expression=exp.null())))
+    )
+    return lake.engine.query(select, relations)
+
+
+def changed_profiles(
+    catalogue: Catalogue, pinned: Pinned, merged: Rows, affected: pa.Table | None
+) -> Rows:
+    """The rows of the profiles table that change, with the names of what changed in each."""
+    attributes = catalogue.attributes
+    columns = ["profile_id"]
+    for name, attribute in attributes.items():
+        columns += [name, provenance_column(name, attribute)]
+    if not pinned.exists:
+        unchanged = null_literal(pa.list_(pa.string()))
+        select = exp.select(
+            *(column(name, "m") for name in columns),
+            exp.alias_(unchanged, "changed", quoted=True),
+            exp.alias_(exp.false(), "removed", quoted=True),
+        ).from_(merged.sql.subquery("m"))
+        return Rows(select, merged.relations)
+    where = None
+    if affected is not None:
+        wanted = exp.select(column("profile_id")).from_(named("affected"))
+        where = exp.In(this=column("profile_id"), query=wanted.subquery())
+    old = pinned.current(columns, "stored", where=where)
+    is_new = exp.Is(this=column("profile_id", "o"), expression=exp.null())
+    changed = exp.Case().when(exp.not_(is_new.copy()), _changed_names(list(attributes)))
+    present = (
+        exp.select(
+            *(column(name, "m") for name in columns),
+            exp.alias_(changed, "changed", quoted=True),
+            exp.alias_(exp.false(), "removed", quoted=True),
+        )
+        .from_(merged.sql.subquery("m"))
+        .join(
+            named("old", "o"),
+            on=exp.EQ(this=column("profile_id", "o"), expression=column("profile_id", "m")),
+            join_type="left",
+        )
+        .where(
+            exp.or_(
+                is_new, *(distinct(column(name, "m"), column(name, "o")) for name in columns[1:])
+            )
+        )
+    )
+    gone = (
+        exp.select(
+            column("profile_id", "o"),
+            *(
+                exp.alias_(null_literal(pinned.table.schema.field(name).type), name, quoted=True)
+                for name in columns[1:]
+            ),
+            exp.alias_(null_literal(ARROW_TYPES["list"]), "changed", quoted=True),
+            exp.alias_(exp.true(), "removed", quoted=True),
+        )
+        .from_(named("old", "o"))
+        .join(
+            merged.sql.copy().select(column("profile_id", "p"), append=False).subquery("m"),
+            on=exp.EQ(this=column("profile_id", "o"), expression=column("profile_id", "m")),
+            join_type="anti",
+        )
+    )
+    select = (
+        exp.select(exp.Star())
+        .with_(exp.to_identifier("old", quoted=True), as_=old.sql)
+        .from_(exp.union(present, gone, distinct=False).subquery("d"))
+    )
+    return Rows(select, {**merged.relations, **old.relations})
+
+
+def _changed_names(attributes: list[str]) -> exp.Expression:
+    """A list of the attributes whose value differs."""
+    names = exp.Array(
+        expressions=[
+            exp.Case().when(distinct(column(name, "m"), column(name, "o")), literal(name))
+            for name in attributes
+        ]
+    )
+    item = exp.to_identifier("item")
+    kept = exp.Lambda(
+        this=exp.not_(exp.Is(this=exp.column("item"), expression=exp.null())), expressions=[item]
+    )
+    return exp.ArrayFilter(this=names, expression=kept)

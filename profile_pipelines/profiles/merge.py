@@ -1,0 +1,123 @@
+"""Keeps the profiles table up to date: only the profiles that changes touch are merged anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.sql import column
+from profile_pipelines.errors import LakeError
+from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.table import Rows
+from profile_pipelines.profiles.difference import affected_profiles, changed_profiles
+from profile_pipelines.profiles.merged import merged_profiles
+
+_MOST_SYSTEMS = 62
+
+
+@dataclass(frozen=True)
+class ProfilesResult:
+    """What a merge did."""
+
+    profiles: int
+    created: int
+    changed: int
+    removed: int
+
+    @property
+    def wrote(self) -> bool:
+        """Whether any profile is another than before."""
+        return bool(self.created or self.changed or self.removed)
+
+
+def merge(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> ProfilesResult:
+    """Bring profiles up to date with identities and records. Raises Conflict when another run
+    was faster."""
+    pinned = lake.profiles(catalogue).pin()
+    identities = lake.identities(catalogue).pin()
+    sources = {
+        (system, sync): lake.source(catalogue, system, sync).pin()
+        for system, declared in catalogue.systems.items()
+        for sync in declared.syncs
+    }
+    inputs = {"identities": identities.seq} | {
+        f"{system}/{sync}": source.seq for (system, sync), source in sources.items()
+    }
+    state: dict[str, Any] = {
+        "inputs": inputs,
+        "fingerprint": _fingerprint(catalogue),
+        "systems": system_codes(pinned.state.get("systems", {}), list(catalogue.systems)),
+    }
+    if {**pinned.state, "seq": 0} == {**state, "seq": 0} or not identities.exists:
+        return _result(lake, pinned, None)
+    affected = None
+    if pinned.exists and pinned.state.get("fingerprint") == state["fingerprint"]:
+        affected = affected_profiles(lake, pinned.state["inputs"], identities, sources)
+    if affected is not None and affected.num_rows == 0:
+        rows = None
+    else:
+        merged = merged_profiles(catalogue, identities, sources, state["systems"], affected)
+        rows = changed_profiles(catalogue, pinned, merged, affected)
+    committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
+    return _result(lake, lake.profiles(catalogue).pin(), committed)
+
+
+def _result(lake: Lake, pinned: Pinned, committed: Rows | None) -> ProfilesResult:
+    total = 0
+    if pinned.exists:
+        rows = pinned.current(["profile_id"], "p")
+        count = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(
+            rows.sql.subquery("p")
+        )
+        total = lake.engine.query(count, rows.relations).column("n")[0].as_py()
+    if committed is None:
+        return ProfilesResult(total, 0, 0, 0)
+    removed = column("removed", "c")
+    created = exp.and_(
+        exp.not_(removed), exp.Is(this=column("changed", "c"), expression=exp.null())
+    )
+    counts = exp.select(
+        exp.alias_(exp.Count(this=exp.Star()), "n"),
+        exp.alias_(exp.CountIf(this=removed.copy()), "removed"),
+        exp.alias_(exp.CountIf(this=created), "created"),
+    ).from_(committed.sql.subquery("c"))
+    found = lake.engine.query(counts, committed.relations).to_pylist()[0]
+    created_count, removed_count = int(found["created"]), int(found["removed"])
+    return ProfilesResult(
+        total, created_count, found["n"] - created_count - removed_count, removed_count
+    )
+
+
+def system_codes(known: Mapping[str, int], systems: Sequence[str]) -> dict[str, int]:
+    """A code for every system; one that was given once is never given to another system.
+
+    Raises LakeError when more than 62 systems have ever been declared: a bit mask holds no more.
+    """
+    codes = dict(known)
+    for system in systems:
+        if system not in codes:
+            codes[system] = max(codes.values(), default=0) + 1
+    if max(codes.values(), default=0) > _MOST_SYSTEMS:
+        raise LakeError(f"one lake holds at most {_MOST_SYSTEMS} systems")
+    return codes
+
+
+def _fingerprint(catalogue: Catalogue) -> str:
+    """Changes when all profiles have to be merged anew."""
+    parts = [
+        [name, attribute.type, attribute.sources, attribute.merge]
+        for name, attribute in catalogue.attributes.items()
+    ]
+    mappings = [
+        [system, sync, sorted(declared.attributes)]
+        for system, s in catalogue.systems.items()
+        for sync, declared in s.syncs.items()
+    ]
+    return hashlib.sha256(json.dumps([parts, mappings]).encode()).hexdigest()[:16]
