@@ -1,1 +1,40 @@
-"""TODO."""
+"""Reading business systems: SQL databases, HTTP APIs and files as Arrow batches."""
+
+from __future__ import annotations
+
+from profile_pipelines.catalog.models import (
+    FilesConnection,
+    RestConnection,
+    SqlConnection,
+    Sync,
+    System,
+)
+from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, Source
+
+__all__ = ["BATCH_ROWS", "ReadRequest", "Source", "open_source"]
+
+
+def open_source(system: System, sync: Sync) -> Source:
+    """The sync's table, endpoint or file set, ready for reading; nothing is contacted yet.
+
+    Raises `SourceError` for a declaration that can't be read or a missing secret.
+    """
+    where = f"{system.system}.{_name(system, sync)}"
+    # each kind's libraries cost up to a second of imports
+    match system.connection:
+        case SqlConnection():
+            from profile_pipelines.sources.sql import SqlSource
+
+            return SqlSource(where, system.connection, sync)
+        case RestConnection():
+            from profile_pipelines.sources.rest import RestSource
+
+            return RestSource(where, system.connection, sync)
+        case FilesConnection():
+            from profile_pipelines.sources.files import FilesSource
+
+            return FilesSource(where, system.connection, sync)
+
+
+def _name(system: System, sync: Sync) -> str:
+    return next((name for name, declared in system.syncs.items() if declared is sync), "?")

@@ -1,0 +1,137 @@
+"""JSON without loss: exact numbers, fields by dotted path, and their values as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import simplejson
+
+from profile_pipelines.sources.reading import BATCH_ROWS
+
+ABSENT = object()
+"""What a path gives when nothing stands there; JSON's null is None."""
+
+
+def parse(content: bytes | str) -> Any:
+    """The JSON value with numbers as int and Decimal; ValueError when it isn't whole JSON."""
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    try:
+        return simplejson.loads(text, use_decimal=True)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def as_text(value: Any) -> str | None:
+    """Scalars as text, lists and objects as JSON, null (and absence) as None."""
+    if value is None or value is ABSENT:
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False)
+
+
+def getter(path: str) -> Callable[[Any], Any]:
+    """Reads a dotted path with list indexes (`items.data.0.price`) from a JSON value.
+
+    A key that itself contains dots wins over the parts. Gives `ABSENT` where nothing stands.
+    """
+    parts = path.split(".")
+    steps = [(part, ".".join(parts[at:])) for at, part in enumerate(parts)]
+
+    def get(value: Any) -> Any:
+        for part, rest in steps:
+            if isinstance(value, Mapping):
+                if rest in value:
+                    return value[rest]
+                value = value.get(part, ABSENT)
+            elif isinstance(value, list):
+                at = int(part) if part.isdecimal() else len(value)
+                value = value[at] if at < len(value) else ABSENT
+            else:
+                return ABSENT
+        return value
+
+    return get
+
+
+def batches(
+    pages: Iterable[Iterable[Any]], fields: Sequence[str], seen: set[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The records' fields as text columns; adds the fields that occurred to `seen`."""
+    getters = [getter(field) for field in fields]
+    schema = pa.schema([pa.field(field, pa.string()) for field in fields])
+    columns: list[list[str | None]] = [[] for _ in fields]
+    rows = 0
+
+    def flush() -> pa.RecordBatch:
+        batch = pa.RecordBatch.from_arrays([_text_array(column) for column in columns], schema)
+        for column in columns:
+            column.clear()
+        return batch
+
+    for page in pages:
+        for record in page:
+            for field, get, column in zip(fields, getters, columns, strict=True):
+                value = get(record)
+                if seen is not None and value is not ABSENT:
+                    seen.add(field)
+                column.append(as_text(value))
+            rows += 1
+            if rows == BATCH_ROWS:
+                yield flush()
+                rows = 0
+    if rows:
+        yield flush()
+
+
+def flattened(records: Iterable[Any]) -> dict[str, str]:
+    """Every path that occurs in the records, lists by their first element, with its JSON type."""
+    found: dict[str, str] = {}
+    for record in records:
+        _flatten(record, "", found)
+    return dict(sorted(found.items()))
+
+
+def _flatten(value: Any, path: str, found: dict[str, str]) -> None:
+    if path and (value is not None or path not in found):
+        found[path] = _type_name(value)
+    children: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        children = value.items()
+    elif isinstance(value, list):
+        children = enumerate(value[:1])
+    for key, child in children:
+        _flatten(child, f"{path}.{key}" if path else str(key), found)
+
+
+def _type_name(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | Decimal():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "list"
+        case _:
+            return "object"
+
+
+def _text_array(values: list[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        # JSON may escape half a surrogate pair, which no UTF-8 text can hold
+        return pa.array(
+            [value and value.encode("utf-8", "replace").decode() for value in values], pa.string()
+        )

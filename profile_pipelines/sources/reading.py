@@ -1,0 +1,79 @@
+"""What every kind of source offers: records as Arrow batches, and cheap signs of change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+
+BATCH_ROWS = 100_000
+"""Most rows of one batch."""
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What to bring from a source.
+
+    `fields` are source field paths, each once. With `since` (aware) an incremental read brings
+    at least the records whose `updated_at` is at or after it, and those without one.
+    """
+
+    fields: tuple[str, ...]
+    since: datetime | None = None
+
+
+class Source(Protocol):
+    """A sync's table, endpoint or file set, opened for reading.
+
+    Every method raises `SourceError` for a declaration that doesn't fit the system and
+    `SourceUnreachable` for a system that doesn't answer. None of the messages holds a record's
+    values or a secret.
+    """
+
+    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
+        """The records, one column per requested field, named and ordered as requested.
+
+        All batches have one schema and at most `BATCH_ROWS` rows. Where the source is typed
+        (PostgreSQL, Parquet, Delta) columns keep their types, with timestamps in UTC (those
+        without a time zone are read as UTC) and values Arrow's calendar can't hold as null;
+        otherwise they are text: numbers in decimal, booleans as true and false, lists and
+        objects as JSON. More records than asked for may come, never fewer; an error at any
+        point means that what came before isn't complete.
+        """
+        ...
+
+    def change_mark(self) -> str | None:
+        """A cheap text that differs whenever the source may have changed; None when unknown."""
+        ...
+
+    def has_newer(self, since: datetime) -> bool | None:
+        """Whether a record may have changed after `since` (aware); None when unknown.
+
+        Records that reached the source later with exactly this time don't show here but in
+        `change_mark`.
+        """
+        ...
+
+    def inspect(self) -> dict[str, str]:
+        """The source's fields and their types, as the source itself names them."""
+        ...
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that isn't there: the most alike of those that are."""
+    names = sorted(known)
+    by_lower = {known_name.lower(): known_name for known_name in names}
+    alike = [
+        by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    ]
+    if alike:
+        return "did you mean " + " or ".join(alike) + "?"
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return f"there are: {shown}" if names else "there are none"

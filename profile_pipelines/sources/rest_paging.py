@@ -1,0 +1,213 @@
+"""The declared paging styles as dlt paginators.
+
+Each stops only where the API says so: an answer that names no next page although more follow,
+or leads round in a circle, raises `SourceError`, so that a part never passes for the whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from dlt.sources.helpers.rest_client.paginators import BasePaginator, SinglePagePaginator
+from requests import Request, Response
+
+from profile_pipelines.catalog.models import (
+    CursorPaging,
+    LinkPaging,
+    NoPaging,
+    OffsetPaging,
+    PagePaging,
+    Paging,
+)
+from profile_pipelines.errors import SourceError
+from profile_pipelines.sources.json_records import as_text, getter
+
+
+def paginator(where: str, paging: Paging, base_url: str) -> BasePaginator:
+    """A fresh paginator, good for one pass."""
+    match paging:
+        case CursorPaging():
+            return CursorPaginator(where, paging)
+        case LinkPaging():
+            return LinkPaginator(where, paging, base_url)
+        case PagePaging():
+            return PagePaginator(where, paging)
+        case OffsetPaging():
+            return OffsetPaginator(where, paging)
+        case NoPaging():
+            return SinglePagePaginator()
+
+
+class _ReferencePaginator(BasePaginator):
+    """Follows a reference (cursor or link) until the answer says that there is none."""
+
+    def __init__(self, where: str, paging: CursorPaging | LinkPaging) -> None:
+        super().__init__()
+        self.where = where
+        self.more, self.end = paging.more, paging.end
+        self.reference: str | None = None
+        self.followed: set[str] = set()
+
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+        answer = response.json()
+        more = self._more(answer)
+        self.reference = None if more is False else self._next(response, answer, data or [])
+        self._has_next_page = self.reference is not None
+        if self.reference is None:
+            if more:
+                raise SourceError(
+                    f"{self.where}: the answer says that more pages follow but names none; "
+                    "check `paging`"
+                )
+        elif self.reference in self.followed:
+            raise SourceError(
+                f"{self.where}: the API leads to the same page again, after "
+                f"{len(self.followed) + 1} pages; check `paging`"
+            )
+        else:
+            self.followed.add(self.reference)
+
+    def _next(self, response: Response, answer: Any, records: list[Any]) -> str | None:
+        raise NotImplementedError
+
+    def _more(self, answer: Any) -> bool | None:
+        for path, meaning in ((self.more, True), (self.end, False)):
+            if path is None:
+                continue
+            flag = getter(path)(answer)
+            if flag not in (True, False, "true", "false"):
+                raise SourceError(f"{self.where}: the answer has no flag at {path!r}")
+            return (flag in (True, "true")) is meaning
+        return None
+
+
+class CursorPaginator(_ReferencePaginator):
+    """Hands the cursor of one answer, or of its last record, to the next request."""
+
+    def __init__(self, where: str, paging: CursorPaging) -> None:
+        super().__init__(where, paging)
+        self.paging = paging
+        if (paging.next is None) == (paging.last_record is None):
+            raise SourceError(f"{where}: cursor paging needs either `next` or `last_record`")
+
+    def update_request(self, request: Request) -> None:
+        if self.reference is not None:
+            _set_params(request, {self.paging.param: self.reference})
+
+    def _next(self, response: Response, answer: Any, records: list[Any]) -> str | None:
+        if self.paging.next is not None:
+            return as_text(getter(self.paging.next)(answer)) or None
+        if not records:
+            return None
+        path = self.paging.last_record or ""
+        cursor = as_text(getter(path)(records[-1]))
+        if not cursor:
+            raise SourceError(f"{self.where}: a page's last record has no {path!r} to go on from")
+        return cursor
+
+
+class LinkPaginator(_ReferencePaginator):
+    """Follows the next page's address, on the same host only."""
+
+    def __init__(self, where: str, paging: LinkPaging, base_url: str) -> None:
+        super().__init__(where, paging)
+        self.path = paging.next
+        self.base_url = base_url
+
+    def update_request(self, request: Request) -> None:
+        if self.reference is not None:
+            request.url = self.reference
+            request.params = {}
+
+    def _next(self, response: Response, answer: Any, records: list[Any]) -> str | None:
+        link = as_text(getter(self.path)(answer)) if self.path is not None else None
+        link = link or response.links.get("next", {}).get("url")
+        if not link:
+            return None
+        target = urljoin(response.url, link)
+        refuse_other_host(self.where, self.base_url, target, "next page")
+        return target
+
+
+class _NumberPaginator(BasePaginator):
+    """Counts up by itself; the same page twice means that the API doesn't know the parameter."""
+
+    def __init__(self, where: str, param: str, start: int) -> None:
+        super().__init__()
+        self.where = where
+        self.param = param
+        self.number = start
+        self.last: bytes | None = None
+
+    def init_request(self, request: Request) -> None:
+        self.update_request(request)
+
+    def update_request(self, request: Request) -> None:
+        _set_params(request, {self.param: self.number})
+
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+        self._has_next_page = bool(data)
+        content = hashlib.sha256(response.content).digest()
+        if data and content == self.last:
+            raise SourceError(
+                f"{self.where}: the API answers with the same page for {self.param}="
+                f"{self.number} as before; check `paging`"
+            )
+        self.last = content
+
+
+class PagePaginator(_NumberPaginator):
+    """Numbered pages until an empty one, or the number of pages in a header is reached."""
+
+    def __init__(self, where: str, paging: PagePaging) -> None:
+        super().__init__(where, paging.param, paging.start)
+        self.start = paging.start
+        self.total_header = paging.total_header
+
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+        super().update_state(response, data)
+        self.number += 1
+        if self.total_header is not None:
+            total = response.headers.get(self.total_header, "")
+            if not total.strip().isdecimal():
+                raise SourceError(f"{self.where}: no number in the header {self.total_header}")
+            if self.number - self.start >= int(total):
+                self._has_next_page = False
+
+
+class OffsetPaginator(_NumberPaginator):
+    """Goes on by as many records as came, until none come: an API may give less than asked."""
+
+    def __init__(self, where: str, paging: OffsetPaging) -> None:
+        super().__init__(where, paging.param, 0)
+        self.limit = {paging.limit_param: paging.limit}
+
+    def update_request(self, request: Request) -> None:
+        super().update_request(request)
+        _set_params(request, self.limit)
+
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+        super().update_state(response, data)
+        self.number += len(data or [])
+
+
+def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None:
+    """Raises `SourceError` unless scheme, host and port are those of `base_url`."""
+    if _origin(base_url) != _origin(target):
+        host = urlsplit(target).hostname
+        raise SourceError(
+            f"{where}: the {what} is on another host ({host}), where no secret is sent; "
+            "declare that host as base_url if it's right"
+        )
+
+
+def _set_params(request: Request, params: dict[str, Any]) -> None:
+    present: Any = request.params
+    request.params = {**(present or {}), **params}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
