@@ -1,1 +1,1 @@
-"""TODO."""
+"""Audiences: conditions over profiles, and who they hold for."""

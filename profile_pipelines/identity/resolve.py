@@ -80,8 +80,11 @@ def _recluster(
     labels, held = cluster(new.select("record_id", *names).to_arrow(), names, cap)
     known = (
         new.select("record_id")
-        .join(old.select("record_id", "profile_id"), on="record_id", how="left", maintain_order="left")
-        ["profile_id"].fill_null(0).to_numpy()
+        .join(
+            old.select("record_id", "profile_id"), on="record_id", how="left", maintain_order="left"
+        )["profile_id"]
+        .fill_null(0)
+        .to_numpy()
         if len(old)
         else np.zeros(len(new), dtype=np.int64)
     )
@@ -102,9 +105,7 @@ def _recluster(
     stored = old.select("record_id", *names, "profile_id", "held_apart")
     compared = [*names, "profile_id", "held_apart"]
     both = result.join(stored, on="record_id", how="left", suffix="_old", coalesce=True)
-    differs = pl.any_horizontal(
-        pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in compared
-    )
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in compared)
     changed = both.filter(differs).select(
         *result.columns,
         pl.col("profile_id_old").alias("previous_profile_id"),

@@ -115,7 +115,10 @@ def file_sequences(table: DeltaTable) -> list[tuple[str, int, int]]:
     lowest = actions.column(names.index("min.seq")).to_pylist()
     highest = actions.column(names.index("max.seq")).to_pylist()
     root = Path(table.table_uri.removeprefix("file://"))
-    return [(str(root / name), low, high) for name, low, high in zip(paths, lowest, highest, strict=True)]
+    return [
+        (str(root / name), low, high)
+        for name, low, high in zip(paths, lowest, highest, strict=True)
+    ]
 
 
 def _add_action(path: Path, file: Written) -> AddAction:

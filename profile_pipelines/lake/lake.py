@@ -72,9 +72,7 @@ class Lake:
             self.root,
             f"audiences/{name}",
             ["profile_id"],
-            pa.schema(
-                [("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]
-            ),
+            pa.schema([("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]),
         )
 
 

@@ -97,12 +97,19 @@ class Pinned:
         own = set(CHANGE_COLUMNS.names)
         return [f.name for f in self._changes.schema().fields if f.name not in own]
 
-    def current(self, columns: Iterable[str], alias: str, *, where: exp.Expression | None = None) -> Rows:
+    def current(
+        self, columns: Iterable[str], alias: str, *, where: exp.Expression | None = None
+    ) -> Rows:
         """Each key's row as it stands now. `where` is applied early and may only test the key."""
         return self._fold(list(columns), alias, self._base, self._recent, self._folded_to, where)
 
     def as_of(
-        self, moment: datetime, columns: Iterable[str], alias: str, *, where: exp.Expression | None = None
+        self,
+        moment: datetime,
+        columns: Iterable[str],
+        alias: str,
+        *,
+        where: exp.Expression | None = None,
     ) -> Rows:
         """Each key's row as it stood at a moment, by the times at which runs recorded changes."""
         base = [path for path, _, high in self._files if high == 1]
@@ -112,7 +119,12 @@ class Pinned:
         return self._fold(list(columns), alias, base, recent, 1, condition)
 
     def changes(
-        self, columns: Iterable[str], alias: str, *, since: int = 0, where: exp.Expression | None = None
+        self,
+        columns: Iterable[str],
+        alias: str,
+        *,
+        since: int = 0,
+        where: exp.Expression | None = None,
     ) -> Rows:
         """The rows of the change log after commit `since`, with the lake's own columns."""
         files = [path for path, _, high in self._files if high > since]
@@ -184,10 +196,14 @@ class Pinned:
         delta.add_missing_columns(handle, table.schema)
         names = [name for name in table.schema.names]
         rows = self.current(names, "compacted")
-        select = exp.select(
-            *(column(name, "r") for name in names),
-            exp.alias_(exp.cast(literal(self.seq), "BIGINT"), "seq", quoted=True),
-        ).from_(rows.sql.subquery("r")).order_by(*(column(name, "r") for name in table.key))
+        select = (
+            exp.select(
+                *(column(name, "r") for name in names),
+                exp.alias_(exp.cast(literal(self.seq), "BIGINT"), "seq", quoted=True),
+            )
+            .from_(rows.sql.subquery("r"))
+            .order_by(*(column(name, "r") for name in table.key))
+        )
         file = engine.write(select, rows.relations, delta.new_file(table.snapshot_path))
         delta.commit(
             handle, table.snapshot_path, [file], {"folded_to": self.seq}, self.seq, "overwrite"
@@ -266,7 +282,11 @@ class Pinned:
             if stored is None or wanted in stored:
                 picked.append(column(wanted))
             else:
-                picked.append(exp.alias_(null_literal(self.table.schema.field(wanted).type), wanted, quoted=True))
+                picked.append(
+                    exp.alias_(
+                        null_literal(self.table.schema.field(wanted).type), wanted, quoted=True
+                    )
+                )
         return exp.select(*picked).from_(named(name))
 
     def _relation(self, files: list[str]) -> Relation:

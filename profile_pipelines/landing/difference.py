@@ -178,8 +178,10 @@ def _kept_quarantine(brought: Sequence[str], attributes: Sequence[str]) -> exp.E
     )
     both = exp.ArrayConcat(this=fresh, expressions=[older])
     return exp.Case().when(
-        exp.GT(this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
-               expression=literal(0)),
+        exp.GT(
+            this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
+            expression=literal(0),
+        ),
         both,
     )
 
@@ -191,4 +193,3 @@ def _typed_null(name: str, source: pa.Schema) -> exp.Expression:
 def _attributes(source: pa.Schema, identifiers: Sequence[str]) -> list[str]:
     fixed = {"record_id", "record_key", "updated_at", "deleted", "quarantine", *identifiers}
     return [name for name in source.names if name not in fixed]
-

@@ -15,14 +15,14 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue, Sync
 from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import record_block
+from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.difference import (
     changed_records,
     duplicate_keys,
     incoming_schema,
 )
-from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import record_block
-from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.ledger import Ledger, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
@@ -83,9 +83,7 @@ def sync(
     source = open_source(catalogue.systems[system], declared)
     request = ReadRequest(_fields(declared, chosen), since)
     if since is not None and source.has_newer(since) is False:
-        result = SyncResult(
-            system, name, False, attributes={a: AttributeEntry() for a in chosen}
-        )
+        result = SyncResult(system, name, False, attributes={a: AttributeEntry() for a in chosen})
     else:
         result = _read_and_commit(
             catalogue, lake, pinned, source, request, chosen, fingerprints,
@@ -213,7 +211,9 @@ def _known(lake: Lake, pinned: Pinned) -> tuple[int, int]:
     rows = pinned.current(["record_id"], "state")
     totals = exp.select(
         exp.alias_(exp.Count(this=exp.Star()), "records"),
-        exp.alias_(exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0)), "last"),
+        exp.alias_(
+            exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0)), "last"
+        ),
     ).from_(rows.sql.subquery("r"))
     found = lake.engine.query(totals, rows.relations).to_pylist()[0]
     return found["records"], found["last"]
@@ -237,9 +237,7 @@ def _since(
     return min(found)
 
 
-def _full_is_due(
-    ledger: Ledger, system: str, name: str, declared: Sync, now: datetime
-) -> bool:
+def _full_is_due(ledger: Ledger, system: str, name: str, declared: Sync, now: datetime) -> bool:
     if declared.full_every is None:
         return False
     last = ledger.last_full(system, name)
@@ -286,9 +284,7 @@ def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:
     if committed is None:
         return 0, 0
     table = pl.from_arrow(
-        lake.engine.query(
-            committed.sql.select("deleted", append=False), committed.relations
-        )
+        lake.engine.query(committed.sql.select("deleted", append=False), committed.relations)
     )
     assert isinstance(table, pl.DataFrame)
     deleted = int(table["deleted"].sum())

@@ -89,12 +89,8 @@ class Ledger:
         """Add a sync to the log; recording the same run again replaces it."""
         identity = {"run_id": entry.run_id, "system": entry.system}
         with self._engine.begin() as connection:
-            connection.execute(
-                sa.delete(_syncs).filter_by(**identity, sync=entry.sync)
-            )
-            connection.execute(
-                sa.delete(_coverage).filter_by(**identity, sync=entry.sync)
-            )
+            connection.execute(sa.delete(_syncs).filter_by(**identity, sync=entry.sync))
+            connection.execute(sa.delete(_coverage).filter_by(**identity, sync=entry.sync))
             connection.execute(
                 sa.insert(_syncs).values(
                     **identity,
@@ -128,7 +124,9 @@ class Ledger:
     def coverage(self, as_of: datetime | None = None) -> dict[tuple[str, str], datetime]:
         """When each (system, attribute) was last synced with success, now or as of a moment."""
         select = (
-            sa.select(_coverage.c.system, _coverage.c.attribute, sa.func.max(_coverage.c.covered_at))
+            sa.select(
+                _coverage.c.system, _coverage.c.attribute, sa.func.max(_coverage.c.covered_at)
+            )
             .where(_coverage.c.set_aside.is_(False))
             .group_by(_coverage.c.system, _coverage.c.attribute)
         )

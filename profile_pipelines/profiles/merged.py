@@ -35,14 +35,11 @@ def merged_profiles(
         relations["affected"] = affected
     everyone = _members(identities, "everyone", None, affected is not None)
     relations |= everyone.relations
-    query = (
-        exp.select(column("profile_id", "p"))
-        .from_(
-            exp.select(column("profile_id", "e"))
-            .distinct()
-            .from_(everyone.sql.subquery("e"))
-            .subquery("p")
-        )
+    query = exp.select(column("profile_id", "p")).from_(
+        exp.select(column("profile_id", "e"))
+        .distinct()
+        .from_(everyone.sql.subquery("e"))
+        .subquery("p")
     )
     present = {key: source for key, source in sources.items() if source.exists}
     for (system, sync), source in present.items():
@@ -76,9 +73,7 @@ def _alias(system: str, sync: str) -> str:
     return f"{system}/{sync}"
 
 
-def _members(
-    identities: Pinned, alias: str, block: int | None, only_affected: bool
-) -> Rows:
+def _members(identities: Pinned, alias: str, block: int | None, only_affected: bool) -> Rows:
     """`record_id` and `profile_id` of a sync's records, or of all."""
     where = None
     if block is not None:
@@ -140,9 +135,7 @@ def _by_profile(
             if name in timed
         ),
     ).from_(
-        joined.copy()
-        .join(named(f"{alias}#repeated", "d"), on=same, join_type="anti")
-        .subquery("s")
+        joined.copy().join(named(f"{alias}#repeated", "d"), on=same, join_type="anti").subquery("s")
     )
     newest = (
         exp.select(
@@ -173,9 +166,7 @@ def _newest(name: str, what: exp.Expression) -> exp.Expression:
         expressions=[
             exp.PropertyEQ(
                 this=exp.to_identifier("at"),
-                expression=exp.func(
-                    "COALESCE", column("updated_at", "s"), literal(_long_ago())
-                ),
+                expression=exp.func("COALESCE", column("updated_at", "s"), literal(_long_ago())),
             ),
             exp.PropertyEQ(this=exp.to_identifier("id"), expression=column("record_id", "s")),
         ]

@@ -44,22 +44,24 @@ def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> ex
         case "most_restrictive":
             return (
                 exp.Case()
-                .when(exp.or_(*(exp.EQ(this=v, expression=exp.false()) for v in values)), exp.false())
+                .when(
+                    exp.or_(*(exp.EQ(this=v, expression=exp.false()) for v in values)), exp.false()
+                )
                 .when(exp.or_(*(exp.EQ(this=v, expression=exp.true()) for v in values)), exp.true())
             )
         case "min":
-            return values[0] if len(values) == 1 else exp.Least(
-                this=values[0], expressions=values[1:]
+            return (
+                values[0] if len(values) == 1 else exp.Least(this=values[0], expressions=values[1:])
             )
         case "max":
-            return values[0] if len(values) == 1 else exp.Greatest(
-                this=values[0], expressions=values[1:]
+            return (
+                values[0]
+                if len(values) == 1
+                else exp.Greatest(this=values[0], expressions=values[1:])
             )
 
 
-def provenance(
-    name: str, attribute: Attribute, givers: Sequence[Giver]
-) -> exp.Expression:
+def provenance(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expression:
     """The winner's code, or for combining rules the bit mask of all that gave a value."""
     if attribute.merge in COMBINING:
         bits: list[exp.Expression] = [

@@ -54,9 +54,11 @@ def blank_to_null(raw: pl.Series) -> pl.Series:
     """Empty and blank text says nothing: it counts as a missing value, not as an invalid one."""
     if raw.dtype != pl.String or not raw.str.contains(r"^\s*$").any():
         return raw
-    return raw.to_frame("v").select(
-        pl.when(pl.col("v").str.contains(r"^\s*$")).then(None).otherwise(pl.col("v"))
-    )["v"].rename(raw.name)
+    return (
+        raw.to_frame("v")
+        .select(pl.when(pl.col("v").str.contains(r"^\s*$")).then(None).otherwise(pl.col("v")))["v"]
+        .rename(raw.name)
+    )
 
 
 def as_text(raw: pl.Series) -> pl.Series:
@@ -102,14 +104,20 @@ def _decimal(raw: pl.Series) -> pl.Series:
             return exact
         floats = text.cast(pl.Float64, strict=False)
         finite = floats.to_frame("v").select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))
-        return exact.to_frame("e").select(
-            pl.coalesce("e", finite["v"].cast(pl.Decimal(18, 4), strict=False).alias("f"))
-        )["e"].rename(raw.name)
+        return (
+            exact.to_frame("e")
+            .select(pl.coalesce("e", finite["v"].cast(pl.Decimal(18, 4), strict=False).alias("f")))[
+                "e"
+            ]
+            .rename(raw.name)
+        )
     if raw.dtype.is_numeric():
         if raw.dtype.is_float():
-            raw = raw.to_frame("v").select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))[
-                "v"
-            ].rename(raw.name)
+            raw = (
+                raw.to_frame("v")
+                .select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))["v"]
+                .rename(raw.name)
+            )
         return raw.cast(pl.Decimal(18, 4), strict=False)
     return _nothing(raw, "decimal")
 
@@ -143,8 +151,10 @@ def _date(raw: pl.Series, timezone: str) -> pl.Series:
 
 def _timestamp(raw: pl.Series) -> pl.Series:
     if isinstance(raw.dtype, pl.Datetime):
-        zoned = raw.dt.convert_time_zone("UTC") if raw.dtype.time_zone else (
-            raw.dt.replace_time_zone("UTC")
+        zoned = (
+            raw.dt.convert_time_zone("UTC")
+            if raw.dtype.time_zone
+            else (raw.dt.replace_time_zone("UTC"))
         )
         return zoned.cast(_TIMESTAMP)
     if raw.dtype == pl.Date:
@@ -164,9 +174,11 @@ def _timestamp_text(text: pl.Series) -> pl.Series:
         lambda left: _utc(left.str.replace(" ", "T", literal=True), "%Y-%m-%dT%H:%M:%S%.f%#z"),
         lambda left: _naive(left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M:%S%.f"),
         lambda left: _naive(left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M"),
-        lambda left: left.str.to_date("%Y-%m-%d", strict=False)
-        .cast(pl.Datetime("us"))
-        .dt.replace_time_zone("UTC"),
+        lambda left: (
+            left.str.to_date("%Y-%m-%d", strict=False)
+            .cast(pl.Datetime("us"))
+            .dt.replace_time_zone("UTC")
+        ),
         lambda left: _epoch(left.cast(pl.Float64, strict=False)),
     )
     for attempt in attempts:
@@ -189,9 +201,13 @@ def _epoch(numbers: pl.Series) -> pl.Series:
     value = pl.col("v").cast(pl.Float64)
     seconds = pl.when(value.abs() >= _MILLISECONDS_FROM).then(value / 1000).otherwise(value)
     micros = pl.when(seconds.is_between(-62135596800, 253402300799)).then(seconds * 1_000_000)
-    return numbers.to_frame("v").select(
-        micros.round().cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    )["v"].rename(numbers.name)
+    return (
+        numbers.to_frame("v")
+        .select(micros.round().cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))[
+            "v"
+        ]
+        .rename(numbers.name)
+    )
 
 
 def _list(raw: pl.Series) -> pl.Series:
@@ -208,9 +224,11 @@ def _list(raw: pl.Series) -> pl.Series:
         )
     else:
         return _nothing(raw, "list")
-    return values.to_frame("v").select(pl.when(pl.col("v").list.len() > 0).then(pl.col("v")))[
-        "v"
-    ].rename(raw.name)
+    return (
+        values.to_frame("v")
+        .select(pl.when(pl.col("v").list.len() > 0).then(pl.col("v")))["v"]
+        .rename(raw.name)
+    )
 
 
 def _split(text: str) -> list[str] | None:

@@ -12,11 +12,7 @@ import polars as pl
 from profile_pipelines.catalog.models import Identifier
 
 PLACEHOLDERS = frozenset(
-    """
-    - -- . ? n/a na n.a. #n/a nil none null nan undefined unknown unbekannt anonymous guest
-    test dummy tbd xxx 0 null@null.com none@none.com test@test.com noreply@example.com
-    na@na.com no@email.com noemail@noemail.com unknown@unknown.com
-    """.split()
+    ["-", "--", ".", "?", "n/a", "na", "n.a.", "#n/a", "nil", "none", "null", "nan", "undefined", "unknown", "unbekannt", "anonymous", "guest", "test", "dummy", "tbd", "xxx", "0", "null@null.com", "none@none.com", "test@test.com", "noreply@example.com", "na@na.com", "no@email.com", "noemail@noemail.com", "unknown@unknown.com"]
 )
 """What people and programs type where an identifier is missing; compared without case."""
 
@@ -32,9 +28,15 @@ def normalise(raw: pl.Series, identifier: Identifier) -> pl.Series:
         text = _apply(text, step)
     denied = sorted(PLACEHOLDERS | {entry.lower().strip() for entry in identifier.deny})
     value = pl.col("v")
-    return text.to_frame("v").select(
-        pl.when((value.str.len_bytes() > 0) & ~value.str.to_lowercase().is_in(denied)).then(value)
-    )["v"].rename(raw.name)
+    return (
+        text.to_frame("v")
+        .select(
+            pl.when((value.str.len_bytes() > 0) & ~value.str.to_lowercase().is_in(denied)).then(
+                value
+            )
+        )["v"]
+        .rename(raw.name)
+    )
 
 
 def normalise_one(text: str, identifier: Identifier) -> str | None:
@@ -59,9 +61,9 @@ def _apply(text: pl.Series, step: str | dict[str, str]) -> pl.Series:
         case "email":
             lowered = text.str.strip_chars().str.to_lowercase()
             value = pl.col("v")
-            return lowered.to_frame("v").select(
-                pl.when(value.str.contains(_EMAIL)).then(value)
-            )["v"]
+            return lowered.to_frame("v").select(pl.when(value.str.contains(_EMAIL)).then(value))[
+                "v"
+            ]
         case {"strip_prefix": prefix}:
             return text.str.replace(f"^{re.escape(prefix)}", "")
         case _:

@@ -21,9 +21,7 @@ from profile_pipelines.validation.identifiers import normalise
 
 NO_IDENTIFIER = "no usable identifier"
 UNREADABLE = "not readable as {type}"
-QUARANTINE = pl.List(
-    pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String})
-)
+QUARANTINE = pl.List(pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String}))
 
 
 @dataclass
@@ -74,14 +72,18 @@ class RecordValidator:
         originals = {
             name: blank_to_null(raw[sync.attributes[name].field]) for name in self._attributes
         }
-        typed = pl.DataFrame(
-            [
-                cast(original, self._attributes[name].type, self._catalogue.settings.timezone).alias(
-                    name
-                )
-                for name, original in originals.items()
-            ]
-        ) if originals else pl.DataFrame()
+        typed = (
+            pl.DataFrame(
+                [
+                    cast(
+                        original, self._attributes[name].type, self._catalogue.settings.timezone
+                    ).alias(name)
+                    for name, original in originals.items()
+                ]
+            )
+            if originals
+            else pl.DataFrame()
+        )
         bad = self._bad_cells(originals, typed)
         typed = _null_bad_cells(typed, bad)
         columns.update({name: typed[name] for name in typed.columns})
@@ -103,12 +105,17 @@ class RecordValidator:
             times = pl.Series("updated_at", [self._now], dtype=POLARS_TYPES["timestamp"])
             return times.new_from_index(0, len(raw))
         times = cast(raw[self._sync.updated_at], "timestamp", "UTC")
-        return times.to_frame("v").select(
-            pl.when(pl.col("v") > self._now)
-            .then(pl.lit(self._now, POLARS_TYPES["timestamp"]))
-            .otherwise(pl.col("v"))
-            .alias("v")
-        )["v"].cast(POLARS_TYPES["timestamp"]).rename("updated_at")
+        return (
+            times.to_frame("v")
+            .select(
+                pl.when(pl.col("v") > self._now)
+                .then(pl.lit(self._now, POLARS_TYPES["timestamp"]))
+                .otherwise(pl.col("v"))
+                .alias("v")
+            )["v"]
+            .cast(POLARS_TYPES["timestamp"])
+            .rename("updated_at")
+        )
 
     def _deleted(self, raw: pl.DataFrame) -> pl.Series:
         """A soft-delete field is a flag, or a deletion time that is set."""
@@ -153,9 +160,9 @@ class RecordValidator:
                 for name in self._sync.identifiers
             )
         keys = frame.select(
-            pl.coalesce(
-                *(c if isinstance(c, pl.Expr) else pl.lit(c) for c in candidates)
-            ).alias("record_key")
+            pl.coalesce(*(c if isinstance(c, pl.Expr) else pl.lit(c) for c in candidates)).alias(
+                "record_key"
+            )
         )["record_key"]
         if not keys.null_count():
             return keys
@@ -194,8 +201,8 @@ class RecordValidator:
         findings.rows += len(frame)
         findings.bad_records += int(frame["_bad"].sum())
         for name, original in originals.items():
-            findings.values[name] = findings.values.get(name, 0) + len(original) - (
-                original.null_count()
+            findings.values[name] = (
+                findings.values.get(name, 0) + len(original) - (original.null_count())
             )
         for name, reason, count in bad.group_by("attribute", "reason").len().iter_rows():
             reasons = findings.reasons.setdefault(name, {})
@@ -212,9 +219,7 @@ def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
     return typed
 
 
-def _quarantine(
-    bad: pl.DataFrame, originals: Mapping[str, pl.Series], height: int
-) -> pl.Series:
+def _quarantine(bad: pl.DataFrame, originals: Mapping[str, pl.Series], height: int) -> pl.Series:
     empty = pl.Series("quarantine", [None], dtype=QUARANTINE).new_from_index(0, height)
     if bad.is_empty():
         return empty

@@ -18,8 +18,8 @@ from profile_pipelines.validation.casts import POLARS_TYPES
 # A LazyFrame or the default depth passes data unchecked: see the design's version traps.
 os.environ.setdefault("PANDERA_VALIDATION_DEPTH", "SCHEMA_AND_DATA")
 
-import pandera.polars as pa  # noqa: E402 - the depth is read at import
-from pandera.errors import SchemaErrors  # noqa: E402
+import pandera.polars as pa
+from pandera.errors import SchemaErrors
 
 
 def compile_schema(attributes: Mapping[str, Attribute]) -> pa.DataFrameSchema:
@@ -46,17 +46,12 @@ def failures(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame:
         if cases["index"].null_count():
             whole = cases.filter(pl.col("index").is_null())["check"].unique().to_list()
             raise RuntimeError(f"the validation itself failed: {whole}") from None
-        return (
-            cases.select(
-                pl.col("index").cast(pl.UInt32),
-                pl.col("column").alias("attribute"),
-                pl.col("check").alias("reason"),
-            )
-            .unique(subset=["index", "attribute"], keep="first", maintain_order=True)
-        )
-    return pl.DataFrame(
-        schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String}
-    )
+        return cases.select(
+            pl.col("index").cast(pl.UInt32),
+            pl.col("column").alias("attribute"),
+            pl.col("check").alias("reason"),
+        ).unique(subset=["index", "attribute"], keep="first", maintain_order=True)
+    return pl.DataFrame(schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String})
 
 
 def _checks(attribute: Attribute) -> list[pa.Check]:
@@ -68,8 +63,10 @@ def _checks(attribute: Attribute) -> list[pa.Check]:
         allowed = valid.in_
         if attribute.type == "list":
             checks.append(
-                _check("not one of the allowed values", lambda c: c.list.eval(
-                    pl.element().is_in(allowed)).list.all())
+                _check(
+                    "not one of the allowed values",
+                    lambda c: c.list.eval(pl.element().is_in(allowed)).list.all(),
+                )
             )
         else:
             checks.append(_check("not one of the allowed values", lambda c: c.is_in(allowed)))

@@ -1,0 +1,128 @@
+"""The steps in order: what is due, syncs, identities, profiles, audiences.
+
+The command line and Dagster call the same steps; each is idempotent and stands on what the
+lake says was done, not on what ran before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from profile_pipelines.audiences.materialise import AudienceResult, materialise
+from profile_pipelines.catalog.plan import audience_order, schedule_of
+from profile_pipelines.errors import Conflict, UnknownName
+from profile_pipelines.identity import IdentitiesResult, resolve
+from profile_pipelines.landing import SyncResult, sync
+from profile_pipelines.landing.sync import Progress
+from profile_pipelines.profiles import ProfilesResult, merge
+from profile_pipelines.workspace import Workspace
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class DueSync:
+    """A sync with those of its attributes whose schedule has come round."""
+
+    system: str
+    sync: str
+    attributes: tuple[str, ...]
+
+
+def due_syncs(workspace: Workspace, now: datetime, *, everything: bool = False) -> list[DueSync]:
+    """The syncs with a schedule tick since they last succeeded; with `everything`, all."""
+    from croniter import croniter
+
+    catalogue = workspace.catalogue
+    coverage = workspace.ledger.coverage()
+    local = now.astimezone(ZoneInfo(catalogue.settings.timezone))
+    due: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for system, declared in catalogue.systems.items():
+        for name, each in declared.syncs.items():
+            for attribute in each.attributes:
+                covered_at = coverage.get((system, attribute))
+                schedule = schedule_of(catalogue, system, attribute)
+                if everything or covered_at is None or croniter(schedule, local).get_prev(datetime) > covered_at:
+                    due[system, name].append(attribute)
+    return [DueSync(system, name, tuple(names)) for (system, name), names in due.items()]
+
+
+def sync_attributes(
+    workspace: Workspace,
+    due: DueSync,
+    *,
+    now: datetime,
+    run_id: str,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> SyncResult:
+    """Run one sync, again when another run committed to the same table meanwhile."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return sync(
+                workspace.catalogue,
+                workspace.lake,
+                workspace.ledger,
+                due.system,
+                due.sync,
+                due.attributes,
+                now=now,
+                run_id=run_id,
+                full=full,
+                progress=progress,
+            )
+        except Conflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError
+
+
+def resolve_identities(workspace: Workspace, *, now: datetime, run_id: str) -> IdentitiesResult:
+    """Bring identities up to date."""
+    return resolve(workspace.catalogue, workspace.lake, now=now, run_id=run_id)
+
+
+def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> ProfilesResult:
+    """Bring profiles up to date."""
+    return merge(workspace.catalogue, workspace.lake, now=now, run_id=run_id)
+
+
+def evaluate_audience(
+    workspace: Workspace, name: str, *, now: datetime, run_id: str
+) -> AudienceResult:
+    """Bring one audience up to date. Raises UnknownName when the catalogue declares none such."""
+    if name not in workspace.catalogue.audiences:
+        raise UnknownName(f"the catalogue declares no audience {name}")
+    return materialise(
+        workspace.catalogue,
+        workspace.lake,
+        workspace.ledger.coverage(),
+        name,
+        now=now,
+        run_id=run_id,
+    )
+
+
+def audiences_in_order(workspace: Workspace) -> Iterator[str]:
+    """Every audience, after those that it refers to."""
+    yield from audience_order(workspace.catalogue.audiences)
+
+
+def compact(workspace: Workspace) -> int:
+    """Fold the change logs that have grown into their snapshots; how many were."""
+    catalogue, lake = workspace.catalogue, workspace.lake
+    tables = [
+        *(
+            lake.source(catalogue, system, name)
+            for system, declared in catalogue.systems.items()
+            for name in declared.syncs
+        ),
+        lake.identities(catalogue),
+        lake.profiles(catalogue),
+        *(lake.audience(name) for name in catalogue.audiences),
+    ]
+    return sum(table.pin().compact(lake.engine) for table in tables)

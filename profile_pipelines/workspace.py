@@ -1,0 +1,61 @@
+"""A catalogue with its lake and ledger: what every command and asset works on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from profile_pipelines.catalog.load import load_catalogue
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import LakeError
+from profile_pipelines.lake import Lake
+from profile_pipelines.ledger import Ledger
+
+DEMO_CATALOGUE = Path(__file__).parent / "demo" / "catalog"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the catalogue, the lake and the ledger are."""
+
+    catalogue: Path
+    lake: Path
+    ledger: str
+
+    @classmethod
+    def from_environment(cls, home: Path | None = None) -> Places:
+        """From `PROFILE_PIPELINES_CATALOG`, `_LAKE` and `_LEDGER`.
+
+        By default the demo's catalogue, with lake and ledger in `home` (`.demo` here).
+        """
+        home = home or Path(".demo")
+        lake = os.environ.get("PROFILE_PIPELINES_LAKE") or str(home / "lake")
+        if "://" in lake:
+            raise LakeError(
+                "PROFILE_PIPELINES_LAKE names an object store; this version keeps the lake in a "
+                "folder (mount the bucket, or name a folder)"
+            )
+        ledger = os.environ.get("PROFILE_PIPELINES_LEDGER")
+        return cls(
+            Path(os.environ.get("PROFILE_PIPELINES_CATALOG") or DEMO_CATALOGUE),
+            Path(lake).resolve(),
+            ledger or f"sqlite:///{(home / 'ledger.db').resolve()}",
+        )
+
+
+class Workspace:
+    """Opened places. Opening reads the catalogue and connects to the ledger, nothing else."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.catalogue: Catalogue = load_catalogue(places.catalogue)
+        self.lake = Lake(places.lake)
+        self.ledger = Ledger(places.ledger)
+
+
+def new_run_id(now: datetime) -> str:
+    """An id that sorts by time, for runs that Dagster doesn't name."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
