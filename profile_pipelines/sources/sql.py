@@ -24,7 +24,7 @@ from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources.json_records import as_text
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near
-from profile_pipelines.sources.sql_since import at_or_after, mark_columns, newer_than
+from profile_pipelines.sources.sql_since import changed_since, mark_columns
 
 _CONNECT_SECONDS = 10
 _CELLS_AT_ONCE = 500_000
@@ -46,16 +46,8 @@ class SqlSource:
             described = self.described(connection)
             self._check(connection, described, [*request.fields, *self._updated_at()])
             types = self._types(connection, described)
-        where = []
-        if request.since is not None and self.sync.updated_at is not None:
-            where.append(
-                at_or_after(
-                    self.url.get_backend_name(),
-                    sa.column(self.sync.updated_at),
-                    types.get(self.sync.updated_at),
-                    request.since,
-                )
-            )
+            changed = self._changed(types, request.since) if request.since else None
+        where = [] if changed is None else [changed]
         if self.is_postgres:
             from profile_pipelines.sources.postgres import read_postgres, select_postgres
 
@@ -84,12 +76,7 @@ class SqlSource:
         with self.connected() as connection:
             described = self.described(connection)
             self._check(connection, described, [updated_at])
-            newer = newer_than(
-                self.url.get_backend_name(),
-                sa.column(updated_at),
-                self._types(connection, described).get(updated_at),
-                since,
-            )
+            newer = self._changed(self._types(connection, described), since, strictly=True)
             if newer is None:
                 return None
             found = sa.select(sa.literal(1)).select_from(self._from()).where(newer).limit(1)
@@ -180,6 +167,15 @@ class SqlSource:
         from profile_pipelines.sources.postgres import type_names
 
         return type_names(connection, described)
+
+    def _changed(
+        self, types: dict[str, str], since: datetime, *, strictly: bool = False
+    ) -> sa.ColumnElement[bool] | None:
+        updated_at = self.sync.updated_at
+        if updated_at is None:
+            return None
+        backend, type_name = self.url.get_backend_name(), types.get(updated_at)
+        return changed_since(backend, sa.column(updated_at), type_name, since, strictly=strictly)
 
     def _updated_at(self) -> list[str]:
         return [self.sync.updated_at] if self.sync.updated_at is not None else []

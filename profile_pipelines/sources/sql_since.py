@@ -16,44 +16,19 @@ _MILLISECONDS_FROM = 100_000_000_000
 _WHOLE_NUMBERS = ("smallint", "integer", "bigint")
 
 
-def at_or_after(
-    backend: str, column: sa.ColumnElement[Any], type_name: str | None, since: datetime
-) -> sa.ColumnElement[bool]:
-    """Whether a record's time is at or after `since` (aware), or isn't known.
-
-    `type_name` is PostgreSQL's name of the column's type, None for other databases.
-    """
-    return _compared(backend, column, type_name, since, strictly=False) or sa.true()
-
-
-def newer_than(
-    backend: str, column: sa.ColumnElement[Any], type_name: str | None, since: datetime
-) -> sa.ColumnElement[bool] | None:
-    """Whether a record's time is after `since` or isn't known; None if the type can't tell."""
-    return _compared(backend, column, type_name, since, strictly=True)
-
-
-def mark_columns(
-    updated_at: str | None, origin: sa.FromClause | sa.TextClause
-) -> list[sa.ColumnElement[Any]]:
-    """Count, newest time, and how many bear it: a late record with a known time shows too."""
-    count = sa.func.count()
-    if updated_at is None:
-        return [count]
-    column = sa.column(updated_at)
-    newest = sa.select(sa.func.max(column)).select_from(origin).scalar_subquery()
-    ties = sa.select(sa.func.count()).select_from(origin).where(column == newest)
-    return [count, sa.func.count(column), newest, ties.scalar_subquery()]
-
-
-def _compared(
+def changed_since(
     backend: str,
     column: sa.ColumnElement[Any],
     type_name: str | None,
     since: datetime,
     *,
-    strictly: bool,
+    strictly: bool = False,
 ) -> sa.ColumnElement[bool] | None:
+    """Whether a record's time is at or after `since` (aware), or isn't known.
+
+    With `strictly`, after it. `type_name` is PostgreSQL's name of the column's type, None for
+    other databases. Gives None when the column's type can't tell.
+    """
     since = since.astimezone(UTC)
     if backend == "sqlite":
         return _sqlite(column, since, strictly=strictly)
@@ -69,6 +44,19 @@ def _compared(
     else:
         return None
     return sa.or_(column > bound if strictly else column >= bound, column.is_(None))
+
+
+def mark_columns(
+    updated_at: str | None, origin: sa.FromClause | sa.TextClause
+) -> list[sa.ColumnElement[Any]]:
+    """Count, newest time, and how many bear it: a late record with a known time shows too."""
+    count = sa.func.count()
+    if updated_at is None:
+        return [count]
+    column = sa.column(updated_at)
+    newest = sa.select(sa.func.max(column)).select_from(origin).scalar_subquery()
+    ties = sa.select(sa.func.count()).select_from(origin).where(column == newest)
+    return [count, sa.func.count(column), newest, ties.scalar_subquery()]
 
 
 def _seconds(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
