@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import ast
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ConfigDict, RootModel
 from pydantic.json_schema import models_json_schema
@@ -44,7 +47,8 @@ FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
 def file_schema(kind: FileKind) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one kind of file."""
-    return {"$schema": _DIALECT, **_MODELS[kind].model_json_schema(mode="validation")}
+    schema = _MODELS[kind].model_json_schema(mode="validation")
+    return {"$schema": _DIALECT, **_for_editors(schema)}
 
 
 def catalogue_schema() -> dict[str, Any]:
@@ -53,4 +57,42 @@ def catalogue_schema() -> dict[str, Any]:
         [(model, "validation") for model in _MODELS.values()], title="A file of a catalogue"
     )
     kinds = [references[(model, "validation")] for model in _MODELS.values()]
-    return {"$schema": _DIALECT, "title": shared["title"], "anyOf": kinds, "$defs": shared["$defs"]}
+    return {"$schema": _DIALECT, **_for_editors({**shared, "anyOf": kinds})}
+
+
+def _for_editors(schema: dict[str, Any]) -> dict[str, Any]:
+    """Add the words that the models' source has for each key, and refuse malformed names."""
+    described = _descriptions()
+    for name, model in {schema.get("title"): schema, **schema.get("$defs", {})}.items():
+        for key, field in model.get("properties", {}).items():
+            text = described.get((name, key))
+            if text is not None:
+                field.setdefault("description", text)
+    _close(schema)
+    return schema
+
+
+def _descriptions() -> dict[tuple[str | None, str], str]:
+    """The docstrings under the models' fields; read here, since it would slow every start."""
+    source = (files("profile_pipelines.catalog") / "models.py").read_text(encoding="utf-8")
+    found: dict[tuple[str | None, str], str] = {}
+    for model in ast.parse(source).body:
+        body = model.body if isinstance(model, ast.ClassDef) else []
+        for field, below in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                name = ast.unparse(field.target).rstrip("_")
+                text = ast.literal_eval(below.value)
+                found[(cast(ast.ClassDef, model).name, name)] = text
+    return found
+
+
+def _close(schema: object) -> None:
+    if isinstance(schema, list):
+        for item in cast(list[object], schema):
+            _close(item)
+    elif isinstance(schema, dict):
+        node = cast(dict[str, Any], schema)
+        if "patternProperties" in node:
+            node["additionalProperties"] = False
+        for item in node.values():
+            _close(item)

@@ -115,6 +115,12 @@ class CursorPaging(Declaration):
     end: str | None = None
     """Path of the flag that says that this page is the last (Zendesk's `end_of_stream`)."""
 
+    @model_validator(mode="after")
+    def _one_reference(self) -> Self:
+        if (self.next is None) == (self.last_record is None):
+            raise ValueError("needs either next or last_record: where the next cursor stands")
+        return self
+
 
 class LinkPaging(Declaration):
     """The next page's address stands in the answer (`next`) or else in the Link header."""
@@ -179,8 +185,9 @@ Connection = Annotated[
 class SourceField(Declaration):
     """Where an attribute stands in a source's record: a column, or a dotted path with indexes."""
 
-    field: str
+    field: str = Field(examples=["account_status"])
     schedule: str | None = None
+    """Cron schedule of its own, in the catalogue's timezone."""
 
     @classmethod
     def read(cls, value: object) -> object:
@@ -200,65 +207,96 @@ class Sync(Declaration):
 
     # where
     table: str | None = None
+    """The table (or schema.table) of a sql connection."""
     query: str | None = None
+    """A select statement instead of a table."""
     path: str | None = None
+    """The endpoint below `base_url`, or the files below `root` with `*`, `?` and `**`."""
     format: Literal["parquet", "delta", "csv", "jsonl"] | None = None
+    """What the files are, where the path's ending doesn't tell."""
     params: dict[str, str | int | float | bool] = {}
+    """Query parameters of every request."""
     records: str | None = None
+    """Path of the list of records in the answer; without it the answer itself is the list."""
     paging: Paging | None = None
+    """How this endpoint's pages follow each other, where it differs from the connection's."""
     cursor: RestCursor | None = None
+    """The query parameter that asks for changes since a time; needs `updated_at`."""
     # what
     key: str | None = None
-    identifiers: dict[Name, str] = Field(min_length=1, examples=["{email: contact_email}"])
+    """The field that tells the records apart; without it, the strongest identifier does."""
+    identifiers: dict[Name, str] = Field(min_length=1, examples=[{"email": "contact_email"}])
+    """Identifier: source field."""
     updated_at: str | None = None
+    """The field with the time of the last change; with it, only changes are read."""
     deleted: str | None = None
+    """The field that marks a deleted record: a flag, or the time of the deletion."""
     attributes: dict[
         Name,
         Annotated[
             SourceField,
             BeforeValidator(SourceField.read, json_schema_input_type=str | SourceField),
         ],
-    ]
+    ] = Field(examples=[{"status": "account_status"}])
+    """Attribute: source field, or `{field: …, schedule: …}`."""
     # when
     mode: Literal["incremental", "full"] | None = None
+    """Read changes only, or everything each time. Default: changes, where `updated_at` is given."""
     full_every: Duration | None = None
+    """How often an incremental sync reads everything, to notice deletions."""
     schedule: str = "0 * * * *"
+    """Cron schedule of the attributes that have none of their own, in the catalogue's timezone."""
 
 
 class System(Declaration):
     """A business system and its syncs."""
 
-    system: Name
-    kind: Literal["crm", "billing", "ecommerce", "support", "warehouse"]
+    system: Name = Field(examples=["crm"])
+    """The system's name, which attributes list among their sources."""
+    kind: Literal["crm", "billing", "ecommerce", "support", "warehouse"] = Field(examples=["crm"])
+    """What sort of system it is; the screens group by it."""
     description: str = ""
     owner: str | None = None
+    """Whom to ask: a person's or team's address."""
     connection: Connection
+    """How to reach the system."""
     syncs: dict[Name, Sync] = Field(min_length=1)
+    """What to read from it, by name."""
 
 
 class Valid(Declaration):
     """What a valid value looks like; every rule that is given must hold."""
 
     in_: list[Any] | None = Field(default=None, alias="in")
+    """The allowed values; of a list attribute, the allowed entries."""
     min: Any = None
+    """The smallest allowed number, date or timestamp."""
     max: Any = None
+    """The greatest allowed number, date or timestamp."""
     matches: str | None = None
     """A regular expression that the whole text must match."""
     unique: bool = False
+    """No two records of a sync may have the same value."""
     required: bool = False
+    """A missing value counts as invalid."""
 
 
 class Attribute(Declaration):
     """A typed profile attribute: its sources in order of trust, merge rule and freshness."""
 
     type: AttributeType = Field(examples=["string"])
-    sources: list[Name] = Field(min_length=1, examples=["[crm, billing]"])
+    sources: list[Name] = Field(min_length=1, examples=[["crm", "billing"]])
+    """The systems that know it: the source of truth first, then the fallbacks."""
     merge: MergeRule = "priority"
+    """How one value is made of several."""
     fresh_within: Duration = Field(examples=["24h"])
+    """The age of the last sync beyond which a value counts as stale."""
     valid: Valid = Valid()
+    """What a valid value looks like; others are quarantined."""
     max_invalid: Share = 0.05
     """Above this share of invalid values a sync's values of this attribute are set aside."""
     consent: Name | None = None
+    """The channel for whose messages this boolean is the customer's consent."""
     description: str = ""
     owner: str | None = None
 
@@ -277,6 +315,7 @@ class Identifier(Declaration):
     """A typed key of a customer, with the steps that bring its spellings to one form."""
 
     normalise: list[NormaliseStep] = ["trim"]
+    """The steps, in order, that bring every spelling to one form."""
     deny: list[str] = []
     """Placeholders that stand for no customer, beside the built-in ones."""
     description: str = ""
@@ -285,16 +324,19 @@ class Identifier(Declaration):
 class Audience(Declaration):
     """A set of profiles given by a condition."""
 
-    audience: Name
+    audience: Name = Field(examples=["gold_customers"])
+    """The audience's name."""
     description: str = ""
     owner: str | None = None
-    where: Condition
+    where: Condition = Field(examples=[{"status": {"is": "active"}}])
+    """The condition that decides who is a member."""
 
 
 class Settings(Declaration):
     """`catalogue.yaml`: what holds for the whole catalogue."""
 
     timezone: str = "UTC"
+    """IANA name of the time zone of dates and schedules, such as Europe/Berlin."""
     max_cluster: int = Field(default=100, ge=2)
     """Most records that may be joined into one profile; larger clusters are held apart."""
 

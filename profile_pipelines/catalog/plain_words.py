@@ -61,7 +61,9 @@ def explain_keys(model: type[BaseModel], error: ValidationError) -> ValidationEr
             text = f"unknown key{did_you_mean(key, fields, all_of='the keys here are')}"
         elif key in fields and found["type"] == "missing":
             example = fields[key].examples
-            text = "is missing" + (f"; write for example {key}: {example[0]}" if example else "")
+            text = "is missing" + (
+                f"; write for example {key}: {_in_yaml(example[0])}" if example else ""
+            )
         else:
             details.append(_again(found))
             continue
@@ -126,6 +128,15 @@ def _explain(path: Path, found: ErrorDetails, value: object) -> tuple[Path, str]
         case _:
             text = found["msg"].removeprefix("Input ").replace("should be", "must be")
     return path, text
+
+
+def _in_yaml(value: object) -> str:
+    if isinstance(value, dict):
+        items = cast(dict[str, object], value).items()
+        return "{" + ", ".join(f"{key}: {_in_yaml(item)}" for key, item in items) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_yaml, cast(list[object], value)))}]"
+    return str(value)
 
 
 def _choose(choices: list[str], value: object) -> str:

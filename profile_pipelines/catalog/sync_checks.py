@@ -15,7 +15,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "files": ("path", "format"),
 }
 """The keys of a sync that say where its records are, by the type of the connection."""
-_TELLING_NAME = re.compile(r"\.(parquet|csv|jsonl)$", re.IGNORECASE)
+_TELLING_NAME = re.compile(r"\.(parquet|((csv|jsonl|ndjson)(\.(gz|bz2|zst|lz4))?))$", re.IGNORECASE)
 
 
 def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, str]]:
