@@ -1,0 +1,74 @@
+"""Finds profiles by any identifier in any spelling."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.errors import NotFound
+from profile_pipelines.lake import Lake
+from profile_pipelines.lake.table import Rows
+from profile_pipelines.validation.identifiers import normalise_one
+
+
+def find_profiles(
+    catalogue: Catalogue, lake: Lake, text: str, *, as_of: datetime | None = None
+) -> list[int]:
+    """The ids of the profiles that have the text as an identifier, or bear it as their own id.
+
+    The text is brought to the form of each identifier type in turn. Raises NotFound when none
+    has it.
+    """
+    pinned = lake.identities(catalogue).pin()
+    wanted = {
+        f"id_{name}": normalised
+        for name, identifier in catalogue.identifiers.items()
+        if (normalised := normalise_one(text, identifier)) is not None
+    }
+    own = text.strip().lower().removeprefix("profile").strip(" :#")
+    tests: list[exp.Expression] = [
+        exp.EQ(this=column(name, "f"), expression=literal(value)) for name, value in wanted.items()
+    ]
+    if own.isdecimal() and text.strip().lower().startswith("profile"):
+        tests = [exp.EQ(this=column("profile_id", "f"), expression=literal(int(own)))]
+    found: list[int] = []
+    if pinned.exists and tests:
+        columns = ["profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
+        rows = pinned.current(columns, "i") if as_of is None else pinned.as_of(as_of, columns, "i")
+        present = exp.not_(exp.Is(this=column("profile_id", "f"), expression=exp.null()))
+        select = (
+            exp.select(column("profile_id", "f"))
+            .distinct()
+            .from_(rows.sql.subquery("f"))
+            .where(exp.and_(present, exp.or_(*tests)))
+            .order_by(column("profile_id", "f"))
+        )
+        found = lake.engine.query(select, rows.relations).column("profile_id").to_pylist()
+    if not found:
+        raise NotFound(
+            "no profile has this identifier"
+            + ("" if as_of is None else f" as of {as_of.isoformat()}")
+        )
+    return found
+
+
+def records_of(
+    catalogue: Catalogue, lake: Lake, profile_id: int, *, as_of: datetime | None = None
+) -> list[dict[str, object]]:
+    """The identity rows of one profile: record numbers with their identifiers."""
+    pinned = lake.identities(catalogue).pin()
+    columns = ["record_id", "profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
+    rows = pinned.current(columns, "i") if as_of is None else pinned.as_of(as_of, columns, "i")
+    select = (
+        exp.select(exp.Star())
+        .from_(rows.sql.subquery("f"))
+        .where(exp.EQ(this=column("profile_id", "f"), expression=literal(profile_id)))
+    )
+    return _dicts(lake, Rows(select, rows.relations))
+
+
+def _dicts(lake: Lake, rows: Rows) -> list[dict[str, object]]:
+    return lake.engine.query(rows.sql, rows.relations).to_pylist()

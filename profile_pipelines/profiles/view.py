@@ -1,0 +1,195 @@
+"""One profile as people see it: values with receipts, freshness, audiences, history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.errors import NotFound
+from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import COMBINING, provenance_column
+from profile_pipelines.profiles.lookup import records_of
+from profile_pipelines.profiles.receipts import Receipt, receipts_of
+
+
+@dataclass(frozen=True)
+class Value:
+    """An attribute of a profile. `age` is the time since the last successful sync of the source
+    that decided it; None when it was never synced, or nothing decides."""
+
+    receipt: Receipt
+    age: timedelta | None
+    fresh_within: timedelta
+    stale: bool
+
+    @property
+    def value(self) -> Any:
+        """The value itself, in its attribute's type; None when it is missing."""
+        return self.receipt.value
+
+
+@dataclass(frozen=True)
+class ProfileView:
+    """A profile now, or as of a moment."""
+
+    profile_id: int
+    as_of: datetime | None
+    identifiers: Mapping[str, tuple[str, ...]]
+    values: Mapping[str, Value]
+    audiences: tuple[str, ...]
+    held_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a profile: the attributes that changed, with the new values and sources.
+
+    A new profile has `created`; one whose records moved to another profile, or are gone,
+    has `removed`.
+    """
+
+    recorded_at: datetime
+    run_id: str
+    created: bool
+    removed: bool
+    values: Mapping[str, tuple[Any, tuple[str, ...]]]
+
+
+def view_profile(
+    catalogue: Catalogue,
+    lake: Lake,
+    coverage: Mapping[tuple[str, str], datetime],
+    profile_id: int,
+    *,
+    now: datetime,
+    as_of: datetime | None = None,
+) -> ProfileView:
+    """The profile with this id. Ages are counted at `as_of`, or else at `now`.
+
+    `coverage` must be that of the same moment. Raises NotFound when there is no such profile.
+    """
+    pinned = lake.profiles(catalogue).pin()
+    columns = _columns(catalogue)
+    own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
+    rows = (
+        pinned.current(columns, "p", where=own)
+        if as_of is None
+        else pinned.as_of(as_of, columns, "p", where=own)
+    )
+    found = lake.engine.query(rows.sql, rows.relations).to_pylist() if pinned.exists else []
+    if not found:
+        raise NotFound(f"there is no profile {profile_id}" + (" at that time" if as_of else ""))
+    records = records_of(catalogue, lake, profile_id, as_of=as_of)
+    receipts = receipts_of(
+        catalogue,
+        lake,
+        [int(str(record["record_id"])) for record in records],
+        found[0],
+        pinned.state["systems"],
+        as_of=as_of,
+    )
+    identifiers = {
+        name: tuple(sorted({str(r[f"id_{name}"]) for r in records if r[f"id_{name}"] is not None}))
+        for name in catalogue.identifiers
+    }
+    audiences, held = _audiences(catalogue, lake, profile_id, as_of)
+    values = {
+        receipt.attribute: _value(catalogue, coverage, receipt, as_of or now)
+        for receipt in receipts
+    }
+    return ProfileView(profile_id, as_of, identifiers, values, audiences, held)
+
+
+def history_of(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[Change]:
+    """The profile's changes, newest first."""
+    pinned = lake.profiles(catalogue).pin()
+    if not pinned.exists:
+        return []
+    own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
+    rows = pinned.changes([*_columns(catalogue), "changed"], "h", where=own)
+    log = lake.engine.query(rows.sql, rows.relations).to_pylist()
+    codes = pinned.state["systems"]
+    changes: list[Change] = []
+    for row in sorted(log, key=lambda r: -r["seq"]):
+        created = row["changed"] is None and not row["removed"]
+        names = [
+            name
+            for name in catalogue.attributes
+            if (created and row[name] is not None) or name in (row["changed"] or [])
+        ]
+        changes.append(
+            Change(
+                row["recorded_at"],
+                row["run_id"],
+                created,
+                row["removed"],
+                {name: (row[name], _sources(catalogue, name, row, codes)) for name in names},
+            )
+        )
+    return changes
+
+
+def _columns(catalogue: Catalogue) -> list[str]:
+    columns = ["profile_id"]
+    for name, attribute in catalogue.attributes.items():
+        columns += [name, provenance_column(name, attribute)]
+    return columns
+
+
+def _sources(
+    catalogue: Catalogue, name: str, row: Mapping[str, Any], codes: Mapping[str, int]
+) -> tuple[str, ...]:
+    attribute = catalogue.attributes[name]
+    stored = row[provenance_column(name, attribute)]
+    if stored is None:
+        return ()
+    if attribute.merge in COMBINING:
+        return tuple(system for system, code in codes.items() if stored & (1 << code))
+    return tuple(system for system, code in codes.items() if stored == code)
+
+
+def _value(
+    catalogue: Catalogue,
+    coverage: Mapping[tuple[str, str], datetime],
+    receipt: Receipt,
+    now: datetime,
+) -> Value:
+    attribute = catalogue.attributes[receipt.attribute]
+    deciding = (
+        [c.system for c in receipt.winners] if receipt.value is not None else (attribute.sources)
+    )
+    covered = [coverage.get((system, receipt.attribute)) for system in deciding]
+    known = [moment for moment in covered if moment is not None]
+    age = now - min(known) if known and len(known) == len(covered) else None
+    stale = age is None or age > attribute.fresh_within
+    return Value(receipt, age, attribute.fresh_within, stale)
+
+
+def _audiences(
+    catalogue: Catalogue, lake: Lake, profile_id: int, as_of: datetime | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
+    members: list[str] = []
+    held: list[str] = []
+    columns = ["profile_id", "member", "held"]
+    for name in catalogue.audiences:
+        pinned = lake.audience(name).pin()
+        if not pinned.exists:
+            continue
+        rows = (
+            pinned.current(columns, "a", where=own)
+            if as_of is None
+            else pinned.as_of(as_of, columns, "a", where=own)
+        )
+        for row in lake.engine.query(rows.sql, rows.relations).to_pylist():
+            if row["member"]:
+                members.append(name)
+            if row["held"]:
+                held.append(name)
+    return tuple(members), tuple(held)

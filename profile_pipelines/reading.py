@@ -1,0 +1,316 @@
+"""What people and notebooks read: profiles now or as of, receipts, members, quarantine.
+
+import profile_pipelines
+
+customers = profile_pipelines.open("catalog", lake="lake", ledger="sqlite:///ledger.db")
+customers.profiles().to_pandas()
+customers.profile("C-000123").values["package"].receipt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from sqlglot import exp
+
+from profile_pipelines.audiences.staleness import SourceFreshness, freshness
+from profile_pipelines.engine.sql import column
+from profile_pipelines.errors import NotFound, UnknownName
+from profile_pipelines.lake.lake import COMBINING, provenance_column
+from profile_pipelines.lake.table import Rows
+from profile_pipelines.profiles.lookup import find_profiles
+from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
+from profile_pipelines.workspace import Places, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A table that turns into the frame of your choice."""
+
+    _table: pa.Table
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def to_arrow(self) -> pa.Table:
+        """As an Arrow table."""
+        return self._table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas frame; columns keep their Arrow types where pandas has none such."""
+        return self._table.to_pandas()
+
+    def to_polars(self) -> pl.DataFrame:
+        """As a Polars frame."""
+        import polars as pl
+
+        frame = pl.from_arrow(self._table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+class Customers:
+    """Reads a workspace. Nothing here writes; every call sees the latest committed state."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def profile(
+        self, identifier: str, *, as_of: datetime | None = None, now: datetime | None = None
+    ) -> ProfileView:
+        """The profile with this identifier, in any spelling.
+
+        Where several profiles have it (an identifier of clusters that are held apart), the one
+        with the least id. Raises NotFound.
+        """
+        return self.profiles_with(identifier, as_of=as_of, now=now)[0]
+
+    def profiles_with(
+        self, identifier: str, *, as_of: datetime | None = None, now: datetime | None = None
+    ) -> list[ProfileView]:
+        """All profiles with this identifier, at most ten. Raises NotFound."""
+        space = self.workspace
+        ids = find_profiles(space.catalogue, space.lake, identifier, as_of=as_of)
+        coverage = space.ledger.coverage(as_of)
+        views: list[ProfileView] = []
+        for profile_id in ids[:10]:
+            views.append(
+                view_profile(
+                    space.catalogue,
+                    space.lake,
+                    coverage,
+                    profile_id,
+                    now=now or datetime.now(UTC),
+                    as_of=as_of,
+                )
+            )
+        return views
+
+    def history(self, identifier: str) -> list[Change]:
+        """The changes of the profile with this identifier, newest first. Raises NotFound."""
+        space = self.workspace
+        found = find_profiles(space.catalogue, space.lake, identifier)
+        return history_of(space.catalogue, space.lake, found[0])
+
+    def profiles(self, *, as_of: datetime | None = None, provenance: bool = False) -> Frame:
+        """All profiles: `profile_id`, a list column per identifier type, the attributes.
+
+        With `provenance`, `<attribute>__from` names the systems that decided each value.
+        """
+        return _frame(self.workspace, self.profile_rows(as_of=as_of, provenance=provenance))
+
+    def profile_rows(self, *, as_of: datetime | None = None, provenance: bool = False) -> Rows:
+        """The same as a SELECT, for exports that are larger than memory."""
+        space = self.workspace
+        catalogue = space.catalogue
+        pinned = space.lake.profiles(catalogue).pin()
+        attributes = catalogue.attributes
+        columns = ["profile_id"]
+        for name, attribute in attributes.items():
+            columns += [name, provenance_column(name, attribute)]
+        rows = pinned.current(columns, "p") if as_of is None else pinned.as_of(as_of, columns, "p")
+        identities = space.lake.identities(catalogue).pin()
+        id_columns = ["profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
+        ids = (
+            identities.current(id_columns, "i")
+            if as_of is None
+            else identities.as_of(as_of, id_columns, "i")
+        )
+        grouped = (
+            exp.select(
+                column("profile_id", "g"),
+                *(
+                    exp.alias_(_sorted_values(f"id_{name}"), name, quoted=True)
+                    for name in catalogue.identifiers
+                ),
+            )
+            .from_(ids.sql.subquery("g"))
+            .group_by(column("profile_id", "g"))
+        )
+        codes = pinned.state.get("systems", {})
+        select = (
+            exp.select(
+                column("profile_id", "p"),
+                *(column(name, "k") for name in catalogue.identifiers),
+            )
+            .from_(rows.sql.subquery("p"))
+            .join(
+                grouped.subquery("k"),
+                on=exp.EQ(this=column("profile_id", "k"), expression=column("profile_id", "p")),
+                join_type="left",
+            )
+            .order_by(column("profile_id", "p"))
+        )
+        for name, attribute in attributes.items():
+            select = select.select(column(name, "p"))
+            if provenance:
+                stored = column(provenance_column(name, attribute), "p")
+                words = _in_words(stored, codes, attribute.merge in COMBINING)
+                select = select.select(exp.alias_(words, f"{name}__from", quoted=True))
+        return Rows(select, {**rows.relations, **ids.relations})
+
+    def members(self, audience: str, *, as_of: datetime | None = None) -> Frame:
+        """The audience's rows: `profile_id`, `member`, `held`. Raises UnknownName."""
+        space = self.workspace
+        if audience not in space.catalogue.audiences:
+            known = ", ".join(sorted(space.catalogue.audiences)) or "none"
+            raise UnknownName(f"the catalogue declares no audience {audience}; it has {known}")
+        pinned = space.lake.audience(audience).pin()
+        columns = ["profile_id", "member", "held"]
+        rows = pinned.current(columns, "a") if as_of is None else pinned.as_of(as_of, columns, "a")
+        return _frame(space, rows)
+
+    def audience_changes(self, audience: str) -> Frame:
+        """Everything recorded of an audience: `profile_id`, `member`, `held`, `recorded_at`…"""
+        pinned = self.workspace.lake.audience(audience).pin()
+        return _frame(self.workspace, pinned.changes(["profile_id", "member", "held"], "a"))
+
+    def freshness(self, *, now: datetime | None = None) -> list[SourceFreshness]:
+        """The age of each attribute by source."""
+        space = self.workspace
+        return freshness(space.catalogue, space.ledger.coverage(), now or datetime.now(UTC))
+
+    def filled(self) -> dict[str, float]:
+        """By attribute: the share of all profiles that have a value."""
+        space = self.workspace
+        pinned = space.lake.profiles(space.catalogue).pin()
+        names = list(space.catalogue.attributes)
+        rows = pinned.current(names, "p")
+        counts = exp.select(
+            exp.alias_(exp.Count(this=exp.Star()), "profiles", quoted=True),
+            *(
+                exp.alias_(exp.Count(this=column(name, "p")), f"n_{name}", quoted=True)
+                for name in names
+            ),
+        ).from_(rows.sql.subquery("p"))
+        found = space.lake.engine.query(counts, rows.relations).to_pylist()[0]
+        total = found["profiles"] or 1
+        return {name: found[f"n_{name}"] / total for name in names}
+
+    def quarantine(self, system: str | None = None) -> Frame:
+        """What lies in quarantine now, one row a value.
+
+        Columns: `system`, `sync`, `record_key`, `attribute` (empty: the whole record),
+        `reason`, `value` (as the source gave it), `source_updated_at`, `recorded_at`,
+        `run_id`. Raises UnknownName.
+        """
+        space = self.workspace
+        if system is not None and system not in space.catalogue.systems:
+            raise UnknownName(f"the catalogue declares no system {system}")
+        tables: list[pa.Table] = []
+        for name, declared in space.catalogue.systems.items():
+            if system in (None, name):
+                tables += [_quarantine(space, name, each) for each in declared.syncs]
+        return Frame(pa.concat_tables(tables))
+
+
+def open_workspace(
+    catalogue: str | Path | None = None,
+    lake: str | Path | None = None,
+    ledger: str | None = None,
+) -> Customers:
+    """Open a catalogue with its lake and ledger for reading.
+
+    What isn't given comes from `PROFILE_PIPELINES_CATALOG`, `_LAKE` and `_LEDGER`. Raises
+    CatalogueError with all mistakes at once.
+    """
+    places = Places.from_environment()
+    return Customers(
+        Workspace(
+            Places(
+                Path(catalogue) if catalogue else places.catalogue,
+                Path(lake).resolve() if lake else places.lake,
+                ledger or places.ledger,
+            )
+        )
+    )
+
+
+def _frame(space: Workspace, rows: Rows) -> Frame:
+    return Frame(space.lake.engine.query(rows.sql, rows.relations))
+
+
+def _sorted_values(name: str) -> exp.Expression:
+    values = exp.Filter(
+        this=exp.ArrayUniqueAgg(this=column(name, "g")),
+        expression=exp.Where(this=exp.not_(exp.Is(this=column(name, "g"), expression=exp.null()))),
+    )
+    return exp.SortArray(this=values)
+
+
+def _in_words(stored: exp.Expression, codes: dict[str, int], combining: bool) -> exp.Expression:
+    if not combining:
+        case = exp.Case()
+        for system, code in codes.items():
+            case = case.when(
+                exp.EQ(this=stored.copy(), expression=exp.Literal.number(code)),
+                exp.Literal.string(system),
+            )
+        return case if codes else exp.cast(exp.null(), "VARCHAR")
+    parts = [
+        exp.Case().when(
+            exp.NEQ(
+                this=exp.paren(
+                    exp.BitwiseAnd(this=stored.copy(), expression=exp.Literal.number(1 << code))
+                ),
+                expression=exp.Literal.number(0),
+            ),
+            exp.Literal.string(system),
+        )
+        for system, code in codes.items()
+    ]
+    joined = exp.ConcatWs(expressions=[exp.Literal.string(", "), *parts])
+    return exp.Nullif(this=joined, expression=exp.Literal.string(""))
+
+
+def _quarantine(space: Workspace, system: str, sync: str) -> pa.Table:
+    pinned = space.lake.source(space.catalogue, system, sync).pin()
+    newest = exp.Window(
+        this=exp.RowNumber(),
+        partition_by=[column("record_id")],
+        order=exp.Order(expressions=[exp.Ordered(this=column("seq"), desc=True)]),
+    )
+    columns = ["record_id", "record_key", "updated_at", "quarantine"]
+    rows = pinned.changes(columns, "q")
+    latest = rows.sql.qualify(exp.EQ(this=newest, expression=exp.Literal.number(1)))
+    entries = (
+        exp.select(
+            *(column(name, "n") for name in ("record_key", "updated_at", "recorded_at", "run_id")),
+            exp.alias_(exp.Unnest(expressions=[column("quarantine", "n")]), "e"),
+        )
+        .from_(latest.subquery("n"))
+        .where(exp.not_(exp.Is(this=column("quarantine", "n"), expression=exp.null())))
+    )
+
+    def part(name: str) -> exp.Expression:
+        return exp.alias_(
+            exp.Dot(this=column("e", "u"), expression=exp.to_identifier(name, quoted=True)),
+            name,
+            quoted=True,
+        )
+
+    select = (
+        exp.select(
+            exp.alias_(exp.Literal.string(system), "system", quoted=True),
+            exp.alias_(exp.Literal.string(sync), "sync", quoted=True),
+            column("record_key", "u"),
+            *(part(name) for name in ("attribute", "reason", "value")),
+            exp.alias_(column("updated_at", "u"), "source_updated_at", quoted=True),
+            column("recorded_at", "u"),
+            column("run_id", "u"),
+        )
+        .from_(entries.subquery("u"))
+        .order_by(column("record_key", "u"), exp.to_identifier("attribute", quoted=True))
+    )
+    return space.lake.engine.query(select, rows.relations)
+
+
+__all__ = ["Change", "Customers", "Frame", "NotFound", "ProfileView", "open_workspace"]
