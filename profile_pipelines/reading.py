@@ -239,11 +239,12 @@ def _frame(space: Workspace, rows: Rows) -> Frame:
 
 
 def _sorted_values(name: str) -> exp.Expression:
-    values = exp.Filter(
-        this=exp.ArrayUniqueAgg(this=column(name, "g")),
-        expression=exp.Where(this=exp.not_(exp.Is(this=column(name, "g"), expression=exp.null()))),
+    value = column(name, "g")
+    distinct = exp.Order(
+        this=exp.Distinct(expressions=[value]), expressions=[exp.Ordered(this=value.copy())]
     )
-    return exp.SortArray(this=values)
+    present = exp.not_(exp.Is(this=value.copy(), expression=exp.null()))
+    return exp.Filter(this=exp.ArrayAgg(this=distinct), expression=exp.Where(this=present))
 
 
 def _in_words(stored: exp.Expression, codes: dict[str, int], combining: bool) -> exp.Expression:
