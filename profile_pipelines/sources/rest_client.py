@@ -117,6 +117,13 @@ class _Client(RESTClient):
 
     def check(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Runs on every answer before anything is made of it, redirects included."""
+        try:
+            self._check(response)
+        except Exception:
+            response.close()
+            raise
+
+    def _check(self, response: requests.Response) -> None:
         if response.is_redirect:
             target = urljoin(response.url, response.headers["location"])
             refuse_other_host(self.where, self.base_url, target, "redirect's target")
