@@ -191,7 +191,7 @@ class Customers:
                 for name in names
             ),
         ).from_(rows.sql.subquery("p"))
-        found = space.lake.engine.query(counts, rows.relations).to_pylist()[0]
+        found = space.lake.engine.rows(counts, rows.relations)[0]
         total = found["profiles"] or 1
         return {name: found[f"n_{name}"] / total for name in names}
 

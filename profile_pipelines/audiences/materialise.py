@@ -99,8 +99,8 @@ def preview(
         .limit(10)
     )
     rows = evaluation.rows(members)
-    found = lake.engine.query(rows.sql, rows.relations).column("profile_id").to_pylist()
-    return Preview(evaluation.counts(lake), found)
+    found = lake.engine.rows(rows.sql, rows.relations)
+    return Preview(evaluation.counts(lake), [row["profile_id"] for row in found])
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _Evaluation:
 
     def counts(self, lake: Lake) -> Counts:
         rows = self.rows(counting(self.compiled))
-        return read_counts(lake.engine.query(rows.sql, rows.relations).to_pylist()[0])
+        return read_counts(lake.engine.rows(rows.sql, rows.relations)[0])
 
 
 def _prepare(

@@ -51,6 +51,13 @@ class DuckDBEngine:
         with self._with_relations(relations) as connection:
             return connection.sql(sql.sql(dialect="duckdb")).to_arrow_table()
 
+    def rows(self, sql: exp.Expression, relations: Mapping[str, Relation]) -> list[dict[str, Any]]:
+        """The whole result as Python values: for a few rows, without the cost of Arrow."""
+        with self._with_relations(relations) as connection:
+            result = connection.execute(sql.sql(dialect="duckdb"))
+            names = [each[0] for each in result.description or []]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
     def write(self, sql: exp.Expression, relations: Mapping[str, Relation], path: Path) -> Written:
         """Write the result as one Parquet file (zstd, row groups of about 120k rows)."""
         copy = exp.Copy(

@@ -145,7 +145,7 @@ def _totals(lake: Lake, pinned: Pinned, changes: pl.DataFrame) -> list[int]:
         exp.alias_(exp.cast(exp.func("COALESCE", held, literal(0)), "BIGINT"), "held"),
     ).from_(exp.union(kept, arrived, distinct=False).subquery("t"))
     slim = changes.select("record_id", "profile_id", "held_apart", "removed").to_arrow()
-    found = lake.engine.query(totals, {**rows.relations, "changes": slim}).to_pylist()[0]
+    found = lake.engine.rows(totals, {**rows.relations, "changes": slim})[0]
     return [found["records"], found["profiles"], found["held"]]
 
 

@@ -170,7 +170,7 @@ def _difference(
     full: bool,
 ) -> Rows:
     incoming = {"incoming": spool.relation()}
-    repeated = lake.engine.query(duplicate_keys(), incoming).column("n")[0].as_py()
+    repeated = lake.engine.rows(duplicate_keys(), incoming)[0]["n"]
     schema = pinned.table.schema
     known = pinned.current(schema.names, "state") if pinned.exists else None
     select = changed_records(
@@ -215,7 +215,7 @@ def _known(lake: Lake, pinned: Pinned) -> tuple[int, int]:
             exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0)), "last"
         ),
     ).from_(rows.sql.subquery("r"))
-    found = lake.engine.query(totals, rows.relations).to_pylist()[0]
+    found = lake.engine.rows(totals, rows.relations)[0]
     return found["records"], found["last"]
 
 
@@ -283,12 +283,12 @@ def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:
     """New or changed records, and deletions."""
     if committed is None:
         return 0, 0
-    table = pl.from_arrow(
-        lake.engine.query(committed.sql.select("deleted", append=False), committed.relations)
-    )
-    assert isinstance(table, pl.DataFrame)
-    deleted = int(table["deleted"].sum())
-    return len(table) - deleted, deleted
+    counts = exp.select(
+        exp.alias_(exp.Count(this=exp.Star()), "rows"),
+        exp.alias_(exp.CountIf(this=column("deleted", "c")), "deleted"),
+    ).from_(committed.sql.subquery("c"))
+    found = lake.engine.rows(counts, committed.relations)[0]
+    return found["rows"] - int(found["deleted"]), int(found["deleted"])
 
 
 def _frame(batch: pa.RecordBatch) -> pl.DataFrame:

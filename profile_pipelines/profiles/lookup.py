@@ -11,7 +11,7 @@ from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.validation.identifiers import normalise_one
+from profile_pipelines.validation.one_identifier import normalise_one
 
 
 def find_profiles(
@@ -46,7 +46,7 @@ def find_profiles(
             .where(exp.and_(present, exp.or_(*tests)))
             .order_by(column("profile_id", "f"))
         )
-        found = lake.engine.query(select, rows.relations).column("profile_id").to_pylist()
+        found = [row["profile_id"] for row in lake.engine.rows(select, rows.relations)]
     if not found:
         raise NotFound(
             "no profile has this identifier"
@@ -71,4 +71,4 @@ def records_of(
 
 
 def _dicts(lake: Lake, rows: Rows) -> list[dict[str, object]]:
-    return lake.engine.query(rows.sql, rows.relations).to_pylist()
+    return lake.engine.rows(rows.sql, rows.relations)

@@ -76,7 +76,7 @@ def _result(lake: Lake, pinned: Pinned, committed: Rows | None) -> ProfilesResul
         count = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(
             rows.sql.subquery("p")
         )
-        total = lake.engine.query(count, rows.relations).column("n")[0].as_py()
+        total = lake.engine.rows(count, rows.relations)[0]["n"]
     if committed is None:
         return ProfilesResult(total, 0, 0, 0)
     removed = column("removed", "c")
@@ -88,7 +88,7 @@ def _result(lake: Lake, pinned: Pinned, committed: Rows | None) -> ProfilesResul
         exp.alias_(exp.CountIf(this=removed.copy()), "removed"),
         exp.alias_(exp.CountIf(this=created), "created"),
     ).from_(committed.sql.subquery("c"))
-    found = lake.engine.query(counts, committed.relations).to_pylist()[0]
+    found = lake.engine.rows(counts, committed.relations)[0]
     created_count, removed_count = int(found["created"]), int(found["removed"])
     return ProfilesResult(
         total, created_count, found["n"] - created_count - removed_count, removed_count

@@ -35,22 +35,8 @@ def merged_profiles(
         relations["affected"] = affected
     everyone = _members(identities, "everyone", None, affected is not None)
     relations |= everyone.relations
-    query = exp.select(column("profile_id", "p")).from_(
-        exp.select(column("profile_id", "e"))
-        .distinct()
-        .from_(everyone.sql.subquery("e"))
-        .subquery("p")
-    )
     present = {key: source for key, source in sources.items() if source.exists}
-    for (system, sync), source in present.items():
-        rows = _by_profile(catalogue, identities, system, sync, source, affected is not None)
-        relations |= rows.relations
-        alias = _alias(system, sync)
-        query = query.join(
-            rows.sql.subquery(alias),
-            on=exp.EQ(this=column("profile_id", alias), expression=column("profile_id", "p")),
-            join_type="left",
-        )
+    picked: list[exp.Expression] = [column("profile_id", "p")]
     for name, attribute in catalogue.attributes.items():
         givers = [
             Giver(_alias(system, sync), codes[system])
@@ -58,13 +44,23 @@ def merged_profiles(
             for (owner, sync) in present
             if owner == system and name in catalogue.systems[system].syncs[sync].attributes
         ]
-        query = query.select(
-            exp.alias_(merged_value(name, attribute, givers), name, quoted=True),
-            exp.alias_(
-                provenance(name, attribute, givers),
-                provenance_column(name, attribute),
-                quoted=True,
-            ),
+        value = merged_value(name, attribute, givers)
+        origin = provenance(name, attribute, givers)
+        picked.append(exp.alias_(value, name, quoted=True, copy=False))
+        picked.append(
+            exp.alias_(origin, provenance_column(name, attribute), quoted=True, copy=False)
+        )
+    profiles = exp.select(column("profile_id", "e")).distinct().from_(everyone.sql.subquery("e"))
+    query = exp.select(*picked, copy=False).from_(profiles.subquery("p"), copy=False)
+    for (system, sync), source in present.items():
+        rows = _by_profile(catalogue, identities, system, sync, source, affected is not None)
+        relations |= rows.relations
+        alias = _alias(system, sync)
+        query.join(
+            rows.sql.subquery(alias, copy=False),
+            on=exp.EQ(this=column("profile_id", alias), expression=column("profile_id", "p")),
+            join_type="left",
+            copy=False,
         )
     return Rows(query, relations)
 

@@ -163,9 +163,7 @@ def _versions(
         where = exp.and_(where, exp.LTE(this=column("recorded_at"), expression=literal(as_of)))
     rows = pinned.changes(pinned.table.schema.names, "v", where=where)
     versions: dict[int, list[dict[str, Any]]] = {}
-    for row in sorted(
-        lake.engine.query(rows.sql, rows.relations).to_pylist(), key=lambda r: -r["seq"]
-    ):
+    for row in sorted(lake.engine.rows(rows.sql, rows.relations), key=lambda r: -r["seq"]):
         versions.setdefault(row["record_id"], []).append(row)
     return versions
 

@@ -82,7 +82,7 @@ def view_profile(
         if as_of is None
         else pinned.as_of(as_of, columns, "p", where=own)
     )
-    found = lake.engine.query(rows.sql, rows.relations).to_pylist() if pinned.exists else []
+    found = lake.engine.rows(rows.sql, rows.relations) if pinned.exists else []
     if not found:
         raise NotFound(f"there is no profile {profile_id}" + (" at that time" if as_of else ""))
     records = records_of(catalogue, lake, profile_id, as_of=as_of)
@@ -113,7 +113,7 @@ def history_of(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[Change
         return []
     own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
     rows = pinned.changes([*_columns(catalogue), "changed"], "h", where=own)
-    log = lake.engine.query(rows.sql, rows.relations).to_pylist()
+    log = lake.engine.rows(rows.sql, rows.relations)
     codes = pinned.state["systems"]
     changes: list[Change] = []
     for row in sorted(log, key=lambda r: -r["seq"]):
@@ -187,7 +187,7 @@ def _audiences(
             if as_of is None
             else pinned.as_of(as_of, columns, "a", where=own)
         )
-        for row in lake.engine.query(rows.sql, rows.relations).to_pylist():
+        for row in lake.engine.rows(rows.sql, rows.relations):
             if row["member"]:
                 members.append(name)
             if row["held"]:
