@@ -76,11 +76,11 @@ def _check_attribute(draft: Draft, name: str, attribute: Attribute) -> None:
         if count > 1:
             report(("sources",), f"names {system} twice; keep the place that it should have")
     if attribute.merge == "most_restrictive" and attribute.type != "boolean":
-        report(("merge",), f"most_restrictive needs a boolean; this is a {attribute.type}")
+        report(("merge",), f"most_restrictive needs a boolean; its type is {attribute.type}")
     if attribute.merge in ("min", "max") and attribute.type in ("boolean", "list"):
-        report(("merge",), f"{attribute.merge} needs values in order; this is a {attribute.type}")
+        report(("merge",), f"{attribute.merge} needs values in order; its type is {attribute.type}")
     if attribute.consent is not None and attribute.type != "boolean":
-        report(("consent",), f"a consent is a boolean, true or false; this is a {attribute.type}")
+        report(("consent",), f"a consent is a boolean, true or false; its type is {attribute.type}")
     gap = _gap_at_truth(draft, name, attribute)
     if gap is not None and attribute.fresh_within < gap:
         text = (

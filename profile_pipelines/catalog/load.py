@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from profile_pipelines.catalog.cross_checks import cross_check
 from profile_pipelines.catalog.draft import Draft, Kind, Place
-from profile_pipelines.catalog.mistakes import did_you_mean
+from profile_pipelines.catalog.mistakes import Mistake, did_you_mean
 from profile_pipelines.catalog.models import (
     Attribute,
     Audience,
@@ -120,7 +120,9 @@ def _read_file(draft: Draft, path: Path, kind: Kind, file: str) -> None:
         draft.mistakes.append(Place(file, document).mistake(at, text))
         return
     place = Place(file, document)
-    draft.mistakes += [place.mistake(mistake.path, mistake.text) for mistake in document.mistakes]
+    draft.mistakes += [
+        Mistake(file, mistake.line, mistake.path, mistake.text) for mistake in document.mistakes
+    ]
     content: object = document.data
     if content is None and kind == "settings":
         return
@@ -152,15 +154,20 @@ def _read_named(
     found: dict[str, _D] = {}
     for name, value in data.items():
         place = Place(file.file, file.document, (name,))
-        try:
-            _NAME.validate_python(name)
-        except ValidationError as error:
-            text = in_plain_words(error, name)[0][1]
-            draft.mistakes.append(place.mistake((), text))
         declaration = _read(draft, model, value, place)
-        if draft.declare(kind, name, place) and declaration is not None:
+        is_named = _is_named(draft, name, place)
+        if draft.declare(kind, name, place) and declaration is not None and is_named:
             found[name] = declaration
     return found
+
+
+def _is_named(draft: Draft, name: str, place: Place) -> bool:
+    try:
+        _NAME.validate_python(name)
+    except ValidationError as error:
+        draft.mistakes += [place.mistake((), text) for _, text in in_plain_words(error, name)]
+        return False
+    return True
 
 
 def _read_whole(

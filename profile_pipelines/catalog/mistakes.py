@@ -42,15 +42,16 @@ def did_you_mean(word: str, known: Iterable[str], *, all_of: str | None = None) 
     if near:
         return f"; did you mean {near[0]}?"
     if all_of and names:
-        return f"; {all_of} {in_words(names)}"
+        known = all_of.replace("there are", "there is only") if len(names) == 1 else all_of
+        return f"; {known} {in_words(names)}"
     return ""
 
 
 def in_words(names: Iterable[str], last: str = "and") -> str:
     """`a, b and c`; long lists are cut."""
     names = list(names)
-    if len(names) > 20:
-        names = [*names[:20], f"{len(names) - 20} more"]
+    if len(names) > 25:
+        names = [*names[:24], f"{len(names) - 24} more"]
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"

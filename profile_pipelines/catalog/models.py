@@ -6,7 +6,7 @@ The loader (`catalog.load`) reads YAML into these and adds the names that stand 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -192,7 +192,9 @@ class SourceField(Declaration):
     @classmethod
     def read(cls, value: object) -> object:
         """Let a plain text stand for `{field: text}`."""
-        return {"field": value} if isinstance(value, str) else value
+        if not isinstance(value, str | dict | SourceField):
+            raise ValueError("must be a field's name or path, or {field: …, schedule: …}")
+        return {"field": value} if isinstance(value, str) else cast(object, value)
 
 
 class RestCursor(Declaration):

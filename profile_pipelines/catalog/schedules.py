@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, cast
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 _START = datetime(2023, 12, 31)
 _SPAN = timedelta(days=400)
@@ -28,8 +28,10 @@ def longest_gap(cron: str) -> timedelta:
         expanded: Any = cast(Any, croniter).expand(cron)[0]
         minutes, hours = (_all(expanded[0], 60), _all(expanded[1], 24))
         days = _days(" ".join(fields[2:]))
+    except CroniterBadDateError:
+        raise ValueError("never comes; write for example 0 * * * *") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
-        raise ValueError("isn't a cron schedule that comes; write for example 0 * * * *") from None
+        raise ValueError("isn't a cron schedule; write for example 0 * * * *") from None
     ticks = [timedelta(hours=hour, minutes=minute) for hour in hours for minute in minutes]
     overnight = ticks[0] - ticks[-1]
     between_days = max(later - earlier for earlier, later in pairwise(days)) + overnight

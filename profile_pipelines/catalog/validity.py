@@ -24,7 +24,9 @@ def typed_rules(
         if bound is None:
             continue
         if attribute_type not in _ORDERED:
-            mistakes.append(((name,), f"a {attribute_type} has no order; use `in` or `matches`"))
+            mistakes.append(
+                ((name,), f"the type {attribute_type} has no order; use `in` or `matches`")
+            )
             continue
         try:
             rules[name] = typed_value(attribute_type, bound)
@@ -56,7 +58,7 @@ def _choices(
 
 def _pattern(attribute_type: AttributeType, pattern: str) -> list[str]:
     if attribute_type != "string":
-        return [f"only a string can be matched; this attribute is a {attribute_type}"]
+        return [f"only a string can be matched; its type is {attribute_type}"]
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
