@@ -103,7 +103,7 @@ def value_range(operator: str, attribute_type: AttributeType, value: object, clo
         case "less_than" | "before":
             return Range(high=span.low, high_included=False)
         case "at_most":
-            return Range(high=span.high, high_included=span.high_included)
+            return Range(high=span.high)
         case "more_than" | "after":
             return Range(low=span.high, low_included=not span.high_included)
         case "at_least":

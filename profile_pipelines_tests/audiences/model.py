@@ -1,0 +1,163 @@
+"""What a condition means, in plain Python over one profile: written apart from the SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dateutil.relativedelta import relativedelta
+
+from profile_pipelines.audiences.compile import Context
+
+Answer = bool | None
+
+
+@dataclass
+class Profile:
+    """One profile: values, the systems that gave each, its changes and other memberships."""
+
+    values: dict[str, Any]
+    givers: dict[str, set[int]]
+    changes: list[tuple[datetime, list[str] | None]] = field(default_factory=list)
+    audiences: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    """By audience: member and held."""
+
+
+def answer(data: dict[str, Any], profile: Profile, context: Context) -> Answer:
+    """True, false, or None for unknown; `data` is the condition as YAML gives it."""
+    ((key, value),) = data.items()
+    match key:
+        case "all":
+            return _opposite(_any(_opposite(answer(part, profile, context)) for part in value))
+        case "any":
+            return _any(answer(part, profile, context) for part in value)
+        case "none":
+            return _opposite(_any(answer(part, profile, context) for part in value))
+        case "in_audience" | "not_in_audience":
+            member, held = profile.audiences.get(value, (False, False))
+            return None if held else member == (key == "in_audience")
+        case _:
+            if is_stale(key, profile, context):
+                return None
+            return all(holds(key, op, operand, profile, context) for op, operand in value.items())
+
+
+def is_stale(name: str, profile: Profile, context: Context) -> bool:
+    """Whether the profile's value of an attribute, or the lack of one, is stale."""
+    stale = context.stale[name]
+    if profile.values[name] is None:
+        return stale.missing
+    return bool(profile.givers[name] & stale.codes)
+
+
+def _any(answers: Any) -> Answer:
+    answers = list(answers)
+    return True if True in answers else None if None in answers else False
+
+
+def _opposite(it: Answer) -> Answer:
+    return None if it is None else not it
+
+
+def holds(name: str, operator: str, operand: Any, profile: Profile, context: Context) -> bool:
+    """Whether one operator holds for the profile's value, be it stale or not."""
+    value = profile.values[name]
+    kind = context.attributes[name].type
+    if operator == "missing":
+        return value is None
+    if operator in ("is_not", "not_in"):
+        options = operand if operator == "not_in" else [operand]
+        return value is None or not any(_equal(value, it, kind, context) for it in options)
+    if value is None:
+        return False
+    match operator:
+        case "present":
+            return True
+        case "is":
+            return _equal(value, operand, kind, context)
+        case "in":
+            return any(_equal(value, it, kind, context) for it in operand)
+        case "contains":
+            return operand in value
+        case "starts_with":
+            return value.startswith(operand)
+        case "has_any":
+            return bool(set(operand) & set(value))
+        case "has_all":
+            return set(operand) <= set(value)
+        case "less_than" | "before":
+            return _order(value, operand, kind, context) < 0
+        case "at_most":
+            return _order(value, operand, kind, context) <= 0
+        case "more_than" | "after":
+            return _order(value, operand, kind, context) > 0
+        case "at_least":
+            return _order(value, operand, kind, context) >= 0
+        case "between":
+            low, high = operand
+            return (
+                _order(value, low, kind, context) >= 0 and _order(value, high, kind, context) <= 0
+            )
+        case "changed_within":
+            return any(
+                changed is not None
+                and name in changed
+                and when <= context.now
+                and _in_window("within_last", operand, when, context)
+                for when, changed in profile.changes
+            )
+        case _:
+            return _in_window(operator, operand, value, context)
+
+
+def _equal(value: Any, operand: Any, kind: str, context: Context) -> bool:
+    if kind in ("string", "boolean"):
+        return value == operand
+    return _order(value, operand, kind, context) == 0
+
+
+def _order(value: Any, operand: Any, kind: str, context: Context) -> int:
+    """Below 0, 0 or above 0, as the value lies before, in or after what the operand names."""
+    if kind == "decimal":
+        operand = Decimal(str(operand))
+    if operand == "today":
+        operand = calendar_day(context.now, context.timezone)
+    if kind == "timestamp":
+        if isinstance(operand, datetime):
+            local = operand if operand.tzinfo else operand.replace(tzinfo=context.timezone)
+            operand = local.astimezone(UTC)
+        else:
+            value = _calendar_day_begun(value, context.timezone)
+    return (value > operand) - (value < operand)
+
+
+def _in_window(operator: str, text: str, value: Any, context: Context) -> bool:
+    count, unit = text.split()
+    number = int(count) if operator == "within_next" else -int(count)
+    if unit.startswith(("hour", "minute")):
+        edge = context.now + timedelta(**{unit.rstrip("s") + "s": number})
+        now = context.now
+    else:
+        now = calendar_day(context.now, context.timezone)
+        lengths: dict[str, Any] = {unit.rstrip("s") + "s": number}
+        edge = now + relativedelta(**lengths)
+        if isinstance(value, datetime):
+            value = _calendar_day_begun(value, context.timezone)
+    if operator == "more_than_ago":
+        return value < edge
+    return min(now, edge) <= value <= max(now, edge)
+
+
+def calendar_day(moment: datetime, zone: ZoneInfo) -> date:
+    """The date that a wall calendar shows."""
+    return moment.astimezone(zone).date()
+
+
+@cache
+def _calendar_day_begun(moment: datetime, zone: ZoneInfo) -> date:
+    """The latest date that has begun, which clocks put back across midnight don't undo."""
+    return max(calendar_day(moment - timedelta(minutes=back), zone) for back in range(181))
