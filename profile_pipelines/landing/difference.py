@@ -40,12 +40,14 @@ def changed_records(
     brought: Sequence[str],
     known: Rows | None,
     *,
+    read: Sequence[str],
     next_record_id: int,
     duplicates: bool,
     absent_are_deleted: bool,
 ) -> exp.Select:
     """The records that are new or differ, whole, with `removed` false.
 
+    `read` names the attributes that the sync read, `brought` those of them that aren't set aside.
     `known` is the table as it stands (None: empty), with all of its columns. The relation
     `incoming` must be given to the engine beside known's relations.
     """
@@ -68,7 +70,7 @@ def changed_records(
     differs = exp.or_(
         exp.not_(present.copy()),
         *(distinct(column(name, "i"), column(name, "k")) for name in compared),
-        distinct(_kept_quarantine(brought, attributes), column("quarantine", "k")),
+        distinct(_kept_quarantine(read, attributes), column("quarantine", "k")),
     )
     not_older = exp.func(
         "COALESCE",
@@ -86,7 +88,7 @@ def changed_records(
                 else exp.alias_(_unless_deleted(column(name, "k")), name, quoted=True)
                 for name in attributes
             ),
-            exp.alias_(_kept_quarantine(brought, attributes), "quarantine", quoted=True),
+            exp.alias_(_kept_quarantine(read, attributes), "quarantine", quoted=True),
             exp.alias_(exp.false(), "removed", quoted=True),
         )
         .from_(incoming.subquery("i"))
@@ -162,17 +164,17 @@ def _unless_deleted(value: exp.Expression) -> exp.Expression:
     return exp.Case().when(exp.not_(column("deleted", "i")), value)
 
 
-def _kept_quarantine(brought: Sequence[str], attributes: Sequence[str]) -> exp.Expression:
-    """What is newly quarantined, and what is known of the attributes that didn't come along."""
+def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expression:
+    """What is newly quarantined, and what is known of the attributes that weren't read."""
     fresh = column("quarantine", "i")
-    if set(attributes) <= set(brought):
+    if set(attributes) <= set(read):
         return fresh
     entry = exp.to_identifier("entry")
     attribute = exp.Dot(this=exp.column("entry"), expression=exp.to_identifier("attribute"))
     older = exp.ArrayFilter(
         this=column("quarantine", "k"),
         expression=exp.Lambda(
-            this=exp.not_(exp.In(this=attribute, expressions=[literal(n) for n in brought])),
+            this=exp.not_(exp.In(this=attribute, expressions=[literal(n) for n in read])),
             expressions=[entry],
         ),
     )

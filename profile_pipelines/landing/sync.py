@@ -144,7 +144,9 @@ def _read_and_commit(
             for a in chosen
         }
         brought = [a for a in chosen if not entries[a].set_aside]
-        rows = _difference(lake, pinned, spool, declared, brought, last_id, request.since is None)
+        rows = _difference(
+            lake, pinned, spool, declared, chosen, brought, last_id, request.since is None
+        )
         state = _next_state(declared, pinned, brought, fingerprints, findings.latest)
         committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     changed, deleted = _count(lake, committed)
@@ -165,6 +167,7 @@ def _difference(
     pinned: Pinned,
     spool: Spool,
     declared: Sync,
+    read: Sequence[str],
     brought: Sequence[str],
     last_id: int,
     full: bool,
@@ -178,6 +181,7 @@ def _difference(
         [f"id_{identifier}" for identifier in declared.identifiers],
         brought,
         known,
+        read=read,
         next_record_id=last_id + 1,
         duplicates=bool(repeated),
         absent_are_deleted=full,

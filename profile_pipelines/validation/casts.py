@@ -211,7 +211,7 @@ def _epoch(numbers: pl.Series) -> pl.Series:
 
 
 def _list(raw: pl.Series) -> pl.Series:
-    """A JSON array, or words separated by commas or semicolons. An empty list is no value."""
+    """A JSON array, or words separated by commas or semicolons; it may be empty."""
     if raw.dtype == pl.List:
         values = raw.cast(pl.List(pl.String), strict=False)
     elif raw.dtype == pl.String:
@@ -224,11 +224,7 @@ def _list(raw: pl.Series) -> pl.Series:
         )
     else:
         return _nothing(raw, "list")
-    return (
-        values.to_frame("v")
-        .select(pl.when(pl.col("v").list.len() > 0).then(pl.col("v")))["v"]
-        .rename(raw.name)
-    )
+    return values.rename(raw.name)
 
 
 def _split(text: str) -> list[str] | None:

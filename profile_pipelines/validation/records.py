@@ -85,7 +85,7 @@ class RecordValidator:
             else pl.DataFrame()
         )
         bad = self._bad_cells(originals, typed)
-        typed = _null_bad_cells(typed, bad)
+        typed = _null_empty_lists(_null_bad_cells(typed, bad))
         columns.update({name: typed[name] for name in typed.columns})
 
         frame = pl.DataFrame(list(_named(columns)))
@@ -217,6 +217,14 @@ def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
         bad_rows = pl.Series([False]).new_from_index(0, len(typed)).scatter(rows["index"], True)
         typed = typed.with_columns(pl.when(~bad_rows).then(pl.col(str(name))).alias(str(name)))
     return typed
+
+
+def _null_empty_lists(typed: pl.DataFrame) -> pl.DataFrame:
+    """An empty list says nothing: it is a missing value."""
+    lists = [name for name, dtype in typed.schema.items() if dtype == pl.List]
+    return typed.with_columns(
+        pl.when(pl.col(name).list.len() > 0).then(pl.col(name)).alias(name) for name in lists
+    )
 
 
 def _quarantine(bad: pl.DataFrame, originals: Mapping[str, pl.Series], height: int) -> pl.Series:
