@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -11,15 +13,24 @@ import simplejson
 
 from profile_pipelines.sources.reading import BATCH_ROWS
 
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} isn't JSON")
+
+
+# made once: making one costs more than reading a short record
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+_ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False)
+
 ABSENT = object()
 """What a path gives when nothing stands there; JSON's null is None."""
 
 
 def parse(content: bytes | str) -> Any:
     """The JSON value with numbers as int and Decimal; ValueError when it isn't whole JSON."""
-    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    text = content.decode().removeprefix("\ufeff") if isinstance(content, bytes) else content
     try:
-        return simplejson.loads(text, use_decimal=True)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -34,7 +45,7 @@ def as_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
         return str(value)
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def getter(path: str) -> Callable[[Any], Any]:
@@ -47,7 +58,7 @@ def getter(path: str) -> Callable[[Any], Any]:
 
     def get(value: Any) -> Any:
         for part, rest in steps:
-            if isinstance(value, Mapping):
+            if isinstance(value, dict):
                 if rest in value:
                     return value[rest]
                 value = value.get(part, ABSENT)
@@ -62,9 +73,16 @@ def getter(path: str) -> Callable[[Any], Any]:
 
 
 def batches(
-    pages: Iterable[Iterable[Any]], fields: Sequence[str], seen: set[str] | None = None
+    pages: Iterable[Iterable[Any]],
+    fields: Sequence[str],
+    seen: set[str] | None = None,
+    *,
+    limit: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The records' fields as text columns; adds the fields that occurred to `seen`."""
+    """The fields of the records (of the first `limit`) as text columns.
+
+    Adds the fields that occurred to `seen`.
+    """
     getters = [getter(field) for field in fields]
     schema = pa.schema([pa.field(field, pa.string()) for field in fields])
     columns: list[list[str | None]] = [[] for _ in fields]
@@ -78,17 +96,16 @@ def batches(
             column.clear()
         return batch
 
-    for page in pages:
-        for record in page:
-            for field, get, column in zip(fields, getters, columns, strict=True):
-                value = get(record)
-                if seen is not None and value is not ABSENT:
-                    seen.add(field)
-                column.append(as_text(value))
-            rows += 1
-            if rows == BATCH_ROWS:
-                yield flush()
-                rows = 0
+    for record in islice(chain.from_iterable(pages), limit):
+        for field, get, column in zip(fields, getters, columns, strict=True):
+            value = get(record)
+            if seen is not None and value is not ABSENT:
+                seen.add(field)
+            column.append(as_text(value))
+        rows += 1
+        if rows == BATCH_ROWS:
+            yield flush()
+            rows = 0
     if rows:
         yield flush()
 
@@ -105,7 +122,7 @@ def _flatten(value: Any, path: str, found: dict[str, str]) -> None:
     if path and (value is not None or path not in found):
         found[path] = _type_name(value)
     children: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         children = value.items()
     elif isinstance(value, list):
         children = enumerate(value[:1])

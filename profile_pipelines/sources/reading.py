@@ -22,11 +22,14 @@ class ReadRequest:
     """What to bring from a source.
 
     `fields` are source field paths, each once. With `since` (aware) an incremental read brings
-    at least the records whose `updated_at` is at or after it, and those without one.
+    at least the records whose `updated_at` is at or after it, and those without one. With
+    `limit` so many records are enough, whichever they are; a source that reads page by page
+    then stops, the others may go on until the reader does.
     """
 
     fields: tuple[str, ...]
     since: datetime | None = None
+    limit: int | None = None
 
 
 class Source(Protocol):

@@ -46,7 +46,7 @@ class RestSource:
             raise SourceError(f"{where}: path must be relative to base_url, without a host")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
-        return batches(self._pages(request.since), request.fields)
+        return batches(self._pages(request.since), request.fields, limit=request.limit)
 
     def change_mark(self) -> str | None:
         """None: what makes an answer new differs from API to API."""
