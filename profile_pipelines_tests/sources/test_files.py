@@ -127,7 +127,7 @@ def test_delta_tables_are_read_at_their_present_version(tmp_path: Path) -> None:
 
 def test_large_files_come_in_bounded_batches(tmp_path: Path) -> None:
     """No kind of file yields a batch above the limit."""
-    rows = 250_000
+    rows = BATCH_ROWS + 30_000
     pq.write_table(pa.table({"id": range(rows)}), tmp_path / "a.parquet")
     write(tmp_path / "a.csv", "id\n" + "\n".join(map(str, range(rows))))
     write(tmp_path / "a.jsonl", "\n".join(f'{{"id":{n}}}' for n in range(rows)))
@@ -138,7 +138,7 @@ def test_large_files_come_in_bounded_batches(tmp_path: Path) -> None:
 
 
 def test_wildcards_stay_within_folders_unless_doubled(tmp_path: Path) -> None:
-    """`*` names files of one folder, `**` of all below; hidden and half-written files don't count."""
+    """`*` names files of one folder, `**` of all below; unfinished files don't count."""
     for name in ("a.csv", "x/b.csv", "x/y/c.csv", "x/.d.csv", "x/_e.csv", "x/f.csvx"):
         write(tmp_path / name, f"id\n{name}\n")
     found = {

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profile_pipelines.sources.json_records import ABSENT, as_text, getter, parse
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10
+)
+
+
+@given(VALUES)
+def test_what_is_written_as_text_reads_back_exactly(value: Any) -> None:
+    """Lists and objects become JSON that holds the same values, digit for digit."""
+    text = as_text([value])
+    assert text is not None
+    assert parse(text) == [value]
+
+
+@given(st.dictionaries(st.text(), st.integers()), st.text())
+def test_a_key_is_found_whatever_it_contains(record: dict[str, int], key: str) -> None:
+    """Dots in a key of the record never hide it."""
+    record[key] = 7
+    assert getter(key)(record) == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("a.0.b", 1),
+        ("a.1", None),
+        ("a.2", ABSENT),
+        ("a.-1", ABSENT),
+        ("a.b", ABSENT),
+        ("a.0.b.c", ABSENT),
+        ("c.d.e", "inner"),
+        ("c.x", ABSENT),
+        ("3", "number"),
+    ],
+)
+def test_paths_go_through_objects_and_lists(path: str, found: Any) -> None:
+    """A path that leads nowhere is absent, which null isn't."""
+    record = {"a": [{"b": 1}, None], "c": {"d.e": "inner", "d": {"e": "deep"}}, "3": "number"}
+    assert getter(path)(record) is found or getter(path)(record) == found
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"{} {}", b"\xff", b"NaN", b"[Infinity]", b"[" * 100_000]
+)
+def test_anything_but_one_whole_value_is_refused(content: bytes) -> None:
+    """Cut, doubled, wrongly encoded, endless or not quite JSON: all are errors."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse(content)
+
+
+def test_a_byte_order_mark_does_not_count() -> None:
+    """Some Windows systems put one before their JSON."""
+    assert parse(b"\xef\xbb\xbf" + json.dumps({"a": 1}).encode()) == {"a": 1}
