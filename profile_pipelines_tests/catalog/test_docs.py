@@ -54,7 +54,7 @@ def test_condition_examples(catalogue: Catalogue):
         assert check_condition(condition, catalogue.attributes, catalogue.audiences) == []
 
 
-@pytest.mark.parametrize("key", "kind"), [("auth", Auth), ("paging", Paging)]
+@pytest.mark.parametrize(("key", "kind"), [("auth", Auth), ("paging", Paging)])
 def test_fragments(key: str, kind: Any):
     """Each line that shows a way of paging or authentication is right."""
     found = [
