@@ -108,14 +108,14 @@ def read(url: str, table: str, since: datetime | None = None) -> tuple[pl.DataFr
     customer = (
         pl.col(number)
         .cast(pl.String)
-        .str.normalize("NFKC")
+        .map_batches(nfkc)
         .str.strip_chars()
         .str.to_uppercase()
         .str.strip_prefix("C-")
         .str.strip_chars_start("0")
     )
     email = (
-        pl.col("email").str.normalize("NFKC").str.strip_chars().str.to_lowercase()
+        pl.col("email").map_batches(nfkc).str.strip_chars().str.to_lowercase()
         if has_email
         else pl.lit(None, pl.String)
     )
@@ -155,6 +155,13 @@ def read_changed(url: str, table: str, landed: Path) -> tuple[pl.DataFrame, int]
     rows = pl.concat([before.join(changed, on="row_id", how="anti"), changed])
     rows.write_parquet(landed, compression="zstd")
     return rows, invalid
+
+
+def nfkc(text: pl.Series) -> pl.Series:
+    """Unicode's NFKC; ASCII, which nearly all of it is, is in that form already."""
+    return (
+        text.str.normalize("NFKC") if (text.str.len_bytes() > text.str.len_chars()).any() else text
+    )
 
 
 def valid(name: str, rule: list[str] | tuple) -> pl.Expr:
