@@ -19,7 +19,8 @@ from profile_pipelines.catalog.operators import OPERATORS
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
-EXAMPLES = re.findall(r"\| `(\{[^`]*\})` \|$", REFERENCE, re.MULTILINE)
+OPERATOR_TABLE = REFERENCE.partition("| operator |")[2]
+EXAMPLES = re.findall(r"`(\{[^`]*\})` \|$", OPERATOR_TABLE, re.MULTILINE)
 
 
 @pytest.fixture
