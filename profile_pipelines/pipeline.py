@@ -46,7 +46,11 @@ def due_syncs(workspace: Workspace, now: datetime, *, everything: bool = False) 
             for attribute in each.attributes:
                 covered_at = coverage.get((system, attribute))
                 schedule = schedule_of(catalogue, system, attribute)
-                if everything or covered_at is None or croniter(schedule, local).get_prev(datetime) > covered_at:
+                if (
+                    everything
+                    or covered_at is None
+                    or croniter(schedule, local).get_prev(datetime) > covered_at
+                ):
                     due[system, name].append(attribute)
     return [DueSync(system, name, tuple(names)) for (system, name), names in due.items()]
 

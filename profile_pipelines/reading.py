@@ -238,7 +238,7 @@ def _frame(space: Workspace, rows: Rows) -> Frame:
     return Frame(space.lake.engine.query(rows.sql, rows.relations))
 
 
-def _sorted_values(name: str) -> exp.Expression:
+def _sorted_values(name: str) -> exp.Expr:
     value = column(name, "g")
     distinct = exp.Order(
         this=exp.Distinct(expressions=[value]), expressions=[exp.Ordered(this=value.copy())]
@@ -247,7 +247,7 @@ def _sorted_values(name: str) -> exp.Expression:
     return exp.Filter(this=exp.ArrayAgg(this=distinct), expression=exp.Where(this=present))
 
 
-def _in_words(stored: exp.Expression, codes: dict[str, int], combining: bool) -> exp.Expression:
+def _in_words(stored: exp.Expr, codes: dict[str, int], combining: bool) -> exp.Expr:
     if not combining:
         case = exp.Case()
         for system, code in codes.items():
@@ -291,7 +291,7 @@ def _quarantine(space: Workspace, system: str, sync: str) -> pa.Table:
         .where(exp.not_(exp.Is(this=column("quarantine", "n"), expression=exp.null())))
     )
 
-    def part(name: str) -> exp.Expression:
+    def part(name: str) -> exp.Expr:
         return exp.alias_(
             exp.Dot(this=column("e", "u"), expression=exp.to_identifier(name, quoted=True)),
             name,

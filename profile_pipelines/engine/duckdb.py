@@ -46,19 +46,19 @@ class DuckDBEngine:
         self._connection.execute("SET TimeZone = 'UTC'")
         self._lock = threading.Lock()
 
-    def query(self, sql: exp.Expression, relations: Mapping[str, Relation]) -> pa.Table:
+    def query(self, sql: exp.Expr, relations: Mapping[str, Relation]) -> pa.Table:
         """The whole result as an Arrow table."""
         with self._with_relations(relations) as connection:
             return connection.sql(sql.sql(dialect="duckdb")).to_arrow_table()
 
-    def rows(self, sql: exp.Expression, relations: Mapping[str, Relation]) -> list[dict[str, Any]]:
+    def rows(self, sql: exp.Expr, relations: Mapping[str, Relation]) -> list[dict[str, Any]]:
         """The whole result as Python values: for a few rows, without the cost of Arrow."""
         with self._with_relations(relations) as connection:
             result = connection.execute(sql.sql(dialect="duckdb"))
             names = [each[0] for each in result.description or []]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
-    def write(self, sql: exp.Expression, relations: Mapping[str, Relation], path: Path) -> Written:
+    def write(self, sql: exp.Expr, relations: Mapping[str, Relation], path: Path) -> Written:
         """Write the result as one Parquet file (zstd, row groups of about 120k rows)."""
         copy = exp.Copy(
             this=exp.Subquery(this=sql),
@@ -103,5 +103,5 @@ class DuckDBEngine:
                         self._connection.unregister(name)
 
 
-def _parameter(name: str, value: exp.Expression) -> exp.CopyParameter:
+def _parameter(name: str, value: exp.Expr) -> exp.CopyParameter:
     return exp.CopyParameter(this=exp.var(name), expression=value)

@@ -24,7 +24,7 @@ def column(name: str, table: str | None = None) -> exp.Column:
     return exp.column(name, table=table, quoted=True)
 
 
-def literal(value: object) -> exp.Expression:
+def literal(value: object) -> exp.Expr:
     """A typed constant. Raises TypeError for what SQL has no constant of."""
     match value:
         case None:
@@ -45,12 +45,12 @@ def literal(value: object) -> exp.Expression:
             raise TypeError(f"no SQL constant for {type(value).__name__}")
 
 
-def null_of(attribute_type: str) -> exp.Expression:
+def null_of(attribute_type: str) -> exp.Expr:
     """NULL with the SQL type of an attribute type."""
     return exp.cast(exp.null(), SQL_TYPES[attribute_type])
 
 
-def distinct(left: exp.Expression, right: exp.Expression) -> exp.Expression:
+def distinct(left: exp.Expr, right: exp.Expr) -> exp.Expr:
     """`left IS DISTINCT FROM right`."""
     return exp.NullSafeNEQ(this=left, expression=right)
 
@@ -60,7 +60,7 @@ def select_from(table: str, columns: Iterable[str]) -> exp.Select:
     return exp.select(*(column(name) for name in columns)).from_(named(table))
 
 
-def named(table: str, alias: str | None = None) -> exp.Expression:
+def named(table: str, alias: str | None = None) -> exp.Expr:
     """A quoted table, optionally under an alias."""
     expression = exp.Table(this=exp.to_identifier(table, quoted=True))
     return exp.alias_(expression, alias, table=True, quoted=True) if alias else expression

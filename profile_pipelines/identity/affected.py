@@ -96,7 +96,7 @@ def _members(
     if not pinned.exists:
         return _no_rows(names)
     relations = {}
-    tests: list[exp.Expression] = []
+    tests: list[exp.Expr] = []
     for name, values in wanted.items():
         values = values.drop_nulls().unique()
         if values.is_empty():

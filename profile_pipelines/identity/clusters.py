@@ -71,7 +71,7 @@ def _value_codes(records: pa.Table, identifiers: Sequence[str]) -> tuple[list[La
     codes: list[Labels] = []
     total = 0
     for name in identifiers:
-        encoded = pc.dictionary_encode(records.column(name)).combine_chunks()
+        encoded = records.column(name).dictionary_encode().combine_chunks()
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.chunk(0)
         numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.schema import Schema
-from deltalake.transaction import AddAction, Transaction
+from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from profile_pipelines.engine import Written
 from profile_pipelines.errors import Conflict, LakeError
@@ -80,7 +80,7 @@ def commit(
 
     Raises Conflict when anyone has committed since that handle was opened.
     """
-    adds = [_add_action(path, file) for file in files if file.rows]
+    adds: list[AddAction | RemoveAction] = [_add_action(path, file) for file in files if file.rows]
     try:
         table.create_write_transaction(
             adds,

@@ -97,9 +97,7 @@ class Pinned:
         own = set(CHANGE_COLUMNS.names)
         return [f.name for f in self._changes.schema().fields if f.name not in own]
 
-    def current(
-        self, columns: Iterable[str], alias: str, *, where: exp.Expression | None = None
-    ) -> Rows:
+    def current(self, columns: Iterable[str], alias: str, *, where: exp.Expr | None = None) -> Rows:
         """Each key's row as it stands now. `where` is applied early and may only test the key."""
         return self._fold(list(columns), alias, self._base, self._recent, self._folded_to, where)
 
@@ -109,7 +107,7 @@ class Pinned:
         columns: Iterable[str],
         alias: str,
         *,
-        where: exp.Expression | None = None,
+        where: exp.Expr | None = None,
     ) -> Rows:
         """Each key's row as it stood at a moment, by the times at which runs recorded changes."""
         base = [path for path, _, high in self._files if high == 1]
@@ -124,7 +122,7 @@ class Pinned:
         alias: str,
         *,
         since: int = 0,
-        where: exp.Expression | None = None,
+        where: exp.Expr | None = None,
     ) -> Rows:
         """The rows of the change log after commit `since`, with the lake's own columns."""
         files = [path for path, _, high in self._files if high > since]
@@ -194,7 +192,7 @@ class Pinned:
             table.snapshot_path, pa.schema([*table.schema, ("seq", pa.int64())])
         )
         delta.add_missing_columns(handle, table.schema)
-        names = [name for name in table.schema.names]
+        names = list(table.schema.names)
         rows = self.current(names, "compacted")
         select = (
             exp.select(
@@ -224,7 +222,7 @@ class Pinned:
         base: list[str],
         recent: list[str],
         folded_to: int,
-        where: exp.Expression | None,
+        where: exp.Expr | None,
     ) -> Rows:
         key = self.table.key
         base_name, recent_name = f"{alias}_base", f"{alias}_recent"
@@ -277,7 +275,7 @@ class Pinned:
     def _select(self, name: str, columns: Iterable[str]) -> exp.Select:
         """Columns of stored files; one that no file has yet is NULL of its declared type."""
         stored = {*self.columns(), *CHANGE_COLUMNS.names} if self._changes is not None else None
-        picked: list[exp.Expression] = []
+        picked: list[exp.Expr] = []
         for wanted in columns:
             if stored is None or wanted in stored:
                 picked.append(column(wanted))
@@ -295,7 +293,7 @@ class Pinned:
         return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()
 
 
-def null_literal(arrow_type: pa.DataType) -> exp.Expression:
+def null_literal(arrow_type: pa.DataType) -> exp.Expr:
     """NULL with the SQL type of a column."""
     for name, candidate in ARROW_TYPES.items():
         if arrow_type == candidate:

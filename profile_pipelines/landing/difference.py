@@ -146,7 +146,7 @@ def _newest_by_key(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
     return _all_incoming(source, brought).qualify(exp.EQ(this=newest, expression=literal(1)))
 
 
-def _new_id(next_record_id: int, known: str | None) -> exp.Expression:
+def _new_id(next_record_id: int, known: str | None) -> exp.Expr:
     number = exp.Add(
         this=literal(next_record_id - 1),
         expression=exp.Window(
@@ -160,11 +160,11 @@ def _new_id(next_record_id: int, known: str | None) -> exp.Expression:
     return exp.func("COALESCE", column("record_id", known), number) if known else number
 
 
-def _unless_deleted(value: exp.Expression) -> exp.Expression:
+def _unless_deleted(value: exp.Expr) -> exp.Expr:
     return exp.Case().when(exp.not_(column("deleted", "i")), value)
 
 
-def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expression:
+def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr:
     """What is newly quarantined, and what is known of the attributes that weren't read."""
     fresh = column("quarantine", "i")
     if set(attributes) <= set(read):
@@ -188,7 +188,7 @@ def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr
     )
 
 
-def _typed_null(name: str, source: pa.Schema) -> exp.Expression:
+def _typed_null(name: str, source: pa.Schema) -> exp.Expr:
     return exp.alias_(null_literal(source.field(name).type), name, quoted=True)
 
 

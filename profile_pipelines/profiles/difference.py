@@ -125,7 +125,7 @@ def changed_profiles(
     return Rows(select, {**merged.relations, **old.relations})
 
 
-def _changed_names(attributes: list[str]) -> exp.Expression:
+def _changed_names(attributes: list[str]) -> exp.Expr:
     """A list of the attributes whose value differs."""
     names = exp.Array(
         expressions=[

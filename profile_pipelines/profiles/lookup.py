@@ -29,7 +29,7 @@ def find_profiles(
         if (normalised := normalise_one(text, identifier)) is not None
     }
     own = text.strip().lower().removeprefix("profile").strip(" :#")
-    tests: list[exp.Expression] = [
+    tests: list[exp.Expr] = [
         exp.EQ(this=column(name, "f"), expression=literal(value)) for name, value in wanted.items()
     ]
     if own.isdecimal() and text.strip().lower().startswith("profile"):

@@ -36,7 +36,7 @@ def merged_profiles(
     everyone = _members(identities, "everyone", None, affected is not None)
     relations |= everyone.relations
     present = {key: source for key, source in sources.items() if source.exists}
-    picked: list[exp.Expression] = [column("profile_id", "p")]
+    picked: list[exp.Expr] = [column("profile_id", "p")]
     for name, attribute in catalogue.attributes.items():
         givers = [
             Giver(_alias(system, sync), codes[system])
@@ -156,7 +156,7 @@ def _by_profile(
     return Rows(select, {**members.relations, **records.relations})
 
 
-def _newest(name: str, what: exp.Expression) -> exp.Expression:
+def _newest(name: str, what: exp.Expr) -> exp.Expr:
     """`what` of the newest record with a value; of equally new ones, of the last to be known."""
     order = exp.Struct(
         expressions=[

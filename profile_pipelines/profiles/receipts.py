@@ -158,7 +158,7 @@ def _versions(
     pinned = lake.source(catalogue, system, sync).pin()
     if not own or not pinned.exists:
         return {}
-    where: exp.Expression = exp.In(this=column("record_id"), expressions=[literal(n) for n in own])
+    where: exp.Expr = exp.In(this=column("record_id"), expressions=[literal(n) for n in own])
     if as_of is not None:
         where = exp.and_(where, exp.LTE(this=column("recorded_at"), expression=literal(as_of)))
     rows = pinned.changes(pinned.table.schema.names, "v", where=where)

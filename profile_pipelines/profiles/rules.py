@@ -28,7 +28,7 @@ class Giver(NamedTuple):
     code: int
 
 
-def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expression:
+def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expr:
     """The value that wins among the givers, which stand in order of trust."""
     values = [column(name, giver.alias) for giver in givers]
     if not values:
@@ -61,10 +61,10 @@ def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> ex
             )
 
 
-def provenance(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expression:
+def provenance(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expr:
     """The winner's code, or for combining rules the bit mask of all that gave a value."""
     if attribute.merge in COMBINING:
-        bits: list[exp.Expression] = [
+        bits: list[exp.Expr] = [
             exp.Case()
             .when(_given(name, giver), exp.cast(literal(1 << giver.code), "BIGINT"))
             .else_(exp.cast(literal(0), "BIGINT"))
@@ -85,9 +85,9 @@ def provenance(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.
     return exp.cast(case if givers else exp.null(), "TINYINT")
 
 
-def _is_latest(name: str, givers: Sequence[Giver]) -> list[exp.Expression]:
+def _is_latest(name: str, givers: Sequence[Giver]) -> list[exp.Expr]:
     """For each system whether its value is the newest; of equals the more trusted one is."""
-    tests: list[exp.Expression] = []
+    tests: list[exp.Expr] = []
     for position, giver in enumerate(givers):
         parts = [_given(name, giver)]
         for other_position, other in enumerate(givers):
@@ -100,13 +100,13 @@ def _is_latest(name: str, givers: Sequence[Giver]) -> list[exp.Expression]:
     return tests
 
 
-def _given(name: str, giver: Giver) -> exp.Expression:
+def _given(name: str, giver: Giver) -> exp.Expr:
     return exp.not_(exp.Is(this=column(name, giver.alias), expression=exp.null()))
 
 
-def _at(name: str, giver: Giver) -> exp.Expression:
+def _at(name: str, giver: Giver) -> exp.Expr:
     return _coalesce([column(f"{name}__at", giver.alias), literal(LONG_AGO)])
 
 
-def _coalesce(values: Sequence[exp.Expression]) -> exp.Expression:
+def _coalesce(values: Sequence[exp.Expr]) -> exp.Expr:
     return values[0] if len(values) == 1 else exp.func("COALESCE", *values)

@@ -56,7 +56,7 @@ def blank_to_null(raw: pl.Series) -> pl.Series:
         return raw
     return (
         raw.to_frame("v")
-        .select(pl.when(pl.col("v").str.contains(r"^\s*$")).then(None).otherwise(pl.col("v")))["v"]
+        .select(pl.when(~pl.col("v").str.contains(r"^\s*$")).then(pl.col("v")))["v"]
         .rename(raw.name)
     )
 
@@ -81,8 +81,9 @@ def _text(raw: pl.Series) -> pl.Series:
 def _integer(raw: pl.Series) -> pl.Series:
     if raw.dtype.is_integer():
         return raw.cast(pl.Int64, strict=False)
-    numbers = raw.str.strip_chars() if raw.dtype == pl.String else raw
+    numbers, plain = raw, None
     if raw.dtype == pl.String:
+        numbers = raw.str.strip_chars()
         plain = numbers.cast(pl.Int64, strict=False)
         if plain.null_count() == numbers.null_count():
             return plain
@@ -91,7 +92,7 @@ def _integer(raw: pl.Series) -> pl.Series:
         pl.when(pl.col("v") == pl.col("v").floor()).then(pl.col("v"))
     )["v"]
     whole = whole.cast(pl.Int64, strict=False)
-    if raw.dtype == pl.String:
+    if plain is not None:
         whole = plain.to_frame("p").select(pl.coalesce("p", whole.alias("w")))["p"]
     return whole.rename(raw.name)
 

@@ -151,19 +151,15 @@ class RecordValidator:
 
     def _record_keys(self, raw: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
         """The declared key, else the strongest identifier, else a digest of the whole record."""
-        candidates: list[pl.Expr] = []
         if self._sync.key is not None:
-            candidates.append(as_text(blank_to_null(raw[self._sync.key])).str.strip_chars())
+            keys = as_text(blank_to_null(raw[self._sync.key])).str.strip_chars()
         else:
-            candidates.extend(
+            candidates = [
                 pl.format("{}:{}", pl.lit(name), pl.col(f"id_{name}"))
                 for name in self._sync.identifiers
-            )
-        keys = frame.select(
-            pl.coalesce(*(c if isinstance(c, pl.Expr) else pl.lit(c) for c in candidates)).alias(
-                "record_key"
-            )
-        )["record_key"]
+            ]
+            keys = frame.select(k=pl.coalesce(*candidates))["k"]
+        keys = keys.rename("record_key")
         if not keys.null_count():
             return keys
         missing = keys.is_null().arg_true()
