@@ -1,0 +1,269 @@
+"""Compares a catalogue with the systems that it names: reachable, fields, types, values, matches.
+
+Reads a bounded sample of each sync and writes nothing. Values leave this module only masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from profile_pipelines.catalog.models import Catalogue, RestConnection, Sync
+from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.masking import FLAGS, mask
+from profile_pipelines.sources import ReadRequest, open_source
+from profile_pipelines.sources.reading import near
+from profile_pipelines.validation.casts import as_text, blank_to_null
+from profile_pipelines.validation.records import RecordValidator
+
+SAMPLE = 5_000
+"""Records that are read of each sync unless told otherwise."""
+_SHOWN = 3
+
+Role = Literal["identifier", "attribute", "key", "updated_at", "deleted"]
+Progress = Callable[[str, str], None]
+"""Called with the system and the sync that come next."""
+
+
+@dataclass
+class LiveField:
+    """A mapped field as it stands in the system.
+
+    `name` is the attribute or identifier that it is mapped to. `filled` is the share of the
+    sample's records with a value, None without records; `invalid` counts those values that the
+    catalogue's rules refuse. `samples` are masked. `exists` None: an API's mark of deletion that
+    no record of the sample bears.
+    """
+
+    role: Role
+    name: str
+    field: str
+    exists: bool | None
+    type: str | None = None
+    filled: float | None = None
+    invalid: int = 0
+    samples: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass
+class LiveSync:
+    """One sync's sample. `whole` says that the sample is all that the source has."""
+
+    system: str
+    sync: str
+    problem: str | None = None
+    unreachable: bool = False
+    records: int = 0
+    whole: bool = True
+    fields: list[LiveField] = field(default_factory=list[LiveField])
+
+
+@dataclass(frozen=True)
+class MatchRate:
+    """Which share of a system's identifiers the other systems have too, of the samples."""
+
+    identifier: str
+    system: str
+    values: int
+    matched: float | None
+    """Found in any other system; None when no other system has this identifier."""
+    by_system: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LiveReport:
+    """What a live check found."""
+
+    syncs: list[LiveSync]
+    matches: list[MatchRate]
+
+    @property
+    def missing(self) -> list[str]:
+        """A line for every mapped field that its source hasn't got."""
+        return [
+            f"{each.system}.{each.sync}: {found.role} {found.name}: "
+            f"the source has no field {found.field}" + (f"; {found.hint}" if found.hint else "")
+            for each in self.syncs
+            for found in each.fields
+            if found.exists is False
+        ]
+
+    @property
+    def failed(self) -> list[str]:
+        """A line for every sync that couldn't be read."""
+        return [
+            each.problem
+            if each.problem.startswith(each.system)
+            else f"{each.system}.{each.sync}: {each.problem}"
+            for each in self.syncs
+            if each.problem is not None
+        ]
+
+
+def check_live(
+    catalogue: Catalogue,
+    *,
+    now: datetime,
+    sample: int | None = SAMPLE,
+    progress: Progress | None = None,
+) -> LiveReport:
+    """Read the first `sample` records (None: all) of every sync and report what is there.
+
+    A system that can't be read is reported, not raised.
+    """
+    syncs: list[LiveSync] = []
+    found: dict[tuple[str, str], list[pl.Series]] = {}
+    for system, declared in catalogue.systems.items():
+        for name in declared.syncs:
+            if progress is not None:
+                progress(system, name)
+            check = _SyncCheck(catalogue, system, name, now, sample)
+            syncs.append(check.run())
+            for identifier, values in check.identifiers.items():
+                found.setdefault((identifier, system), []).extend(values)
+    values = {key: pl.concat(series).drop_nulls().unique() for key, series in found.items()}
+    return LiveReport(syncs, list(_match_rates(catalogue, values)))
+
+
+class _SyncCheck:
+    """Reads one sync's sample; `identifiers` collects its normalised values."""
+
+    def __init__(
+        self, catalogue: Catalogue, system: str, name: str, now: datetime, sample: int | None
+    ) -> None:
+        self.catalogue = catalogue
+        self.declared = catalogue.systems[system]
+        self.sync = self.declared.syncs[name]
+        self.now = now
+        self.sample = sample
+        self.report = LiveSync(system, name)
+        self.identifiers: dict[str, list[pl.Series]] = {}
+        self._filled: dict[str, int] = {}
+        self._samples: dict[str, dict[str, None]] = {}
+
+    def run(self) -> LiveSync:
+        try:
+            self._read()
+        except SourceError as error:
+            self.report.problem = str(error)
+            self.report.unreachable = isinstance(error, SourceUnreachable)
+        return self.report
+
+    def _read(self) -> None:
+        source = open_source(self.declared, self.sync)
+        types = source.inspect()
+        # an API leaves out what a record hasn't got: only the sample can tell
+        sparse = isinstance(self.declared.connection, RestConnection)
+        fields = [
+            LiveField(role, name, path, path in types, types.get(path))
+            for role, name, path in _mapped(self.sync)
+        ]
+        self.report.fields = fields
+        wanted = tuple(dict.fromkeys(f.field for f in fields if f.exists or sparse))
+        validator = self._validator(wanted)
+        if wanted:
+            for batch in source.read(ReadRequest(wanted, limit=self._limit)):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                if self._limit is not None:
+                    frame = frame.head(self._limit - self.report.records)
+                self._look(frame, validator)
+                if self.report.records == self._limit:
+                    break
+        if self.sample is not None and self.report.records > self.sample:
+            self.report.records, self.report.whole = self.sample, False
+        for each in fields:
+            self._conclude(each, validator)
+            if not each.exists:
+                unseen = None if sparse and each.role == "deleted" else False
+                each.exists = bool(each.filled) or unseen
+            each.hint = near(each.field, types) if each.exists is False else ""
+
+    @property
+    def _limit(self) -> int | None:
+        """One record more than the sample tells whether there are more."""
+        return None if self.sample is None else self.sample + 1
+
+    def _validator(self, wanted: tuple[str, ...]) -> RecordValidator | None:
+        sync = self.sync
+        identifiers = {name: path for name, path in sync.identifiers.items() if path in wanted}
+        if not identifiers:
+            return None
+        optional = {
+            key: path if path in wanted else None
+            for key, path in (
+                ("key", sync.key),
+                ("updated_at", sync.updated_at),
+                ("deleted", sync.deleted),
+            )
+        }
+        readable = sync.model_copy(update={"identifiers": identifiers, **optional})
+        attributes = [name for name, each in sync.attributes.items() if each.field in wanted]
+        return RecordValidator(self.catalogue, readable, attributes, self.now)
+
+    def _look(self, frame: pl.DataFrame, validator: RecordValidator | None) -> None:
+        self.report.records += len(frame)
+        for path in frame.columns:
+            there = blank_to_null(frame[path]).drop_nulls()
+            self._filled[path] = self._filled.get(path, 0) + len(there)
+            shown = self._samples.setdefault(path, {})
+            if len(shown) < _SHOWN:
+                texts = as_text(there.head(1000)).drop_nulls().unique(maintain_order=True)
+                shown.update(dict.fromkeys(texts.head(_SHOWN).to_list()))
+        if validator is not None and len(frame):
+            records = validator.validate(frame)
+            for name in self.sync.identifiers:
+                if f"id_{name}" in records.columns:
+                    self.identifiers.setdefault(name, []).append(records[f"id_{name}"])
+
+    def _conclude(self, each: LiveField, validator: RecordValidator | None) -> None:
+        filled = self._filled.get(each.field)
+        if filled is None or not self.report.records:
+            return
+        each.filled = min(1.0, filled / self.report.records)
+        known = FLAGS if each.role == "deleted" else frozenset[str]()
+        if each.role == "attribute":
+            declared = self.catalogue.attributes[each.name]
+            known = frozenset(map(str, declared.valid.in_ or ()))
+            known = FLAGS if declared.type == "boolean" else known
+            each.invalid = validator.findings.invalid(each.name) if validator else 0
+        elif each.role == "identifier":
+            usable = sum(len(s) - s.null_count() for s in self.identifiers.get(each.name, ()))
+            each.invalid = max(0, filled - usable)
+        texts = list(self._samples[each.field])[:_SHOWN]
+        each.samples = tuple(mask(text, known) for text in texts)
+
+
+def _mapped(sync: Sync) -> Iterator[tuple[Role, str, str]]:
+    for name, path in sync.identifiers.items():
+        yield "identifier", name, path
+    for name, each in sync.attributes.items():
+        yield "attribute", name, each.field
+    if sync.key is not None:
+        yield "key", "key", sync.key
+    if sync.updated_at is not None:
+        yield "updated_at", "updated_at", sync.updated_at
+    if sync.deleted is not None:
+        yield "deleted", "deleted", sync.deleted
+
+
+def _match_rates(
+    catalogue: Catalogue, values: dict[tuple[str, str], pl.Series]
+) -> Iterator[MatchRate]:
+    for identifier in catalogue.identifiers:
+        systems = [s for s in catalogue.systems if (identifier, s) in values]
+        for system in systems:
+            own = values[identifier, system]
+            others = {s: values[identifier, s] for s in systems if s != system}
+            rates = {s: _share(own, theirs) for s, theirs in others.items()}
+            together = _share(own, pl.concat(others.values())) if others else None
+            yield MatchRate(identifier, system, len(own), together, rates)
+
+
+def _share(own: pl.Series, theirs: pl.Series) -> float:
+    return int(own.is_in(theirs.implode()).sum()) / len(own) if len(own) else 0.0
