@@ -132,7 +132,7 @@ class LinkPaging(Declaration):
 
 
 class PagePaging(Declaration):
-    """Numbered pages until an empty one, or until the count in `total_header` is reached."""
+    """Numbered pages until an empty one, or up to the number of pages in `total_header`."""
 
     type: Literal["page"]
     param: str = "page"
@@ -141,7 +141,7 @@ class PagePaging(Declaration):
 
 
 class OffsetPaging(Declaration):
-    """Offset and limit until a page is short."""
+    """Offset and limit until a page is empty; a server may give fewer records than `limit`."""
 
     type: Literal["offset"]
     param: str = "offset"

@@ -37,4 +37,4 @@ def open_source(system: System, sync: Sync) -> Source:
 
 
 def _name(system: System, sync: Sync) -> str:
-    return next((name for name, declared in system.syncs.items() if declared is sync), "?")
+    return next((name for name, declared in system.syncs.items() if declared == sync), "?")

@@ -37,10 +37,13 @@ def changed_since(
         bound: Any = sa.literal(since, sa.DateTime(timezone=True))
     elif known.startswith("timestamp"):
         bound = sa.literal(since.replace(tzinfo=None), sa.DateTime())
+    elif known == "date":
+        # a day can't tell what came later on it
+        bound, strictly = sa.literal(since.date(), sa.Date()), False
     elif known in _WHOLE_NUMBERS:
-        column, bound = _seconds(column), sa.literal(int(since.timestamp()), sa.BigInteger())
-        # whole seconds can't tell what came later in the same second
-        strictly = False
+        # nor whole seconds what came later in the same one
+        column, strictly = _seconds(column), False
+        bound = sa.literal(int(since.timestamp()), sa.BigInteger())
     else:
         return None
     return sa.or_(column > bound if strictly else column >= bound, column.is_(None))
