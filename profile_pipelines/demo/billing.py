@@ -35,17 +35,21 @@ from profile_pipelines.demo.store import connect
 
 SCHEMA = """
 CREATE TABLE billing_customers (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, customer_no TEXT, email TEXT, name TEXT,
+    id TEXT NOT NULL, number INTEGER NOT NULL, customer_no TEXT, email TEXT, name TEXT,
     deleted INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL
 );
-CREATE INDEX billing_customers_created ON billing_customers (created, id);
-CREATE INDEX billing_customers_number ON billing_customers (number);
 CREATE TABLE billing_subscriptions (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, customer TEXT NOT NULL, customer_no TEXT,
+    id TEXT NOT NULL, number INTEGER NOT NULL, customer TEXT NOT NULL, customer_no TEXT,
     status TEXT NOT NULL, package TEXT, price INTEGER NOT NULL, invoice_status TEXT,
     contract_end_date TEXT, renewal_status TEXT, renewal_date TEXT,
     created INTEGER NOT NULL, updated INTEGER NOT NULL
 );
+"""
+INDEXES = """
+CREATE UNIQUE INDEX billing_customers_id ON billing_customers (id);
+CREATE UNIQUE INDEX billing_subscriptions_id ON billing_subscriptions (id);
+CREATE INDEX billing_customers_created ON billing_customers (created, id);
+CREATE INDEX billing_customers_number ON billing_customers (number);
 CREATE INDEX billing_subscriptions_created ON billing_subscriptions (created, id);
 CREATE INDEX billing_subscriptions_updated ON billing_subscriptions (updated);
 CREATE INDEX billing_subscriptions_number ON billing_subscriptions (number);

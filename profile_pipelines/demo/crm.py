@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from profile_pipelines.demo.flaws import (
     PLACEHOLDER_EMAIL,
@@ -20,6 +21,7 @@ from profile_pipelines.demo.flaws import (
     spell_numbers,
     spoil,
 )
+from profile_pipelines.demo.store import INSERT_ROWS
 from profile_pipelines.errors import SourceError
 
 metadata = sa.MetaData()
@@ -151,9 +153,11 @@ def create(engine: sa.Engine, account: pl.DataFrame, contact: pl.DataFrame) -> N
             f"the CRM's database has a table {sorted(taken)[0]} already; name an empty database"
         )
     with engine.begin() as connection:
-        metadata.create_all(connection, checkfirst=False)
-        insert(connection, accounts, account)
-        insert(connection, contacts, contact)
+        for table, frame in ((accounts, account), (contacts, contact)):
+            connection.execute(CreateTable(table))
+            insert(connection, table, frame)
+            for index in table.indexes:
+                connection.execute(CreateIndex(index))
 
 
 def insert(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> None:
@@ -172,6 +176,6 @@ def insert(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> N
         return
     plain = frame.with_columns(pl.col("modified_at").dt.to_string("%Y-%m-%d %H:%M:%S%.6f"))
     marks = ", ".join("?" for _ in frame.columns)
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({columns}) VALUES ({marks})", plain.rows()
-    )
+    statement = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"
+    for part in plain.iter_slices(INSERT_ROWS):
+        connection.exec_driver_sql(statement, part.rows())

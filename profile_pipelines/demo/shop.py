@@ -44,6 +44,8 @@ CREATE TABLE shop_customers (
     orders_count INTEGER, total_spent REAL, last_order_date TEXT, products TEXT,
     created INTEGER NOT NULL, modified INTEGER NOT NULL
 );
+"""
+INDEXES = """
 CREATE INDEX shop_customers_modified ON shop_customers (modified);
 CREATE INDEX shop_customers_number ON shop_customers (number);
 """

@@ -10,6 +10,8 @@ import polars as pl
 from profile_pipelines.errors import NotFound
 
 STORE = "sample.db"
+INSERT_ROWS = 50_000
+"""Rows of one bulk insert; bounds the memory that a million customers take."""
 CREDENTIALS = ("BILLING_API_KEY", "ECOMMERCE_KEY", "ECOMMERCE_SECRET", "SUPPORT_TOKEN")
 
 
@@ -30,7 +32,8 @@ def insert(connection: sqlite3.Connection, table: str, frame: pl.DataFrame) -> N
     """Append the frame's rows to the table; the columns go by name."""
     columns = ", ".join(frame.columns)
     marks = ", ".join("?" for _ in frame.columns)
-    connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", frame.rows())
+    for part in frame.iter_slices(INSERT_ROWS):
+        connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", part.rows())
 
 
 def setting(connection: sqlite3.Connection, name: str) -> str:

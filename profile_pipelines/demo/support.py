@@ -38,6 +38,8 @@ CREATE TABLE support_users (
     escalated INTEGER, deleted INTEGER NOT NULL, created INTEGER NOT NULL,
     updated INTEGER NOT NULL
 );
+"""
+INDEXES = """
 CREATE INDEX support_users_updated ON support_users (updated, id);
 CREATE INDEX support_users_number ON support_users (number);
 """

@@ -111,6 +111,7 @@ class DemoSystems:
         with contextlib.closing(sqlite3.connect(unfinished)) as store:
             store.execute("PRAGMA journal_mode = WAL")
             store.execute("PRAGMA synchronous = OFF")
+            store.execute("PRAGMA cache_size = -200000")
             store.executescript(_SCHEMA + billing.SCHEMA + shop.SCHEMA + support.SCHEMA)
             progress("billing", 0, steps)
             rng = self._rng(1)
@@ -126,6 +127,7 @@ class DemoSystems:
             set_setting(store, "customers", str(self._customers))
             set_setting(store, "seed", str(self._seed))
             set_setting(store, "next_number", str(self._customers + 1))
+            store.executescript(billing.INDEXES + shop.INDEXES + support.INDEXES)
             store.commit()
         progress("warehouse", 3, steps)
         rng = self._rng(4)
