@@ -68,7 +68,7 @@ def changes(compiled: Compiled) -> exp.Select:
     gone = exp.and_(exp.not_(column("member")), exp.not_(column("held")))
     return (
         exp.select(*map(column, ("profile_id", "member", "held")), _named(gone, "removed"))
-        .from_(state.subquery("state"))
+        .from_(state.subquery(exp.to_identifier("state", quoted=True)))
         .where(moved)
     )
 
@@ -91,7 +91,7 @@ def counting(compiled: Compiled) -> exp.Select:
         **{f"missing__{name}": column(f"missing__{name}") for name in compiled.missing},
     }
     return exp.select(*(_named(_count(told), name) for name, told in numbers.items())).from_(
-        state.subquery("state")
+        state.subquery(exp.to_identifier("state", quoted=True))
     )
 
 
@@ -139,7 +139,7 @@ def _state(compiled: Compiled) -> exp.Select:
             _named(was_held, "was_held"),
             *(_named(exp.func("COALESCE", column(name, _NOW), exp.false()), name) for name in told),
         )
-        .from_(evaluated(compiled).subquery(_NOW))
+        .from_(evaluated(compiled).subquery(exp.to_identifier(_NOW, quoted=True)))
         .join(
             named(PREVIOUS, _BEFORE),
             on=column("profile_id", _NOW).eq(column("profile_id", _BEFORE)),

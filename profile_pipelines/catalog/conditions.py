@@ -129,7 +129,7 @@ def _check_test(operators: Operators, attribute: Attribute) -> Iterator[tuple[Pa
     for operator, value in operators:
         if operator not in OPERATORS_OF[attribute.type]:
             allowed = in_words(OPERATORS_OF[attribute.type], "or")
-            yield (operator,), f"doesn't apply to a {attribute.type}; write {allowed}"
+            yield (operator,), f"doesn't apply to type {attribute.type}; write {allowed}"
             continue
         match operator:
             case "within_next" | "within_last" | "more_than_ago":

@@ -77,6 +77,12 @@ def _without_nul(value: object) -> object:
     return value
 
 
+def _text(value: object) -> object:
+    if value == "":
+        raise mistake("is empty; write the text to look for")
+    return _without_nul(value)
+
+
 def _pair(data: object) -> object:
     if not isinstance(data, list | tuple) or len(cast("list[object]", data)) != 2:
         raise mistake("must be the two ends as a list: [lowest, highest]")
@@ -106,7 +112,9 @@ Day = Annotated[Any, PlainValidator(_value), WithJsonSchema({"type": "string"})]
 PeriodText = Annotated[
     str, BeforeValidator(_period), Field(examples=["30 days", "1 month", "12 hours"])
 ]
-Text = Annotated[str, BeforeValidator(_without_nul), Field(strict=True, min_length=1)]
+Text = Annotated[
+    str, BeforeValidator(_text), Field(strict=True, json_schema_extra={"minLength": 1})
+]
 
 
 def _operator(description: str, alias: str | None = None) -> Any:

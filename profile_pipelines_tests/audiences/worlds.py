@@ -1,4 +1,4 @@
-"""Hypothesis strategies for catalogues, conditions and profiles, and how to run them in DuckDB."""
+"""Hypothesis strategies for catalogues, conditions and profiles, and how DuckDB runs them."""
 
 from __future__ import annotations
 
