@@ -6,13 +6,16 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from profile_pipelines.catalog.load import load_catalogue
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import LakeError
-from profile_pipelines.lake import Lake
-from profile_pipelines.ledger import Ledger
+
+if TYPE_CHECKING:
+    from profile_pipelines.lake import Lake
+    from profile_pipelines.ledger import Ledger
 
 DEMO_CATALOGUE = Path(__file__).parent / "demo" / "catalog"
 
@@ -49,11 +52,15 @@ class Places:
 class Workspace:
     """Opened places. Opening reads the catalogue and connects to the ledger, nothing else."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, catalogue: Catalogue | None = None) -> None:
+        # who only looks for the catalogue (Dagster's definitions) doesn't wait for the engine
+        from profile_pipelines.lake import Lake
+        from profile_pipelines.ledger import Ledger
+
         self.places = places
-        self.catalogue: Catalogue = load_catalogue(places.catalogue)
-        self.lake = Lake(places.lake)
-        self.ledger = Ledger(places.ledger)
+        self.catalogue: Catalogue = catalogue or load_catalogue(places.catalogue)
+        self.lake: Lake = Lake(places.lake)
+        self.ledger: Ledger = Ledger(places.ledger)
 
 
 def new_run_id(now: datetime) -> str:

@@ -164,6 +164,32 @@ class Ledger:
             row = connection.execute(select).first()
         return None if row is None else AttributeEntry(*row)
 
+    def latest_of(self, system: str) -> dict[str, AttributeEntry]:
+        """What the most recent sync of each of a system's attributes found, set aside or not."""
+        newest = (
+            sa.select(_coverage.c.attribute, sa.func.max(_coverage.c.covered_at).label("at"))
+            .filter_by(system=system)
+            .group_by(_coverage.c.attribute)
+            .subquery()
+        )
+        select = sa.select(
+            _coverage.c.attribute,
+            _coverage.c.values_read,
+            _coverage.c.invalid,
+            _coverage.c.reasons,
+            _coverage.c.set_aside,
+        ).join(
+            newest,
+            (_coverage.c.attribute == newest.c.attribute)
+            & (_coverage.c.covered_at == newest.c.at)
+            & (_coverage.c.system == system),
+        )
+        with self._engine.connect() as connection:
+            return {
+                attribute: AttributeEntry(*found)
+                for attribute, *found in connection.execute(select)
+            }
+
     def runs(self, limit: int = 50) -> list[dict[str, Any]]:
         """The most recent syncs, newest first."""
         select = sa.select(_syncs).order_by(_syncs.c.covered_at.desc()).limit(limit)

@@ -1,0 +1,95 @@
+"""Runs the pipeline through Dagster in this process, as the command line does."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from profile_pipelines.errors import Conflict
+from profile_pipelines.orchestration.build import build_definitions
+from profile_pipelines.orchestration.derived import derived_keys
+from profile_pipelines.orchestration.session import FULL_TAG, NOW_TAG, Session
+from profile_pipelines.orchestration.systems import attribute_key
+from profile_pipelines.orchestration.unrecorded import unrecorded_instance
+from profile_pipelines.progress import RunProgress
+from profile_pipelines.report import RunReport
+
+if TYPE_CHECKING:
+    from profile_pipelines.pipeline import DueSync
+    from profile_pipelines.workspace import Workspace
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_in_process(
+    workspace: "Workspace",
+    selection: "Sequence[DueSync]",
+    *,
+    now: datetime,
+    full: bool = False,
+    progress: RunProgress | None = None,
+    instance: dg.DagsterInstance | None = None,
+    downstream: bool = True,
+) -> RunReport:
+    """Sync what is selected, then bring identities, profiles and audiences up to date.
+
+    Two Dagster runs, so that the second takes place even where a system couldn't be read; then
+    the change logs that have grown are compacted. `now` (aware) stands for the present. Without
+    an `instance` the runs are recorded where `DAGSTER_HOME` says, or else nowhere. Raises
+    nothing for a step that fails: the report has its error.
+    """
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
+    session = Session(lambda: workspace, progress)
+    report = session.report
+    report.now = now.astimezone(UTC)
+    keys = [attribute_key(due.system, name) for due in selection for name in due.attributes]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = _job(workspace, session)
+        with instance or _instance() as used:
+            if keys:
+                report.run_ids.append(_run(job, used, keys, report.now, full))
+            if downstream:
+                derived = derived_keys(workspace.catalogue)
+                report.run_ids.append(_run(job, used, derived, report.now, full))
+    if report.wrote_anything:
+        _compact(workspace)
+    return report
+
+
+def _job(workspace: "Workspace", session: Session) -> dg.JobDefinition:
+    definitions = build_definitions(workspace.catalogue, lambda: workspace, session=session)
+    return definitions.resolve_implicit_global_asset_job_def()
+
+
+def _instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else unrecorded_instance()
+
+
+def _run(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    keys: list[dg.AssetKey],
+    now: datetime,
+    full: bool,
+) -> str:
+    result = job.execute_in_process(
+        run_config=_QUIET,
+        instance=instance,
+        raise_on_error=False,
+        tags={NOW_TAG: now.isoformat(), FULL_TAG: str(full).lower()},
+        asset_selection=keys,
+    )
+    return result.run_id
+
+
+def _compact(workspace: "Workspace") -> None:
+    from profile_pipelines.pipeline import compact
+
+    try:
+        compact(workspace)
+    except Conflict:
+        return  # another run writes at this moment; a later one compacts

@@ -1,0 +1,97 @@
+"""When systems are synced: one schedule for each system and cadence, and two of the clock's."""
+
+import re
+from collections import defaultdict
+
+import dagster as dg
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.plan import cadences_of
+from profile_pipelines.orchestration.derived import POOL, derived_keys
+from profile_pipelines.orchestration.session import Session
+from profile_pipelines.orchestration.systems import attribute_key
+
+CLOCK_CRON = "*/15 * * * *"
+"""Windows such as `within_next: 30 days` move, and values grow stale, by the clock alone; a
+quarter of an hour also meets midnight in every time zone."""
+_COMPACT_CRON = "20 * * * *"
+
+
+def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
+    """All schedules, in the catalogue's time zone and running from the start.
+
+    A tick that is missed isn't caught up, nor need it be: a sync reads from where the last one
+    ended.
+    """
+    timezone = catalogue.settings.timezone
+    found = [
+        dg.ScheduleDefinition(
+            name=f"{system}_{in_words(cron)}",
+            cron_schedule=cron,
+            target=dg.AssetSelection.assets(*(attribute_key(system, name) for name in names)),
+            execution_timezone=timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"Syncs {', '.join(names)} of {system}.",
+        )
+        for system in catalogue.systems
+        for cron, names in _cadences(catalogue, system).items()
+    ]
+    found.append(
+        dg.ScheduleDefinition(
+            name="time_passes",
+            cron_schedule=CLOCK_CRON,
+            target=dg.AssetSelection.assets(*derived_keys(catalogue)).without_checks(),
+            execution_timezone=timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Moves the customers whom the clock alone brings into an audience or out.",
+        )
+    )
+    found.append(
+        dg.ScheduleDefinition(
+            name="compact_lake",
+            cron_schedule=_COMPACT_CRON,
+            job=compact_lake,
+            execution_timezone=timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Folds the change logs that have grown into their snapshots.",
+        )
+    )
+    return found
+
+
+def in_words(cron: str) -> str:
+    """A cron schedule as a name, the same for no two schedules."""
+    minute, hour, *days = cron.split()
+    if days == ["*", "*", "*"]:
+        if hour == "*" and (every := re.fullmatch(r"\*/(\d+)", minute)):
+            return f"every_{every[1]}_minutes"
+        if hour == "*" and minute.isdecimal():
+            return f"hourly_at_{int(minute):02}"
+        if hour.isdecimal() and minute.isdecimal():
+            return f"daily_at_{int(hour):02}_{int(minute):02}"
+    words = {"*": "any", "/": "_every_", ",": "_and_", "-": "_to_", " ": "__", "#": "_nth_"}
+    return "cron_" + "".join(words.get(c, c) for c in " ".join(cron.split()).lower())
+
+
+@dg.op(required_resource_keys={"session"}, pool=POOL)
+def fold_change_logs(context: dg.OpExecutionContext) -> None:
+    """Fold the change logs that have grown into their snapshots."""
+    from profile_pipelines.pipeline import compact
+
+    session: Session = context.resources.session
+    with session.step("compact"):
+        context.add_output_metadata({"tables_compacted": compact(session.workspace)})
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def compact_lake() -> None:
+    """Keeps reading quick: folds the lake's change logs into their snapshots."""
+    fold_change_logs()
+
+
+def _cadences(catalogue: Catalogue, system: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for sync in catalogue.systems[system].syncs.values():
+        for cron, names in cadences_of(sync).items():
+            found[cron] += names
+    return found

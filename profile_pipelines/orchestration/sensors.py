@@ -1,0 +1,179 @@
+"""What starts runs besides the clock: a source that moved, attributes that were synced."""
+
+import json
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+import dagster as dg
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES, derived_keys
+from profile_pipelines.orchestration.systems import attribute_key, attribute_keys
+
+BY_TAG = "profile_pipelines/by"
+"""Run tag: the sensor that asked for the run."""
+UP_TO_DATE = "bring_up_to_date"
+_HAVE_MARKS = ("sql", "files")
+"""Connections that can tell cheaply that something changed; HTTP APIs can't."""
+_FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
+    """All sensors, running from the start.
+
+    They look every 30 seconds, or every `PROFILE_PIPELINES_SENSOR_SECONDS`.
+    """
+    seconds = int(os.environ.get("PROFILE_PIPELINES_SENSOR_SECONDS") or 30)
+    return [
+        *(
+            _change_sensor(catalogue, name, seconds)
+            for name, system in catalogue.systems.items()
+            if system.connection.type in _HAVE_MARKS
+        ),
+        _up_to_date_sensor(catalogue, seconds),
+    ]
+
+
+def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDefinition:
+    system = catalogue.systems[name]
+    keys = [
+        attribute_key(name, attribute)
+        for sync in system.syncs.values()
+        for attribute in sync.attributes
+    ]
+
+    @dg.sensor(
+        name=f"{name}_changed",
+        target=dg.AssetSelection.assets(*keys),
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Syncs {name} as soon as something has changed in it.",
+    )
+    def changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from profile_pipelines.sources import open_source
+
+        known: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+        before: dict[str, str] = known.get("marks", {})
+        try:
+            found = {
+                sync: open_source(system, declared).change_mark()
+                for sync, declared in system.syncs.items()
+            }
+        except ProfilePipelinesError as error:
+            return dg.SkipReason(str(error))
+        marks = {sync: mark for sync, mark in found.items() if mark is not None}
+        # without a cursor nothing is known of what the last sync saw, so all of it moved
+        moved = [sync for sync, mark in marks.items() if before.get(sync) != mark]
+        if not moved:
+            return dg.SkipReason(f"nothing has changed in {name}")
+        number = known.get("number", 0) + 1
+        return dg.SensorResult(
+            run_requests=[
+                dg.RunRequest(
+                    # the same for a tick that is evaluated again, another when marks come back
+                    run_key=f"{name}:{number}:{_digest(marks)}",
+                    asset_selection=[
+                        attribute_key(name, attribute)
+                        for sync in moved
+                        for attribute in system.syncs[sync].attributes
+                    ],
+                    tags={BY_TAG: f"{name}_changed"},
+                )
+            ],
+            cursor=json.dumps({"number": number, "marks": marks}),
+        )
+
+    return changed
+
+
+def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinition:
+    derived = derived_keys(catalogue)
+    watched = [*attribute_keys(catalogue), IDENTITIES, PROFILES]
+
+    @dg.sensor(
+        name=UP_TO_DATE,
+        target=dg.AssetSelection.assets(*derived),
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Brings identities, profiles and audiences up to date however a system's attributes "
+            "were synced: by a schedule, a sensor or by hand."
+        ),
+    )
+    def bring_up_to_date(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        """The cursor holds the number of the last materialisation seen, and the runs on which
+        we wait since they mean to bring everything up to date themselves."""
+        instance = context.instance
+        known: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
+        seen: int = known.get("seen", 0)
+        waiting: list[str] = known.get("waiting", [])
+        behind = False
+        newest = seen
+        for run_id, storage_id in _materialised_after(instance, watched, seen):
+            newest = max(newest, storage_id)
+            if run_id in waiting:
+                continue
+            if _means_to_materialise(instance, run_id, derived):
+                waiting.append(run_id)
+            else:
+                behind = True
+        still_waiting: list[str] = []
+        for run_id in waiting:
+            run = instance.get_run_by_id(run_id)
+            if run is not None and run.status not in _FINISHED:
+                still_waiting.append(run_id)
+            elif run is not None and not run.is_success and run.tags.get(BY_TAG) != UP_TO_DATE:
+                # a check or a failure stopped it before profiles; our own failed runs are for
+                # retries and the next change, or a lasting error would start one run after another
+                behind = True
+        cursor = json.dumps({"seen": newest, "waiting": still_waiting})
+        if not behind:
+            reason = (
+                "runs that do it are under way" if still_waiting else "everything is up to date"
+            )
+            return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)
+        if _is_queued(instance):
+            reason = "a run that waits in the queue will see what is new"
+            return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)
+        request = dg.RunRequest(
+            run_key=f"{UP_TO_DATE}:{_digest([newest, waiting])}",
+            asset_selection=derived,
+            tags={BY_TAG: UP_TO_DATE},
+        )
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+    return bring_up_to_date
+
+
+def _materialised_after(
+    instance: dg.DagsterInstance, keys: list[dg.AssetKey], seen: int
+) -> Iterable[tuple[str, int]]:
+    """The runs that last materialised the assets, with the greatest number of their events."""
+    runs: dict[str, int] = {}
+    for record in instance.get_asset_records(keys):
+        last = record.asset_entry.last_materialization_record
+        if last is not None and last.storage_id > seen:
+            runs[last.run_id] = max(last.storage_id, runs.get(last.run_id, 0))
+    return runs.items()
+
+
+def _means_to_materialise(
+    instance: dg.DagsterInstance, run_id: str, derived: list[dg.AssetKey]
+) -> bool:
+    planned = instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    )
+    keys = {record.asset_key for record in planned.records}
+    return keys.issuperset(derived)
+
+
+def _is_queued(instance: dg.DagsterInstance) -> bool:
+    waits = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={BY_TAG: UP_TO_DATE})
+    return instance.get_runs_count(waits) > 0
+
+
+def _digest(told: object) -> str:
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,100 @@
+"""What the assets of one process share: the workspace, a watcher, and what has been done."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.progress import RunProgress, Unwatched
+from profile_pipelines.report import RunReport
+
+if TYPE_CHECKING:
+    from profile_pipelines.workspace import Workspace
+
+NOW_TAG = "profile_pipelines/now"
+"""Run tag: an ISO 8601 date and time with offset that stands for the present in the run."""
+FULL_TAG = "profile_pipelines/full"
+"""Run tag: `true` reads the sources whole instead of what changed."""
+
+
+class Session:
+    """The resource `session` of all assets; it opens the workspace when one of them asks for it.
+
+    Results go into `report` as objects: in process, a run's caller reads them there.
+    """
+
+    def __init__(
+        self, open_workspace: Callable[[], Workspace], progress: RunProgress | None = None
+    ) -> None:
+        self._open_workspace = open_workspace
+        self.progress: RunProgress = progress or Unwatched()
+        self.report = RunReport(datetime.now(UTC))
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace, opened once."""
+        return self._open_workspace()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """Tell the watcher about a step; what it appends to the list is told at the end.
+
+        Any error leaves as dagster.Failure: with its message when that is meant for people, else
+        with the lines of code that it passed, since its message may hold values of customers.
+        """
+        self.progress.step_started(name)
+        details: list[str] = []
+        try:
+            yield details
+        except ProfilePipelinesError as error:
+            self._failed(name, str(error))
+            raise dg.Failure(str(error), allow_retries=True) from None
+        except Exception as error:
+            said = f"{type(error).__name__} in {_last_own_line(error)}: an error of the program"
+            self._failed(name, said)
+            lines = "".join(traceback.format_tb(error.__traceback__))
+            raise dg.Failure(said, {"code": dg.MetadataValue.text(lines)}) from None
+        self.progress.step_finished(name, ", ".join(details))
+
+    def _failed(self, name: str, message: str) -> None:
+        self.report.errors[name] = message
+        self.progress.step_finished(name, message)
+
+
+def now_of(tags: Mapping[str, str]) -> datetime:
+    """The moment that stands for the present in a run with these tags: theirs, else the clock's.
+
+    Raises dagster.Failure for a text that isn't a date and time with offset.
+    """
+    if NOW_TAG not in tags:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(tags[NOW_TAG])
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise dg.Failure(
+            f"the run tag {NOW_TAG} must be a date and time with offset, for example "
+            "2026-01-31T09:00:00+01:00",
+            allow_retries=False,
+        )
+    return moment.astimezone(UTC)
+
+
+def reads_in_full(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags reads its sources whole."""
+    return tags.get(FULL_TAG, "").lower() == "true"
+
+
+def _last_own_line(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "profile_pipelines" in frame.filename] or frames
+    place = own[-1].filename.replace("\\", "/")
+    return f"{place[place.rfind('profile_pipelines/') :]}:{own[-1].lineno}"

@@ -1,0 +1,56 @@
+"""What a run of the pipeline did, for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from profile_pipelines.audiences.materialise import AudienceResult
+    from profile_pipelines.identity import IdentitiesResult
+    from profile_pipelines.landing import SyncResult
+    from profile_pipelines.profiles import ProfilesResult
+
+
+@dataclass
+class RunReport:
+    """The results of a run's steps, in the order in which they ended.
+
+    `now` is the moment that the run took for the present (UTC). `errors` holds, by step
+    (`system.sync`, `identities`, `profiles`, `audiences.name`), what to tell people about those
+    that failed. `run_ids` are Dagster's.
+    """
+
+    now: datetime
+    syncs: list[SyncResult] = field(default_factory=list)
+    identities: IdentitiesResult | None = None
+    profiles: ProfilesResult | None = None
+    audiences: list[AudienceResult] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    run_ids: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step ended well. An attribute that was set aside is no error here."""
+        return not self.errors
+
+    @property
+    def set_aside(self) -> list[tuple[str, str]]:
+        """(system, attribute) with too many invalid values, whose last good values stay."""
+        return [
+            (result.system, name)
+            for result in self.syncs
+            for name, entry in result.attributes.items()
+            if entry.set_aside
+        ]
+
+    @property
+    def wrote_anything(self) -> bool:
+        """Whether any record, identity, profile or membership is another than before."""
+        return (
+            any(result.changed or result.deleted for result in self.syncs)
+            or (self.identities is not None and self.identities.changed > 0)
+            or (self.profiles is not None and self.profiles.wrote)
+            or any(result.wrote for result in self.audiences)
+        )
