@@ -8,6 +8,7 @@ this sync didn't bring, or whose values were set aside, keep what is known.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 from sqlglot import exp
@@ -41,6 +42,7 @@ def changed_records(
     known: Rows | None,
     *,
     read: Sequence[str],
+    now: datetime,
     next_record_id: int,
     duplicates: bool,
     absent_are_deleted: bool,
@@ -48,7 +50,8 @@ def changed_records(
     """The records that are new or differ, whole, with `removed` false.
 
     `read` names the attributes that the sync read, `brought` those of them that aren't set aside.
-    `known` is the table as it stands (None: empty), with all of its columns. The relation
+    A time of `now` stands for one that lies in the future, or that the source doesn't tell: alone it
+    is no difference. `known` is the table as it stands (None: empty), with all of its columns. The relation
     `incoming` must be given to the engine beside known's relations.
     """
     incoming = _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
@@ -66,10 +69,14 @@ def changed_records(
         ).from_(incoming.subquery("i"))
         return select.where(exp.not_(column("deleted", "i")))
     present = exp.not_(exp.Is(this=column("record_id", "k"), expression=exp.null()))
-    compared = [*identifiers, "updated_at", "deleted", *brought]
+    compared = [*identifiers, "deleted", *brought]
     differs = exp.or_(
         exp.not_(present.copy()),
         *(distinct(column(name, "i"), column(name, "k")) for name in compared),
+        exp.and_(
+            distinct(column("updated_at", "i"), column("updated_at", "k")),
+            distinct(column("updated_at", "i"), literal(now)),
+        ),
         distinct(_kept_quarantine(read, attributes), column("quarantine", "k")),
     )
     not_older = exp.func(

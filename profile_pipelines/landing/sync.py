@@ -78,15 +78,20 @@ def sync(
     cursors: dict[str, Any] = pinned.state.get("cursors", {})
     fingerprints = {a: _mapping_fingerprint(catalogue, declared, a) for a in chosen}
     since = _since(declared, chosen, cursors, fingerprints)
-    if full or _full_is_due(ledger, system, name, declared, now):
-        since = None
+    whole = full or _full_is_due(ledger, system, name, declared, now)
     source = open_source(catalogue.systems[system], declared)
-    request = ReadRequest(_fields(declared, chosen), since)
-    if since is not None and source.has_newer(since) is False:
+    mark = source.change_mark()
+    request = ReadRequest(_fields(declared, chosen), None if whole else since)
+    known = [cursors.get(a, {}) for a in chosen]
+    same = mark is not None and all(
+        cursor.get("mark") == mark and cursor["mapping"] == fingerprints[a]
+        for a, cursor in zip(chosen, known, strict=True)
+    )
+    if same and not whole and _nothing_newer(catalogue, system, source, since):
         result = SyncResult(system, name, False, attributes={a: AttributeEntry() for a in chosen})
     else:
         result = _read_and_commit(
-            catalogue, lake, pinned, source, request, chosen, fingerprints,
+            catalogue, lake, pinned, source, request, chosen, fingerprints, mark,
             system, name, now, run_id, progress,
         )  # fmt: skip
     ledger.record(
@@ -114,6 +119,7 @@ def _read_and_commit(
     request: ReadRequest,
     chosen: Sequence[str],
     fingerprints: dict[str, str],
+    mark: str | None,
     system: str,
     name: str,
     now: datetime,
@@ -145,9 +151,9 @@ def _read_and_commit(
         }
         brought = [a for a in chosen if not entries[a].set_aside]
         rows = _difference(
-            lake, pinned, spool, declared, chosen, brought, last_id, request.since is None
+            lake, pinned, spool, declared, chosen, brought, last_id, now, request.since is None
         )
-        state = _next_state(declared, pinned, brought, fingerprints, findings.latest)
+        state = _next_state(pinned, brought, fingerprints, mark, findings.latest)
         committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     changed, deleted = _count(lake, committed)
     return SyncResult(
@@ -170,6 +176,7 @@ def _difference(
     read: Sequence[str],
     brought: Sequence[str],
     last_id: int,
+    now: datetime,
     full: bool,
 ) -> Rows:
     incoming = {"incoming": spool.relation()}
@@ -182,6 +189,7 @@ def _difference(
         brought,
         known,
         read=read,
+        now=now,
         next_record_id=last_id + 1,
         duplicates=bool(repeated),
         absent_are_deleted=full,
@@ -190,22 +198,38 @@ def _difference(
 
 
 def _next_state(
-    declared: Sync,
     pinned: Pinned,
     brought: Sequence[str],
     fingerprints: dict[str, str],
+    mark: str | None,
     latest: datetime | None,
 ) -> dict[str, Any]:
-    """The state that is committed with the data: each attribute's cursor."""
+    """The state that is committed with the data: each attribute's cursor.
+
+    A cursor has the `mapping` that was read, the source's `mark` before it was read, and the
+    newest time of a record, `at`.
+    """
     cursors = dict(pinned.state.get("cursors", {}))
-    if declared.updated_at is not None and latest is not None:
-        for attribute in brought:
-            known = cursors.get(attribute, {})
-            at = latest.isoformat()
-            if known.get("mapping") == fingerprints[attribute]:
-                at = max(at, known["at"])
-            cursors[attribute] = {"mapping": fingerprints[attribute], "at": at}
+    for attribute in brought:
+        known = cursors.get(attribute, {})
+        at = None if latest is None else latest.isoformat()
+        if known.get("mapping") == fingerprints[attribute] and known["at"] is not None:
+            at = known["at"] if at is None else max(at, known["at"])
+        cursors[attribute] = {"mapping": fingerprints[attribute], "at": at, "mark": mark}
     return {"cursors": cursors}
+
+
+def _nothing_newer(
+    catalogue: Catalogue, system: str, source: Source, since: datetime | None
+) -> bool:
+    """Whether a source whose mark is as it was can be taken as unchanged.
+
+    A mark of files tells of every change. That of a database counts records and compares the
+    newest times, which is enough only where records bear the time of their change.
+    """
+    if catalogue.systems[system].connection.type == "files":
+        return True
+    return since is not None and source.has_newer(since) is False
 
 
 def _known(lake: Lake, pinned: Pinned) -> tuple[int, int]:
@@ -235,7 +259,7 @@ def _since(
     found: list[datetime] = []
     for attribute in chosen:
         cursor = cursors.get(attribute)
-        if cursor is None or cursor["mapping"] != fingerprints[attribute]:
+        if cursor is None or cursor["mapping"] != fingerprints[attribute] or not cursor["at"]:
             return None
         found.append(datetime.fromisoformat(cursor["at"]))
     return min(found)
