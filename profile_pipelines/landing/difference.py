@@ -50,9 +50,9 @@ def changed_records(
     """The records that are new or differ, whole, with `removed` false.
 
     `read` names the attributes that the sync read, `brought` those of them that aren't set aside.
-    A time of `now` stands for one that lies in the future, or that the source doesn't tell: alone it
-    is no difference. `known` is the table as it stands (None: empty), with all of its columns. The relation
-    `incoming` must be given to the engine beside known's relations.
+    A time of `now` stands for one that lies in the future, or that the source doesn't tell: alone
+    it is no difference. `known` is the table as it stands (None: empty), with all of its columns.
+    The relation `incoming` must be given to the engine beside known's relations.
     """
     incoming = _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
     attributes = _attributes(source, identifiers)
