@@ -14,8 +14,17 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-Relation = pa.Table | list[str]
-"""What a name in the SQL stands for: an Arrow table, or Parquet files with one schema family."""
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """Files of one schema family; a column of `schema` that none of them has is NULL in all."""
+
+    paths: list[str]
+    schema: pa.Schema
+
+
+Relation = pa.Table | list[str] | ParquetFiles
+"""What a name in the SQL stands for: an Arrow table, or Parquet files."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,26 @@ class DuckDBEngine:
                     if isinstance(relation, pa.Table):
                         self._connection.register(name, relation)
                     else:
-                        self._connection.read_parquet(relation, union_by_name=True).create_view(
-                            name, replace=True
-                        )
+                        self._parquet(relation).create_view(name, replace=True)
                 yield self._connection
             finally:
                 for name, relation in relations.items():
                     if isinstance(relation, pa.Table):
                         self._connection.unregister(name)
+
+    def _parquet(self, files: list[str] | ParquetFiles) -> duckdb.DuckDBPyRelation:
+        if isinstance(files, list):
+            return self._connection.read_parquet(files, union_by_name=True)
+        relation = self._connection.read_parquet(files.paths, union_by_name=True)
+        missing = pa.schema([f for f in files.schema if f.name not in relation.columns])
+        if not missing.names:
+            return relation
+        types = self._connection.from_arrow(missing.empty_table()).types
+        nulls = [
+            duckdb.ConstantExpression(None).cast(kind).alias(name)
+            for name, kind in zip(missing.names, types, strict=True)
+        ]
+        return relation.project(duckdb.StarExpression(), *nulls)
 
 
 def _parameter(name: str, value: exp.Expr) -> exp.CopyParameter:

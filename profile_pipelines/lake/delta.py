@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
@@ -42,25 +42,32 @@ def create_table(path: Path, schema: pa.Schema) -> DeltaTable:
     )
 
 
-def add_missing_columns(table: DeltaTable, schema: pa.Schema) -> None:
-    """Bring new columns into the table's schema.
-
-    Raises LakeError for a column whose type has changed.
-    """
-    present = {field.name: field for field in table.schema().fields}
-    missing = []
+def check_types(table: DeltaTable, schema: pa.Schema, name: str) -> None:
+    """Raises LakeError for a column that is stored in another type than the schema's."""
+    present = {field.name: field.type for field in table.schema().fields}
     for wanted in Schema.from_arrow(schema).fields:
-        field = present.get(wanted.name)
-        if field is None:
-            missing.append(wanted)
-        elif field.type != wanted.type:
+        stored = present.get(wanted.name, wanted.type)
+        if stored != wanted.type:
             raise LakeError(
-                f"column {wanted.name} is stored as {field.type}, but now declared as "
-                f"{wanted.type}; give the attribute a new name, or start a new lake"
+                f"{name}: column {wanted.name} is stored as {_in_words(stored)}, but now "
+                f"declared as {_in_words(wanted.type)}; give the attribute a new name, or start a new lake"
             )
+
+
+def add_missing_columns(table: DeltaTable, schema: pa.Schema) -> bool:
+    """Bring new columns into the table's schema; whether there were any.
+
+    The handle moves on to the latest version. Raises Conflict when another run does the same.
+    """
+    present = {field.name for field in table.schema().fields}
+    missing = [field for field in Schema.from_arrow(schema).fields if field.name not in present]
     if missing:
-        table.alter.add_columns(missing)
+        try:
+            table.alter.add_columns(missing)
+        except DeltaError as error:
+            raise Conflict("another run wrote first") from error
         table.update_incremental()
+    return bool(missing)
 
 
 def new_file(path: Path) -> Path:
@@ -140,3 +147,7 @@ def _add_action(path: Path, file: Written) -> AddAction:
         True,
         json.dumps(stats),
     )
+
+
+def _in_words(kind: object) -> object:
+    return getattr(kind, "type", kind)

@@ -17,8 +17,9 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine
-from profile_pipelines.engine.duckdb import Relation
-from profile_pipelines.engine.sql import column, literal, named, null_of
+from profile_pipelines.engine.duckdb import ParquetFiles, Relation
+from profile_pipelines.engine.sql import column, literal, named, null_of, select_from
+from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
 
 CHANGE_COLUMNS = pa.schema(
@@ -54,10 +55,15 @@ class LakeTable:
         self.snapshot_path = root / name / "snapshot"
 
     def pin(self) -> Pinned:
-        """The table as it stands now."""
+        """The table as it stands now.
+
+        Raises LakeError when a column is stored in another type than is declared.
+        """
         # The snapshot first: the change log that is opened after it is never behind it.
         snapshot = delta.open_table(self.snapshot_path)
         changes = delta.open_table(self.changes_path)
+        if changes is not None:
+            delta.check_types(changes, self.schema, self.name)
         return Pinned(self, changes, snapshot)
 
 
@@ -90,13 +96,6 @@ class Pinned:
         """Whether anything was ever committed."""
         return self.seq > 0
 
-    def columns(self) -> list[str]:
-        """The columns that are stored, without the lake's own."""
-        if self._changes is None:
-            return []
-        own = set(CHANGE_COLUMNS.names)
-        return [f.name for f in self._changes.schema().fields if f.name not in own]
-
     def current(self, columns: Iterable[str], alias: str, *, where: exp.Expr | None = None) -> Rows:
         """Each key's row as it stands now. `where` is applied early and may only test the key."""
         return self._fold(list(columns), alias, self._base, self._recent, self._folded_to, where)
@@ -127,7 +126,7 @@ class Pinned:
         """The rows of the change log after commit `since`, with the lake's own columns."""
         files = [path for path, _, high in self._files if high > since]
         name = f"{alias}_log"
-        select = self._select(name, [*columns, *CHANGE_COLUMNS.names]).where(
+        select = select_from(name, [*columns, *CHANGE_COLUMNS.names]).where(
             exp.GT(this=column("seq"), expression=literal(since))
         )
         if where is not None:
@@ -173,7 +172,9 @@ class Pinned:
             handle = delta.create_table(
                 table.changes_path, pa.schema([*table.schema, *CHANGE_COLUMNS])
             )
-        delta.add_missing_columns(handle, table.schema)
+            self._refuse_newer(handle)
+        if delta.add_missing_columns(handle, table.schema):
+            self._refuse_newer(handle)
         files = [written] if written else []
         delta.commit(handle, table.changes_path, files, {**state, "seq": seq}, seq)
         if written is None:
@@ -208,6 +209,14 @@ class Pinned:
         )
         return True
 
+    def _refuse_newer(self, handle: DeltaTable) -> None:
+        """A handle that was opened or moved on since the pin may know of commits that it doesn't.
+
+        Raises Conflict then.
+        """
+        if delta.read_state(handle).get("seq", 0) != self.seq:
+            raise Conflict(f"another run wrote to {self.table.name} first")
+
     def _worth_compacting(self) -> bool:
         if len(self._recent) >= _COMPACT_FILES:
             return True
@@ -227,7 +236,7 @@ class Pinned:
         key = self.table.key
         base_name, recent_name = f"{alias}_base", f"{alias}_recent"
         wanted = list(dict.fromkeys([*key, *columns]))
-        base_select = self._select(base_name, wanted)
+        base_select = select_from(base_name, wanted)
         if where is not None:
             base_select = base_select.where(where.copy())
         relations: dict[str, Relation] = {base_name: self._relation(base)}
@@ -245,7 +254,7 @@ class Pinned:
             order=exp.Order(expressions=[exp.Ordered(this=column("seq"), desc=True)]),
         )
         latest = (
-            self._select(recent_name, [*wanted, "removed"])
+            select_from(recent_name, [*wanted, "removed"])
             .where(exp.GT(this=column("seq"), expression=literal(folded_to)))
             .qualify(exp.EQ(this=newest, expression=literal(1)))
         )
@@ -272,24 +281,9 @@ class Pinned:
         )
         return Rows(select, relations)
 
-    def _select(self, name: str, columns: Iterable[str]) -> exp.Select:
-        """Columns of stored files; one that no file has yet is NULL of its declared type."""
-        stored = {*self.columns(), *CHANGE_COLUMNS.names} if self._changes is not None else None
-        picked: list[exp.Expr] = []
-        for wanted in columns:
-            if stored is None or wanted in stored:
-                picked.append(column(wanted))
-            else:
-                picked.append(
-                    exp.alias_(
-                        null_literal(self.table.schema.field(wanted).type), wanted, quoted=True
-                    )
-                )
-        return exp.select(*picked).from_(named(name))
-
     def _relation(self, files: list[str]) -> Relation:
         if files:
-            return files
+            return ParquetFiles(files, self.table.schema)
         return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()
 
 
