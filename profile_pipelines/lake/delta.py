@@ -50,7 +50,8 @@ def check_types(table: DeltaTable, schema: pa.Schema, name: str) -> None:
         if stored != wanted.type:
             raise LakeError(
                 f"{name}: column {wanted.name} is stored as {_in_words(stored)}, but now "
-                f"declared as {_in_words(wanted.type)}; give the attribute a new name, or start a new lake"
+                f"declared as {_in_words(wanted.type)}; give the attribute a new name, or "
+                "start a new lake"
             )
 
 

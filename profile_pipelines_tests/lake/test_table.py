@@ -243,9 +243,7 @@ def test_a_column_of_another_type_is_refused_in_words(tmp_path: Path) -> None:
     """A changed type is named with what to do, before anything is compared or written."""
     _commit(_table(tmp_path).pin(), {1: "a"})
     other = _table(tmp_path, pa.schema([("key", pa.int64()), ("value", pa.int64())]))
-    with pytest.raises(
-        LakeError, match=r"things: column value is stored as string.* as long; .*new name"
-    ):
+    with pytest.raises(LakeError, match=r"things: column value .* string, .* long; .*new name"):
         other.pin()
 
 
