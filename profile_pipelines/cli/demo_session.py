@@ -1,0 +1,120 @@
+"""The demo's systems and workspace for the time of a command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from profile_pipelines.cli.moments import present
+from profile_pipelines.cli.output import note, spell_count
+from profile_pipelines.cli.progress import making, watching
+from profile_pipelines.cli.session import CATALOG, LAKE, LEDGER
+from profile_pipelines.demo.store import STORE
+from profile_pipelines.demo.systems import DemoSystems
+from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.pipeline import due_syncs
+from profile_pipelines.report import RunReport
+from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
+
+_CUSTOMERS, _SEED = 5000, 7
+_STOP_WITHIN = 30
+
+
+def demo_places(folder: Path) -> Places:
+    """The demo keeps to its own catalogue and folder, whatever the environment names."""
+    home = folder.resolve()
+    return Places(DEMO_CATALOGUE, home / "lake", f"sqlite:///{home / 'ledger.db'}")
+
+
+class DemoSession:
+    """Makes the systems unless the folder has them, starts them, and stops them at the end.
+
+    `customers` and `seed` None take those that are there. Raises ProfilePipelinesError when the
+    folder holds systems of other customers.
+    """
+
+    def __init__(
+        self, folder: Path, customers: int | None, seed: int | None, now: str | None
+    ) -> None:
+        self._folder = folder
+        self._places = demo_places(folder)
+        self._asked = customers is not None or seed is not None
+        self._customers = customers if customers is not None else _CUSTOMERS
+        self._systems = DemoSystems(folder, self._customers, seed if seed is not None else _SEED)
+        self.workspace = Workspace(self._places)
+        self.now = present(now, self.workspace.catalogue.settings.timezone)
+
+    def __enter__(self) -> Self:
+        there = (self._folder / STORE).exists()
+        if not there:
+            told = f"making sample systems with {spell_count(self._customers)} customers"
+            with making(f"{told} in {self._folder}") as progress:
+                self._systems.create(progress)
+        elif self._asked:
+            self._systems.create()
+        os.environ.update(self._systems.start())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._systems.stop()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was run here yet."""
+        return not self.workspace.lake.profiles(self.workspace.catalogue).pin().exists
+
+    def run_everything(self) -> RunReport:
+        """Every sync, profiles and audiences, with progress."""
+        from profile_pipelines.orchestration.run import run_in_process
+
+        selection = due_syncs(self.workspace, self.now, everything=True)
+        with watching(len(selection) + 2 + len(self.workspace.catalogue.audiences)) as progress:
+            return run_in_process(self.workspace, selection, now=self.now, progress=progress)
+
+    def serve_dagster(self, port: int) -> None:
+        """Run everything once if Dagster has no record of it, then serve until interrupted."""
+        home = self._folder.resolve() / "dagster"
+        new = not home.exists()
+        home.mkdir(parents=True, exist_ok=True)
+        settings = home / "dagster.yaml"
+        if not settings.exists():
+            settings.write_text("telemetry:\n  enabled: false\n")
+        os.environ |= {
+            "DAGSTER_HOME": str(home),
+            CATALOG: str(self._places.catalogue),
+            LAKE: str(self._places.lake),
+            LEDGER: self._places.ledger,
+        }
+        if new:
+            self.run_everything()
+        note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
+        note("in another terminal: profile-pipelines demo change")
+        command = [sys.executable, "-m", "dagster", "dev", "-m", "profile_pipelines.definitions"]
+        serving = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            code = serving.wait()
+        except KeyboardInterrupt:
+            _end(serving)
+            return
+        if code:
+            raise ProfilePipelinesError(f"dagster dev ended with code {code}")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(serving: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C has reached it too; a signal to us alone has not."""
+    try:
+        serving.send_signal(signal.SIGINT)
+        serving.wait(_STOP_WITHIN)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        serving.kill()
+        serving.wait()

@@ -1,0 +1,123 @@
+"""`profile-pipelines`: the entry point, the global options, and the list of commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profile_pipelines.cli import (
+    audience_commands,
+    catalogue_commands,
+    demo_commands,
+    profile_commands,
+    run_commands,
+    state_commands,
+)
+from profile_pipelines.cli.failures import ExitCode, end_quietly, report
+from profile_pipelines.errors import ProfilePipelinesError
+
+_GLOBAL = ("--catalog", "--lake", "--ledger")
+_CODES = (
+    "Exit codes: 0 done; 1 a run ended with failures; 2 a mistake in the command or the "
+    "catalogue; 3 no such profile or name; 4 a source system can't be read; 5 the lake or the "
+    "ledger can't be used; 70 a fault in this program; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="profile-pipelines",
+    help="Customer profile attributes from your business systems, merged with receipts.",
+    epilog=_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # Rich's help costs twice the time
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def settings(
+    catalog: Annotated[
+        Path | None,
+        typer.Option(
+            "--catalog",
+            metavar="DIR",
+            envvar="PROFILE_PIPELINES_CATALOG",
+            help="The catalogue's folder; the demo's when none is named.",
+        ),
+    ] = None,
+    lake: Annotated[
+        str | None,
+        typer.Option(
+            "--lake", metavar="DIR", envvar="PROFILE_PIPELINES_LAKE", help="The lake's folder."
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger",
+            metavar="URL",
+            envvar="PROFILE_PIPELINES_LEDGER",
+            help="The ledger's SQLAlchemy URL.",
+        ),
+    ] = None,
+    debug: Annotated[  # read by main(), before anything can fail
+        bool, typer.Option("--debug", help="Show tracebacks, whose messages may quote data.")
+    ] = False,
+) -> None:
+    """Hand the places on to whatever the command starts."""
+    named = {"CATALOG": catalog, "LAKE": lake, "LEDGER": ledger}
+    for name, value in named.items():
+        if value is not None:
+            os.environ[f"PROFILE_PIPELINES_{name}"] = str(value)
+
+
+app.command()(catalogue_commands.init)
+app.command()(catalogue_commands.check)
+app.command()(catalogue_commands.schema)
+app.command()(run_commands.run)
+app.command()(run_commands.sync)
+app.add_typer(profile_commands.profile)
+app.add_typer(profile_commands.profiles)
+app.add_typer(audience_commands.audience)
+app.command()(state_commands.freshness)
+app.command()(state_commands.quarantine)
+app.add_typer(demo_commands.demo)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors for people get no traceback."""
+    given = _global_options_first(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(given, prog_name="profile-pipelines")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        end_quietly()
+        return ExitCode.FAILURES
+    except ProfilePipelinesError as error:
+        return report(error, debug="--debug" in given)
+    except Exception as error:
+        return report(error, debug="--debug" in given)
+    return ExitCode.OK
+
+
+def _global_options_first(arguments: list[str]) -> list[str]:
+    """Let the global options stand anywhere, not only before the command."""
+    first: list[str] = []
+    rest: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument == "--":
+            rest += [argument, *given]
+        elif argument in _GLOBAL:
+            first += [argument, *([value] if (value := next(given, None)) is not None else [])]
+        elif argument == "--debug" or argument.startswith(tuple(f"{name}=" for name in _GLOBAL)):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return first + rest

@@ -1,0 +1,167 @@
+"""How things are spelled and printed: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_PLAIN_WIDTH = 100
+NOTHING = "–"
+
+
+def stdout() -> Console:
+    """Where results go. A pipe or a file gets lines of a fixed width, without colours."""
+    return _console(error=False)
+
+
+def stderr() -> Console:
+    """Where progress and remarks go."""
+    return _console(error=True)
+
+
+def _console(*, error: bool) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=error, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+def note(text: str) -> None:
+    """A remark on stderr, which no program reads."""
+    from rich.text import Text
+
+    stderr().print(Text(text, style="dim"), soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, default=plain, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def plain(value: object) -> object:
+    """What JSON has for our types: times in ISO 8601 (UTC), durations in seconds."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Decimal():
+            return float(value)
+        case Mapping():
+            return dict(value)
+        case tuple() | set() | frozenset():
+            return list(value)
+        case _ if dataclasses.is_dataclass(value):
+            return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        case _:
+            return str(value)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An open table; columns whose heading begins with `#` hold numbers."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    made.title_style = "bold"
+    for column in columns:
+        number = column.startswith("#")
+        made.add_column(
+            column.removeprefix("#"),
+            justify="right" if number else "left",
+            no_wrap=number,
+            overflow="fold",
+        )
+    return made
+
+
+def styled(text: str, style: str) -> Text:
+    """Text with a style."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def spell(value: Any, timezone: str = "UTC") -> str:
+    """A value as people read it; control characters, which could steer a terminal, are shown."""
+    match value:
+        case None:
+            return NOTHING
+        case bool():
+            return "true" if value else "false"
+        case Decimal():
+            return f"{value:f}".rstrip("0").rstrip(".") if "." in f"{value:f}" else f"{value:f}"
+        case datetime():
+            return spell_time(value, timezone)
+        case list() | tuple():
+            return ", ".join(spell(item, timezone) for item in value) or "(none)"
+        case _:
+            return "".join(
+                sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(value)
+            )
+
+
+def spell_time(moment: datetime | None, timezone: str) -> str:
+    """A moment to the minute, in the catalogue's time zone."""
+    if moment is None:
+        return NOTHING
+    return f"{moment.astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M}"
+
+
+def spell_duration(duration: timedelta | None) -> str:
+    """`45s`, `12m`, `5h`, `3d`: the largest unit of which there are at least two, or else one."""
+    if duration is None:
+        return "never"
+    seconds = max(0, int(duration.total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def spell_ago(age: timedelta | None) -> str:
+    """How long ago: `just now`, `5m ago`, `never`."""
+    if age is None:
+        return "never"
+    return f"{spell_duration(age)} ago" if age >= timedelta(seconds=2) else "just now"
+
+
+def spell_share(share: float | None) -> str:
+    """A share in per cent; what isn't quite all, or quite nothing, never looks like it."""
+    if share is None:
+        return NOTHING
+    percent = round(share * 100)
+    if (percent == 100 and share < 1) or (percent == 0 and share > 0):
+        return f"{min(99.9, max(0.1, share * 100)):.1f}%"
+    return f"{percent}%"
+
+
+def spell_count(count: int) -> str:
+    """A number with its thousands set apart."""
+    return f"{count:,}"
+
+
+def short_run(run_id: str) -> str:
+    """The end of a run's id, which is what tells runs apart."""
+    return run_id[-8:]
+
+
+def joined(names: Iterable[str]) -> str:
+    """`a, b, c`, or a dash."""
+    return ", ".join(names) or NOTHING

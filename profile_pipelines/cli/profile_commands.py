@@ -1,0 +1,99 @@
+"""`profile show` and `profiles export`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from profile_pipelines.cli.options import AsJson, AsOf, Now, Output
+
+profile = typer.Typer(name="profile", help="One customer's profile.", no_args_is_help=True)
+profiles = typer.Typer(name="profiles", help="All customers' profiles.", no_args_is_help=True)
+
+
+@profile.callback()
+def _profile() -> None:
+    """One customer's profile."""
+
+
+@profiles.callback()
+def _profiles() -> None:
+    """All customers' profiles."""
+
+
+@profile.command()
+def show(
+    identifier: Annotated[
+        str,
+        typer.Argument(
+            metavar="IDENTIFIER",
+            help="Any identifier in any spelling, or 'profile 123' for a profile's own id.",
+        ),
+    ],
+    as_of: AsOf = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Also every change, newest first.")
+    ] = False,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Show a profile: values with receipts, freshness, audiences; also as of a past moment."""
+    from profile_pipelines.cli.moments import past, present
+    from profile_pipelines.cli.output import note, print_json
+    from profile_pipelines.cli.profile_tables import as_document, print_history, print_profile
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.profiles.view import history_of
+
+    customers = open_customers()
+    space = customers.workspace
+    timezone = space.catalogue.settings.timezone
+    views = customers.profiles_with(
+        identifier, as_of=past(as_of, timezone), now=present(now, timezone)
+    )
+    changes = [
+        history_of(space.catalogue, space.lake, view.profile_id) if history else None
+        for view in views
+    ]
+    if as_json:
+        print_json([as_document(*each) for each in zip(views, changes, strict=True)])
+        return
+    if len(views) > 1:
+        note(f"{len(views)} profiles have this identifier")
+    for view, each in zip(views, changes, strict=True):
+        print_profile(view, timezone)
+        if each is not None:
+            print_history(each, timezone)
+
+
+@profiles.command()
+def export(
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="jsonl, csv or parquet.")
+    ] = "jsonl",
+    receipts: Annotated[
+        bool,
+        typer.Option("--receipts", help="Add <attribute>__from: the systems that decided it."),
+    ] = False,
+    as_of: AsOf = None,
+    output: Output = None,
+) -> None:
+    """Write all profiles as JSON lines, CSV or Parquet."""
+    import sys
+
+    from profile_pipelines.cli.moments import past
+    from profile_pipelines.cli.output import note, spell_count
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.exporting import FORMATS, export_profiles, export_to_file
+
+    if form not in FORMATS:
+        raise typer.BadParameter(f"{form!r} is no format; there are {', '.join(FORMATS)}")
+    if output is None and form == "parquet" and sys.stdout.isatty():
+        raise typer.BadParameter("Parquet is no text: name a file with -o, or use a pipe")
+    customers = open_customers()
+    moment = past(as_of, customers.workspace.catalogue.settings.timezone)
+    if output is None:
+        export_profiles(customers, sys.stdout.buffer, form, as_of=moment, provenance=receipts)
+        return
+    count = export_to_file(customers, output, form, as_of=moment, provenance=receipts)
+    note(f"{spell_count(count)} profiles written to {output}")

@@ -1,0 +1,110 @@
+"""Shows how far a run is: a bar on a terminal, plain lines elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from profile_pipelines.cli.output import spell_count, stderr, styled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+_EVERY = 0.1
+_QUIET_FOR = 5.0
+
+
+class _Lines:
+    """A line when a step ends, and now and then one while it reads."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = self._told = monotonic()
+
+    def step_started(self, name: str) -> None:
+        self._began = self._told = monotonic()
+
+    def rows(self, name: str, n: int) -> None:
+        if monotonic() - self._told >= _QUIET_FOR:
+            self._told = monotonic()
+            self._console.print(f"{name}: {spell_count(n)} rows so far", soft_wrap=True)
+
+    def step_finished(self, name: str, detail: str) -> None:
+        took = monotonic() - self._began
+        self._console.print(f"{name}: {detail} ({took:.1f} s)", soft_wrap=True)
+
+
+class _Bar:
+    """A bar over all steps, with the step's name and the rows that it has read."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+        self._began = self._told = monotonic()
+
+    def step_started(self, name: str) -> None:
+        self._began = monotonic()
+        self._bar.update(self._task, step=name)
+
+    def rows(self, name: str, n: int) -> None:
+        if monotonic() - self._told >= _EVERY:
+            self._told = monotonic()
+            self._bar.update(self._task, step=f"{name} {spell_count(n)} rows")
+
+    def step_finished(self, name: str, detail: str) -> None:
+        took = styled(f"{monotonic() - self._began:6.1f} s  ", "dim")
+        self._bar.console.print(took + styled(f"{name}  ", "cyan") + styled(detail, ""))
+        self._bar.update(self._task, advance=1, step="")
+
+
+@contextmanager
+def watching(steps: int) -> Iterator[_Lines | _Bar]:
+    """A watcher for a run of so many steps."""
+    console = stderr()
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed}/{task.total}", style="dim"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[step]}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield _Bar(bar, bar.add_task("", total=steps, step=""))
+
+
+@contextmanager
+def making(what: str) -> Iterator[Making]:
+    """A watcher for making the demo's systems."""
+    console = stderr()
+    if not console.is_terminal:
+        console.print(what, soft_wrap=True)
+        yield Making(None)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield Making(bar)
+
+
+class Making:
+    """Called with what is being made, how many parts are done, and of how many."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("sample systems", total=None)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._bar is not None and self._task is not None:
+            described = f"sample systems: {what}"
+            self._bar.update(self._task, completed=done, total=total, description=described)

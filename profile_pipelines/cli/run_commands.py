@@ -1,0 +1,114 @@
+"""`run` and `sync`: from the systems to the audiences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from profile_pipelines.cli.options import AsJson, AttributeNames, Full, Now, SystemName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from profile_pipelines.pipeline import DueSync
+    from profile_pipelines.workspace import Workspace
+
+
+def run(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every sync, not only those whose schedule has come.")
+    ] = False,
+    full: Full = False,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Run what is due, from systems to audiences.
+
+    Syncs whose schedule has come round, then profiles and audiences.
+    """
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.pipeline import due_syncs
+
+    workspace = open_workspace()
+    moment = present(now, workspace.catalogue.settings.timezone)
+    due = due_syncs(workspace, moment, everything=everything)
+    _run(workspace, due, now=moment, full=full, downstream=True, as_json=as_json)
+
+
+def sync(
+    system: SystemName,
+    full: Full = False,
+    attribute: AttributeNames = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="Leave profiles and audiences as they are.")
+    ] = False,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Sync one system, then what depends on it."""
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.session import open_workspace
+
+    workspace = open_workspace()
+    selection = _selected(workspace, system, attribute or [])
+    moment = present(now, workspace.catalogue.settings.timezone)
+    _run(workspace, selection, now=moment, full=full, downstream=not only, as_json=as_json)
+
+
+def _selected(workspace: Workspace, system: str, attributes: Sequence[str]) -> list[DueSync]:
+    """The system's syncs with the attributes that were asked for. Raises UnknownName."""
+    from profile_pipelines.catalog.mistakes import did_you_mean
+    from profile_pipelines.errors import UnknownName
+    from profile_pipelines.pipeline import DueSync
+
+    systems = workspace.catalogue.systems
+    if system not in systems:
+        hint = did_you_mean(system, systems, all_of="there are")
+        raise UnknownName(f"the catalogue declares no system {system}{hint}")
+    mapped = [name for each in systems[system].syncs.values() for name in each.attributes]
+    for name in attributes:
+        if name not in mapped:
+            hint = did_you_mean(name, mapped, all_of="it maps")
+            raise UnknownName(f"system {system} maps no field to {name}{hint}")
+    found: list[DueSync] = []
+    for name, each in systems[system].syncs.items():
+        chosen = tuple(a for a in each.attributes if not attributes or a in attributes)
+        if chosen or not attributes:
+            found.append(DueSync(system, name, chosen))
+    return found
+
+
+def _run(
+    workspace: Workspace,
+    selection: Sequence[DueSync],
+    *,
+    now: datetime,
+    full: bool,
+    downstream: bool,
+    as_json: bool,
+) -> None:
+    from profile_pipelines.cli.failures import ExitCode
+    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.progress import watching
+    from profile_pipelines.cli.run_tables import print_report, report_document
+    from profile_pipelines.cli.session import reachable_systems
+    from profile_pipelines.orchestration.run import run_in_process
+
+    steps = len(selection) + (2 + len(workspace.catalogue.audiences) if downstream else 0)
+    with reachable_systems(), watching(steps) as progress:
+        report = run_in_process(
+            workspace, selection, now=now, full=full, progress=progress, downstream=downstream
+        )
+    if as_json:
+        print_json(report_document(report))
+    else:
+        if not selection:
+            from profile_pipelines.cli.output import note
+
+            note("no sync is due; --all runs every sync")
+        print_report(report)
+    if not report.ok:
+        raise typer.Exit(ExitCode.FAILURES)

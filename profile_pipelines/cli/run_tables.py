@@ -1,0 +1,119 @@
+"""Shows what a run did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from profile_pipelines.cli.output import spell_count, stdout, styled, table
+from profile_pipelines.report import RunReport
+
+
+def report_document(report: RunReport) -> dict[str, Any]:
+    """The report as JSON has it."""
+    return {
+        "now": report.now,
+        "ok": report.ok,
+        "wrote_anything": report.wrote_anything,
+        "syncs": [
+            {
+                "system": each.system,
+                "sync": each.sync,
+                "full": each.full,
+                "rows_read": each.rows_read,
+                "changed": each.changed,
+                "deleted": each.deleted,
+                "quarantined": each.quarantined,
+                "bad_records": each.bad_records,
+                "attributes": each.attributes,
+            }
+            for each in report.syncs
+        ],
+        "identities": report.identities,
+        "profiles": report.profiles,
+        "audiences": [
+            {"audience": each.name, "wrote": each.wrote, "counts": each.counts}
+            for each in report.audiences
+        ],
+        "set_aside": [{"system": s, "attribute": a} for s, a in report.set_aside],
+        "errors": report.errors,
+        "run_ids": report.run_ids,
+    }
+
+
+def print_report(report: RunReport) -> None:
+    """Syncs, profiles, audiences, then what went wrong."""
+    console = stdout()
+    if report.syncs:
+        console.print(_syncs(report))
+        console.print()
+    if report.profiles is not None:
+        _print_profiles(report)
+    if report.audiences:
+        console.print(_audiences(report))
+        console.print()
+    for system, attribute in report.set_aside:
+        console.print(
+            styled("set aside: ", "yellow"),
+            f"{system}.{attribute} has too many invalid values; the last good ones stay "
+            f"(see profile-pipelines quarantine {system})",
+            sep="",
+            soft_wrap=True,
+        )
+    for step, message in report.errors.items():
+        console.print(styled(f"failed: {step}: ", "bold red"), message, sep="", soft_wrap=True)
+    if report.ok and not report.wrote_anything:
+        console.print("Nothing has changed: nothing was written.")
+
+
+def _syncs(report: RunReport) -> Any:
+    rows = table("system", "sync", "read", "#rows", "#changed", "#deleted", "#quarantined")
+    last = ""
+    for each in report.syncs:
+        quarantined = spell_count(each.quarantined)
+        rows.add_row(
+            "" if each.system == last else each.system,
+            each.sync,
+            "all" if each.full else "changes",
+            spell_count(each.rows_read),
+            spell_count(each.changed),
+            spell_count(each.deleted),
+            styled(quarantined, "yellow") if each.quarantined else quarantined,
+        )
+        last = each.system
+    return rows
+
+
+def _print_profiles(report: RunReport) -> None:
+    console = stdout()
+    found, identities = report.profiles, report.identities
+    assert found is not None
+    moves = ", ".join(
+        f"{spell_count(count)} {word}"
+        for count, word in ((found.created, "new"), (found.changed, "changed"),
+                            (found.removed, "removed"))
+    )  # fmt: skip
+    records = f" from {spell_count(identities.records)} records" if identities else ""
+    console.print(
+        styled(f"{spell_count(found.profiles)} profiles", "bold"), f"{records}: {moves}", sep=""
+    )
+    if identities is not None and identities.held_apart:
+        apart = f"{spell_count(identities.held_apart)} records are held apart"
+        console.print(styled(f"{apart}: too many of them share an identifier", "yellow"))
+    console.print()
+
+
+def _audiences(report: RunReport) -> Any:
+    rows = table("audience", "#members", "#entered", "#exited", "#held", "held by")
+    for each in report.audiences:
+        counts = each.counts
+        held = spell_count(counts.held)
+        reasons = {**counts.held_by, **counts.held_in}
+        rows.add_row(
+            each.name,
+            styled(spell_count(counts.members), "bold"),
+            spell_count(counts.entered),
+            spell_count(counts.exited),
+            styled(held, "yellow") if counts.held else held,
+            ", ".join(f"{name} {spell_count(n)}" for name, n in reasons.items() if n),
+        )
+    return rows

@@ -1,0 +1,81 @@
+"""`freshness` and `quarantine`: how far the data can be trusted now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from profile_pipelines.cli.options import AnySystem, AsJson, Now
+
+
+def freshness(as_json: AsJson = False, now: Now = None) -> None:
+    """Show how old the values are, and which are stale."""
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import (
+        print_json,
+        spell_duration,
+        spell_time,
+        stdout,
+        styled,
+        table,
+    )
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.reading import Customers
+
+    workspace = open_workspace()
+    timezone = workspace.catalogue.settings.timezone
+    found = Customers(workspace).freshness(now=present(now, timezone))
+    if as_json:
+        print_json(
+            [
+                {
+                    "attribute": each.attribute,
+                    "system": each.system,
+                    "synced_at": each.covered_at,
+                    "age_seconds": each.age,
+                    "fresh_within_seconds": each.fresh_within,
+                    "stale": each.stale,
+                }
+                for each in found
+            ]
+        )
+        return
+    rows = table("attribute", "system", "synced", "#age", "#fresh within", "")
+    for each in found:
+        rows.add_row(
+            each.attribute,
+            each.system,
+            spell_time(each.covered_at, timezone),
+            spell_duration(each.age),
+            spell_duration(each.fresh_within),
+            styled("stale", "yellow") if each.stale else styled("fresh", "green"),
+        )
+    console = stdout()
+    console.print(rows)
+    stale = sum(each.stale for each in found)
+    console.print(f"\n{stale} of {len(found)} are stale" if stale else "\nEverything is fresh")
+
+
+def quarantine(
+    system: AnySystem = None,
+    limit: Annotated[int, typer.Option(min=0, help="Values to show of each reason.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Show the values that failed validation.
+
+    A value leaves the quarantine when its source is corrected.
+    """
+    from profile_pipelines.cli.output import print_json, stdout
+    from profile_pipelines.cli.quarantine_table import print_quarantine
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.reading import Customers
+
+    workspace = open_workspace()
+    rows = Customers(workspace).quarantine(system).to_arrow().to_pylist()
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_quarantine(rows, limit)
+    else:
+        stdout().print("The quarantine is empty" + (f" for {system}" if system else ""))

@@ -1,0 +1,127 @@
+"""Writes all profiles as JSON lines, CSV or Parquet, a batch at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.reading import Customers
+
+FORMATS = ("jsonl", "csv", "parquet")
+_BATCH = 20_000
+
+
+def export_profiles(
+    customers: Customers,
+    target: IO[bytes],
+    form: str,
+    *,
+    as_of: datetime | None = None,
+    provenance: bool = False,
+) -> int:
+    """Write the profiles, by id, to an open file; how many there are.
+
+    In CSV lists are JSON; in JSON and CSV times are ISO 8601 in UTC. With `provenance` there is a
+    further column `<attribute>__from` for each attribute.
+    """
+    rows = customers.profile_rows(as_of=as_of, provenance=provenance)
+    with tempfile.TemporaryDirectory(prefix="profile_pipelines_") as folder:
+        whole = Path(folder) / "profiles.parquet"
+        customers.workspace.lake.engine.write(rows.sql, rows.relations, whole)
+        with pq.ParquetFile(whole) as file:
+            count = file.metadata.num_rows
+            match form:
+                case "parquet":
+                    with whole.open("rb") as source:
+                        shutil.copyfileobj(source, target)
+                case "csv":
+                    _write_csv(file, target)
+                case _:
+                    _write_json_lines(file, target)
+    return count
+
+
+def export_to_file(
+    customers: Customers,
+    path: Path,
+    form: str,
+    *,
+    as_of: datetime | None = None,
+    provenance: bool = False,
+) -> int:
+    """The same into a file, which appears only when it is whole.
+
+    Raises ProfilePipelinesError when the file can't be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as target:
+            count = export_profiles(customers, target, form, as_of=as_of, provenance=provenance)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ProfilePipelinesError(f"{path} can't be written: {error.strerror}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    batch: pa.RecordBatch
+    for batch in file.iter_batches(batch_size=_BATCH):
+        yield from batch.to_pylist()
+
+
+def _write_json_lines(file: pq.ParquetFile, target: IO[bytes]) -> None:
+    encode = json.JSONEncoder(ensure_ascii=False, default=_in_json).encode
+    for row in _rows(file):
+        target.write(encode(row).encode() + b"\n")
+
+
+def _write_csv(file: pq.ParquetFile, target: IO[bytes]) -> None:
+    text = TextIOWrapper(target, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(file.schema_arrow.names)
+    for row in _rows(file):
+        writer.writerow([_in_csv(value) for value in row.values()])
+    text.flush()
+    text.detach()
+
+
+def _in_json(value: object) -> object:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return float(value)
+        case _:
+            raise TypeError(type(value).__name__)
+
+
+def _in_csv(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return json.dumps(value, ensure_ascii=False)
+        case Decimal():
+            return f"{value:f}"
+        case date():
+            return str(_in_json(value))
+        case _:
+            return str(value)
