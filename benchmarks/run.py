@@ -5,12 +5,14 @@
 
 Each side runs as a process of its own, one after the other; its CPU seconds are user and system
 time of the process and its children, by the operating system's account. Exits with 1 when sides
-disagree on a profile cell or an audience member, and with 2 when a side fails.
+disagree on a profile cell or an audience member, and with 2 when a side fails or
+another benchmark runs in the same folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -143,6 +145,12 @@ def main() -> int:
         parser.error(
             f"no side is called {', '.join(sorted(unknown))}; there are {', '.join(SIDES)}"
         )
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    lock = (arguments.folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        parser.error(f"another benchmark runs in {arguments.folder}; wait for it to end")
     out = arguments.folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     compile_bytecode()
