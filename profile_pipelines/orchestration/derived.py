@@ -32,7 +32,7 @@ def derived_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
     attributes = attribute_keys(catalogue)
     return [
         _identities(attributes),
-        _profiles(attributes),
+        _profiles(),
         *(_audience(audience) for audience in catalogue.audiences.values()),
     ]
 
@@ -69,10 +69,10 @@ def _identities(attributes: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     return identities
 
 
-def _profiles(attributes: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+def _profiles() -> dg.AssetsDefinition:
     @dg.asset(
         key=PROFILES,
-        deps=[IDENTITIES, *attributes],
+        deps=[IDENTITIES],
         group_name="profiles",
         kinds={"delta", "duckdb"},
         pool=POOL,
