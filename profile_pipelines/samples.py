@@ -11,6 +11,8 @@ from sqlglot import exp
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.workspace import Workspace
 
+_CANDIDATES = 500
+
 
 def profiles_by_id(
     workspace: Workspace, ids: Sequence[int], attributes: Iterable[str] = ()
@@ -56,23 +58,20 @@ def profiles_by_id(
     ]
 
 
-def changed_profiles(
-    workspace: Workspace, run_ids: Sequence[str], limit: int
-) -> dict[int, list[str]]:
-    """Up to `limit` profiles that these runs changed, with the attributes; none for a new one.
-
-    Changed profiles come before new ones.
-    """
+def changed_profiles(workspace: Workspace, run_ids: Sequence[str], limit: int) -> list[int]:
+    """Up to `limit` profiles that these runs changed, few changes first, each of another kind."""
     pinned = workspace.lake.profiles(workspace.catalogue).pin()
     rows = pinned.changes(["profile_id", "changed"], "c")
     own = exp.In(this=column("run_id", "r"), expressions=[literal(each) for each in run_ids])
+    size = exp.func("LENGTH", column("changed", "r"))
     select = (
         exp.select(column("profile_id", "r"), column("changed", "r"))
         .from_(rows.sql.subquery("r"))
         .where(exp.and_(own, exp.not_(column("removed", "r"))))
-        .order_by(exp.Is(this=column("changed", "r"), expression=exp.null()))
-        .order_by(column("profile_id", "r"))
-        .limit(limit)
+        .order_by(exp.Ordered(this=size, nulls_first=False), column("profile_id", "r"))
+        .limit(_CANDIDATES)
     )
-    found = workspace.lake.engine.query(select, rows.relations).to_pylist()
-    return {row["profile_id"]: row["changed"] or [] for row in found}
+    kinds: dict[tuple[str, ...], int] = {}
+    for row in workspace.lake.engine.query(select, rows.relations).to_pylist():
+        kinds.setdefault(tuple(row["changed"] or ()), row["profile_id"])
+    return list(kinds.values())[:limit]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from profile_pipelines.cli.output import (
 from profile_pipelines.cli.profile_tables import add_value, contested
 from profile_pipelines.cli.run_tables import print_report, report_document
 from profile_pipelines.cli.session import CATALOG, LAKE, LEDGER
-from profile_pipelines.profiles.view import ProfileView
+from profile_pipelines.profiles.view import Change, ProfileView
 from profile_pipelines.reading import Customers
 from profile_pipelines.report import RunReport
 from profile_pipelines.samples import changed_profiles
@@ -50,15 +50,13 @@ def print_result(workspace: Workspace, report: RunReport, folder: Path, *, first
         console.print()
         sample = _some_members(customers)
     elif report.wrote_anything:
-        changed = changed_profiles(workspace, report.run_ids, _PROFILES)
-        sample = list(changed)
-        console.print(styled("Some profiles that changed", "bold"))
-        for profile_id, names in changed.items():
-            console.print(f"  profile {profile_id}: {joined(names) if names else 'new'}")
-        console.print()
+        sample = changed_profiles(workspace, report.run_ids, _PROFILES)
+    if sample:
+        console.print(styled("Some profiles" if first else "Some that changed", "bold underline"))
     views = [customers.profile(f"profile {each}", now=report.now) for each in sample]
     for view in views:
-        _print_sample(view, timezone)
+        changes = [] if first else customers.history(f"profile {view.profile_id}")
+        _print_sample(view, _changed_in(changes, report.run_ids), timezone)
     _print_next(folder, views[0] if views else None)
 
 
@@ -90,15 +88,34 @@ def _some_members(customers: Customers) -> list[int]:
     return found[:_PROFILES]
 
 
-def _print_sample(view: ProfileView, timezone: str) -> None:
-    """The values about which systems had something different to say come first."""
+def _changed_in(changes: Sequence[Change], run_ids: Sequence[str]) -> dict[str, Any]:
+    """The attributes that the runs changed, with the values of before (None: no value)."""
+    before: dict[str, Any] = {}
+    for number, change in enumerate(changes):
+        if change.run_id not in run_ids or change.created:
+            continue
+        older = changes[number + 1 :]
+        for name in change.values:
+            values = (each.values[name][0] for each in older if name in each.values)
+            before[name] = next(values, None)
+    return before
+
+
+def _print_sample(view: ProfileView, before: Mapping[str, Any], timezone: str) -> None:
+    """What changed comes first, then the values about which systems differ."""
     console = stdout()
     known = joined(spell(each) for spellings in view.identifiers.values() for each in spellings)
     console.print(styled(f"Profile {view.profile_id}", "bold"), styled(f"({known})", "dim"))
+    for name in list(before)[:_VALUES]:
+        old, new = (spell(v, timezone) for v in (before[name], view.values[name].value))
+        console.print(f"  {name}: {old} →", styled(new, "bold green"))
+    if len(before) > _VALUES:
+        console.print(f"  and {len(before) - _VALUES} more")
     rows = table("attribute", "value", "from", "changed there", "synced", "run")
     told = sorted(
         (item for item in view.values.items() if item[1].value is not None),
         key=lambda item: (
+            item[0] not in before,
             not contested(item[1]),
             -len(item[1].receipt.losers) - len(item[1].receipt.winners),
         ),
@@ -106,7 +123,8 @@ def _print_sample(view: ProfileView, timezone: str) -> None:
     for name, value in told[:_VALUES]:
         add_value(rows, name, value, timezone)
     console.print(rows)
-    console.print(styled("audiences: ", "dim"), joined(view.audiences), sep="", end="\n\n")
+    console.print(styled("audiences: ", "dim"), joined(view.audiences), sep="")
+    console.print()
 
 
 def _print_next(folder: Path, example: ProfileView | None) -> None:

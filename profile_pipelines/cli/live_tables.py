@@ -60,7 +60,7 @@ def _print_sync(each: LiveSync) -> None:
                 _type(found),
                 spell_share(found.filled),
                 styled(spell_count(found.invalid), "yellow") if found.invalid else "0",
-                " ".join(map(spell, found.samples)) or NOTHING,
+                " ".join(dict.fromkeys(map(spell, found.samples))) or NOTHING,
             )
         console.print(fields)
     console.print()

@@ -80,12 +80,12 @@ def table(*columns: str, title: str | None = None) -> Table:
 
     made = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     made.title_style = "bold"
-    for column in columns:
+    for index, column in enumerate(columns):
         number = column.startswith("#")
         made.add_column(
             column.removeprefix("#"),
             justify="right" if number else "left",
-            no_wrap=number,
+            no_wrap=number or index == 0,
             overflow="fold",
         )
     return made

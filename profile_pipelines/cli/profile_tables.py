@@ -98,11 +98,14 @@ def add_value(rows: Any, name: str, value: Value, timezone: str) -> None:
     others = [("and", each) for each in winners[1:]] + [("lost:", each) for each in losers]
     rule = f"  {value.receipt.rule.partition(':')[0]}"
     for index, (word, each) in enumerate(others):
-        given = f"invalid: {each.invalid}" if each.invalid else spell(each.value, timezone)
-        if word == "lost:" and each.value == value.value:
-            word = "agrees:"
+        if each.invalid:
+            told = f"invalid: {each.invalid}"
+        elif word == "lost:" and each.value == value.value:
+            told = "agrees"
+        else:
+            told = f"{word} {spell(each.value, timezone)}"
         cells = _of(each, timezone, "")
-        rows.add_row(rule if index == 0 else "", f"{word} {given}", *cells, style="dim")
+        rows.add_row(rule if index == 0 else "", told, *cells, style="dim")
 
 
 def contested(value: Value) -> bool:

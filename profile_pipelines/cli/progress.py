@@ -54,8 +54,8 @@ class _Bar:
             self._bar.update(self._task, step=f"{name} {spell_count(n)} rows")
 
     def step_finished(self, name: str, detail: str) -> None:
-        took = styled(f"{monotonic() - self._began:6.1f} s  ", "dim")
-        self._bar.console.print(took + styled(f"{name}  ", "cyan") + styled(detail, ""))
+        took = styled(f"{monotonic() - self._began:6.1f} s ", "dim")
+        self._bar.console.print(took, styled(name, "cyan"), detail)
         self._bar.update(self._task, advance=1, step="")
 
 

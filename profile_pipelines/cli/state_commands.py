@@ -59,7 +59,9 @@ def freshness(as_json: AsJson = False, now: Now = None) -> None:
 
 def quarantine(
     system: AnySystem = None,
-    limit: Annotated[int, typer.Option(min=0, help="Values to show of each reason.")] = 3,
+    records: Annotated[
+        bool, typer.Option("--records", help="List every value with its record.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the values that failed validation.
@@ -67,7 +69,7 @@ def quarantine(
     A value leaves the quarantine when its source is corrected.
     """
     from profile_pipelines.cli.output import print_json, stdout
-    from profile_pipelines.cli.quarantine_table import print_quarantine
+    from profile_pipelines.cli.quarantine_table import print_records, print_summary
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.reading import Customers
 
@@ -75,7 +77,9 @@ def quarantine(
     rows = Customers(workspace).quarantine(system).to_arrow().to_pylist()
     if as_json:
         print_json(rows)
+    elif rows and records:
+        print_records(rows, workspace.catalogue.settings.timezone)
     elif rows:
-        print_quarantine(rows, limit)
+        print_summary(rows)
     else:
         stdout().print("The quarantine is empty" + (f" for {system}" if system else ""))
