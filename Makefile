@@ -34,4 +34,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean: ## remove the environment and the demo's files
-	rm -rf $(VENV) .demo .bench
+	rm -rf $(VENV) .demo benchmarks/.bench

@@ -8,23 +8,55 @@ The lake and the ledger lie in FOLDER, so that the next run into it is increment
 
 from __future__ import annotations
 
+import os
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+
+from profile_pipelines.workspace import Places, Workspace
 
 CATALOGUE = Path(__file__).resolve().parent / "catalog"
 
 
-def run_pipeline_placeholder(url: str, folder: Path, now: datetime) -> None:
-    """Run everything that is due at `now` (aware UTC), as `profile-pipelines run --all` does."""
-    raise SystemExit("benchmarks/ours.py isn't connected to the pipeline yet: write run_pipeline")
+def run_pipeline(workspace: Workspace, now: datetime) -> None:
+    """Run everything, as `profile-pipelines run --all` does: through Dagster, in this process."""
+    from profile_pipelines.orchestration.run import run_in_process
+    from profile_pipelines.pipeline import due_syncs
+
+    report = run_in_process(workspace, due_syncs(workspace, now, everything=True), now=now)
+    if not report.ok:
+        raise SystemExit("\n".join(f"{step}: {why}" for step, why in report.errors.items()))
 
 
-def export_placeholder(url: str, folder: Path, now: datetime) -> None:
+def export(workspace: Workspace, folder: Path) -> None:
     """Write `profiles.parquet` and `audiences/NAME.parquet`, in the form README.md describes."""
-    raise SystemExit("benchmarks/ours.py isn't connected to the pipeline yet: write export")
+    from profile_pipelines.reading import Customers
+
+    customers = Customers(workspace)
+    profiles = customers.profiles().to_polars()
+    profiles.write_parquet(folder / "profiles.parquet")
+    for name in workspace.catalogue.audiences:
+        target = folder / "audiences" / f"{name}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        members = customers.members(name).to_polars().filter("member")
+        members.select("profile_id").write_parquet(target)
+
+
+def main() -> None:
+    """Open the workspace in the folder, and run or export."""
+    url, folder = sys.argv[1], Path(sys.argv[2])
+    now = datetime.fromisoformat(sys.argv[3])
+    now = now.replace(tzinfo=UTC) if now.tzinfo is None else now
+    os.environ["BENCH_URL"] = url
+    folder.mkdir(parents=True, exist_ok=True)
+    workspace = Workspace(
+        Places(CATALOGUE, folder / "lake", f"sqlite:///{(folder / 'ledger.db').resolve()}")
+    )
+    if "--export" in sys.argv:
+        export(workspace, folder)
+    else:
+        run_pipeline(workspace, now)
 
 
 if __name__ == "__main__":
-    act = export_placeholder if "--export" in sys.argv else run_pipeline_placeholder
-    act(sys.argv[1], Path(sys.argv[2]), datetime.fromisoformat(sys.argv[3]))
+    main()

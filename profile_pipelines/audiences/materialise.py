@@ -116,7 +116,8 @@ class _Evaluation:
     def rows(self, select: exp.Select) -> Rows:
         relations: dict[str, Relation] = {}
         for name, table in self.tables.items():
-            select = select.with_(exp.to_identifier(name, quoted=True), as_=table.sql)
+            alias = exp.to_identifier(name, quoted=True)
+            select = select.with_(alias, as_=table.sql.copy(), copy=False)
             relations |= table.relations
         return Rows(select, relations)
 
@@ -160,10 +161,6 @@ def _prepare(
     return _Evaluation(compiled, tables)
 
 
-_NOBODY = pa.table(
-    {
-        "profile_id": pa.array([], pa.int64()),
-        "member": pa.array([], pa.bool_()),
-        "held": pa.array([], pa.bool_()),
-    }
-)
+_NOBODY = pa.schema(
+    [("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]
+).empty_table()

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-import polars as pl
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, literal, named
-from profile_pipelines.identity.affected import Affected, affected_records, all_records
-from profile_pipelines.identity.clusters import assign_profiles, cluster
-from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.engine.sql import named
+from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import Rows
 
 
@@ -53,100 +48,27 @@ def resolve(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> 
     }
     if {**pinned.state, "seq": 0} == {**state, "seq": 0}:
         return IdentitiesResult(state["totals"][0], state["totals"][1], 0, state["totals"][2])
+    # Polars and NumPy are loaded only where something has changed.
+    from profile_pipelines.identity.affected import affected_records, all_records
+    from profile_pipelines.identity.recluster import recluster, totals_after
+
     if pinned.state.get("fingerprint") == fingerprint:
         affected = affected_records(lake, pinned, sources, names)
     else:
         affected = all_records(lake, pinned, sources, names)
     changes = None
     if affected is not None:
-        changes, state["next_profile_id"] = _recluster(
+        changes, state["next_profile_id"] = recluster(
             affected, names, catalogue.settings.max_cluster, state["next_profile_id"]
         )
     changed = 0 if changes is None else len(changes)
     rows = None
     if changes is not None and changed:
         rows = Rows(exp.select(exp.Star()).from_(named("changes")), {"changes": changes.to_arrow()})
-        state["totals"] = _totals(lake, pinned, changes)
+        state["totals"] = totals_after(lake, pinned, changes)
     pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     records, profiles, held = state["totals"]
     return IdentitiesResult(records, profiles, changed, held)
-
-
-def _recluster(
-    affected: Affected, names: Sequence[str], cap: int, next_profile_id: int
-) -> tuple[pl.DataFrame, int]:
-    """The rows of the identities table that change, with `removed`, and the next profile id."""
-    old, new = affected
-    labels, held = cluster(new.select("record_id", *names).to_arrow(), names, cap)
-    known = (
-        new.select("record_id")
-        .join(
-            old.select("record_id", "profile_id"), on="record_id", how="left", maintain_order="left"
-        )["profile_id"]
-        .fill_null(0)
-        .to_numpy()
-        if len(old)
-        else np.zeros(len(new), dtype=np.int64)
-    )
-    profile_ids, next_profile_id = assign_profiles(
-        new["record_id"].to_numpy(), labels, known, next_profile_id
-    )
-    result = new.select("record_id", *names).with_columns(
-        pl.Series("profile_id", profile_ids).replace(0, None).alias("profile_id"),
-        pl.Series("held_apart", held.astype(bool)),
-    )
-    if not len(old):
-        return (
-            result.with_columns(
-                pl.lit(None, pl.Int64).alias("previous_profile_id"), pl.lit(False).alias("removed")
-            ),
-            next_profile_id,
-        )
-    stored = old.select("record_id", *names, "profile_id", "held_apart")
-    compared = [*names, "profile_id", "held_apart"]
-    both = result.join(stored, on="record_id", how="left", suffix="_old", coalesce=True)
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in compared)
-    changed = both.filter(differs).select(
-        *result.columns,
-        pl.col("profile_id_old").alias("previous_profile_id"),
-        pl.lit(False).alias("removed"),
-    )
-    gone = stored.join(result, on="record_id", how="anti").select(
-        *result.columns,
-        pl.col("profile_id").alias("previous_profile_id"),
-        pl.lit(True).alias("removed"),
-    )
-    return pl.concat([changed, gone]), next_profile_id
-
-
-def _totals(lake: Lake, pinned: Pinned, changes: pl.DataFrame) -> list[int]:
-    """Records, profiles and held-apart records once the changes are in."""
-    rows = pinned.current(["record_id", "profile_id", "held_apart"], "state")
-    kept = (
-        exp.select(column("profile_id", "s"), column("held_apart", "s"))
-        .from_(rows.sql.subquery("s"))
-        .join(
-            named("changes", "c"),
-            on=exp.EQ(this=column("record_id", "s"), expression=column("record_id", "c")),
-            join_type="anti",
-        )
-    )
-    arrived = (
-        exp.select(column("profile_id"), column("held_apart"))
-        .from_(named("changes"))
-        .where(exp.not_(column("removed")))
-    )
-    held = exp.Sum(this=exp.cast(column("held_apart", "t"), "BIGINT"))
-    totals = exp.select(
-        exp.alias_(exp.Count(this=exp.Star()), "records"),
-        exp.alias_(
-            exp.Count(this=exp.Distinct(expressions=[column("profile_id", "t")])), "profiles"
-        ),
-        exp.alias_(exp.cast(exp.func("COALESCE", held, literal(0)), "BIGINT"), "held"),
-    ).from_(exp.union(kept, arrived, distinct=False).subquery("t"))
-    slim = changes.select("record_id", "profile_id", "held_apart", "removed").to_arrow()
-    found = lake.engine.rows(totals, {**rows.relations, "changes": slim})[0]
-    return [found["records"], found["profiles"], found["held"]]
 
 
 def _fingerprint(catalogue: Catalogue) -> str:

@@ -1,8 +1,9 @@
 """What a sync changes: the SQL that compares what came in with what the lake knows.
 
 Of several rows with one key the newest `updated_at` wins, then the last to arrive. A row older
-than the known one changes nothing, so the order of arrival doesn't matter. Attributes that
-this sync didn't bring, or whose values were set aside, keep what is known.
+than the known one changes nothing, so the order of arrival doesn't matter; that is also why
+deleted records are kept, without values. A full read is the truth about each record, older or
+not. Attributes that this sync didn't bring, or whose values were set aside, keep what is known.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def changed_records(
             ),
             column("quarantine", "i"),
             exp.alias_(exp.false(), "removed", quoted=True),
-        ).from_(incoming.subquery("i"))
-        return select.where(exp.not_(column("deleted", "i")))
+        )
+        return select.from_(incoming.subquery("i"))
     present = exp.not_(exp.Is(this=column("record_id", "k"), expression=exp.null()))
     compared = [*identifiers, "deleted", *brought]
     differs = exp.or_(
@@ -79,20 +80,19 @@ def changed_records(
         ),
         distinct(_kept_quarantine(read, attributes), column("quarantine", "k")),
     )
-    not_older = exp.func(
+    in_order = exp.func(
         "COALESCE",
         exp.GTE(this=column("updated_at", "i"), expression=column("updated_at", "k")),
         exp.true(),
     )
-    worth_keeping = exp.or_(present.copy(), exp.not_(column("deleted", "i")))
     arrived = (
         exp.select(
             exp.alias_(_new_id(next_record_id, "k"), "record_id", quoted=True),
             *(column(name, "i") for name in ("record_key", *identifiers, "updated_at", "deleted")),
             *(
-                exp.alias_(_unless_deleted(column(name, "i")), name, quoted=True)
+                column(name, "i")
                 if name in brought
-                else exp.alias_(_unless_deleted(column(name, "k")), name, quoted=True)
+                else exp.alias_(_unless_deleted(column(name, "k"), "i"), name, quoted=True)
                 for name in attributes
             ),
             exp.alias_(_kept_quarantine(read, attributes), "quarantine", quoted=True),
@@ -104,7 +104,7 @@ def changed_records(
             on=exp.EQ(this=column("record_key", "i"), expression=column("record_key", "k")),
             join_type="left",
         )
-        .where(exp.and_(not_older, differs, worth_keeping))
+        .where(differs if absent_are_deleted else exp.and_(in_order, differs))
     )
     select: exp.Query = arrived
     if absent_are_deleted:
@@ -135,8 +135,16 @@ def changed_records(
 
 
 def _all_incoming(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
-    names = incoming_schema(source, brought).names
-    return exp.select(*(column(name) for name in names)).from_(named("incoming"))
+    """What came in; a deleted record has no values."""
+    values = {"quarantine", *brought}
+    return exp.select(
+        *(
+            exp.alias_(_unless_deleted(column(name)), name, quoted=True)
+            if name in values
+            else column(name)
+            for name in incoming_schema(source, brought).names
+        )
+    ).from_(named("incoming"))
 
 
 def _newest_by_key(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
@@ -167,8 +175,8 @@ def _new_id(next_record_id: int, known: str | None) -> exp.Expr:
     return exp.func("COALESCE", column("record_id", known), number) if known else number
 
 
-def _unless_deleted(value: exp.Expr) -> exp.Expr:
-    return exp.Case().when(exp.not_(column("deleted", "i")), value)
+def _unless_deleted(value: exp.Expr, table: str | None = None) -> exp.Expr:
+    return exp.Case().when(exp.not_(column("deleted", table)), value)
 
 
 def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr:
@@ -186,13 +194,11 @@ def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr
         ),
     )
     both = exp.ArrayConcat(this=fresh, expressions=[older])
-    return exp.Case().when(
-        exp.GT(
-            this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
-            expression=literal(0),
-        ),
-        both,
+    some = exp.GT(
+        this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
+        expression=literal(0),
     )
+    return exp.Case().when(exp.and_(exp.not_(column("deleted", "i")), some), both)
 
 
 def _typed_null(name: str, source: pa.Schema) -> exp.Expr:

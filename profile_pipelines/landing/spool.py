@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from profile_pipelines.engine.duckdb import Relation
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _MEMORY_LIMIT = 512 * 1024 * 1024
 
@@ -59,6 +61,8 @@ class Spool:
         return self._files
 
     def _spill(self) -> None:
+        import pyarrow.parquet as pq
+
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="profile_pipelines_landing_")
         path = Path(self._folder.name) / f"{len(self._files)}.parquet"

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue, Sync
@@ -137,7 +135,7 @@ def _read_and_commit(
     with Spool(incoming_schema(schema, chosen)) as spool:
         for batch in source.read(request):
             if batch.num_rows:
-                spool.add(validator.validate(_frame(batch)))
+                spool.add(validator.validate(batch))
             if progress is not None:
                 progress(spool.rows)
         entries = {
@@ -317,9 +315,3 @@ def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:
     ).from_(committed.sql.subquery("c"))
     found = lake.engine.rows(counts, committed.relations)[0]
     return found["rows"] - int(found["deleted"]), int(found["deleted"])
-
-
-def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
-    frame = pl.from_arrow(batch)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

@@ -46,7 +46,7 @@ def affected_profiles(
             .where(exp.In(this=column("record_id", "m"), query=touched.subquery()))
         )
     if not parts:
-        return pa.table({"profile_id": pa.array([], pa.int64())})
+        return pa.schema([("profile_id", pa.int64())]).empty_table()
     union = parts[0]
     for part in parts[1:]:
         union = exp.union(union, part, distinct=False)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
+import pyarrow as pa
 
 from profile_pipelines.catalog.models import Attribute, Catalogue, Sync
 from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
@@ -56,8 +57,10 @@ class RecordValidator:
         self._schema = compile_schema(self._attributes)
         self._now = now
 
-    def validate(self, raw: pl.DataFrame) -> pl.DataFrame:
+    def validate(self, batch: pa.RecordBatch) -> pl.DataFrame:
         """Clean records for one batch of raw ones, whose columns bear the source's field paths."""
+        raw = pl.from_arrow(batch)
+        assert isinstance(raw, pl.DataFrame)
         sync = self._sync
         columns: dict[str, pl.Series] = {}
         identifiers = {
