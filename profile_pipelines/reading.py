@@ -268,7 +268,7 @@ def _in_words(stored: exp.Expr, codes: dict[str, int], combining: bool) -> exp.E
         )
         for system, code in codes.items()
     ]
-    joined = exp.ConcatWs(expressions=[exp.Literal.string(", "), *parts])
+    joined = exp.ConcatWs(expressions=[exp.Literal.string(", "), *parts], safe=True, coalesce=True)
     return exp.Nullif(this=joined, expression=exp.Literal.string(""))
 
 

@@ -50,15 +50,9 @@ def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> ex
                 .when(exp.or_(*(exp.EQ(this=v, expression=exp.true()) for v in values)), exp.true())
             )
         case "min":
-            return (
-                values[0] if len(values) == 1 else exp.Least(this=values[0], expressions=values[1:])
-            )
+            return exp.Least(this=values[0], expressions=values[1:], ignore_nulls=True)
         case "max":
-            return (
-                values[0]
-                if len(values) == 1
-                else exp.Greatest(this=values[0], expressions=values[1:])
-            )
+            return exp.Greatest(this=values[0], expressions=values[1:], ignore_nulls=True)
 
 
 def provenance(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expr:
