@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -94,7 +96,7 @@ def reads_in_full(tags: Mapping[str, str]) -> bool:
 
 
 def _last_own_line(error: BaseException) -> str:
+    package = f"{Path(__file__).parents[1]}{os.sep}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "profile_pipelines" in frame.filename] or frames
-    place = own[-1].filename.replace("\\", "/")
-    return f"{place[place.rfind('profile_pipelines/') :]}:{own[-1].lineno}"
+    own = [frame for frame in frames if frame.filename.startswith(package)] or frames
+    return f"{own[-1].filename.removeprefix(package)}:{own[-1].lineno}"

@@ -1,0 +1,103 @@
+"""When schedules tick, and what their ticks ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profile_pipelines.orchestration.schedules import in_words
+from profile_pipelines_tests.orchestration.conftest import Business
+
+_FIELD = st.sampled_from(["*", "0", "7", "00", "*/5", "1,3", "1-3", "5"])
+_CRONS = st.tuples(_FIELD, _FIELD, _FIELD, _FIELD, _FIELD).map(" ".join)
+
+
+def schedule(business: Business, name: str) -> dg.ScheduleDefinition:
+    found = business.definitions().get_schedule_def(name)
+    assert isinstance(found, dg.ScheduleDefinition)
+    return found
+
+
+def test_attributes_are_grouped_by_system_and_cadence(business: Business) -> None:
+    """Each system has one schedule for each cadence, in the catalogue's time zone, running."""
+    found = {
+        name: schedule(business, name)
+        for name in ("crm_every_15_minutes", "crm_every_5_minutes", "shop_daily_at_04_00")
+    }
+    assert [each.cron_schedule for each in found.values()] == [
+        "*/15 * * * *",
+        "*/5 * * * *",
+        "0 4 * * *",
+    ]
+    assert {each.execution_timezone for each in found.values()} == {"Europe/Berlin"}
+    assert {each.default_status for each in found.values()} == {dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_a_tick_syncs_the_attributes_of_its_cadence(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """The run that a tick starts covers the cadence's attributes, with their checks, only."""
+    definitions = business.definitions()
+    tick = dg.build_schedule_context(instance, datetime(2026, 3, 1, 12, 5, tzinfo=UTC))
+    request = schedule(business, "crm_every_5_minutes").evaluate_tick(tick)
+    assert request.run_requests is not None
+    assert len(request.run_requests) == 1
+    job = definitions.resolve_job_def(schedule(business, "crm_every_5_minutes").job_name)
+    result = job.execute_in_process(instance=instance)
+    assert result.success
+    assert {e.asset_key for e in result.get_asset_materialization_events()} == {
+        dg.AssetKey(["crm", "email_opt_in"])
+    }
+    assert len(result.get_asset_check_evaluations()) == 1
+
+
+def test_the_clock_alone_brings_audiences_up_to_date(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A schedule evaluates all audiences even where no source has changed."""
+    definitions = business.definitions()
+    name = schedule(business, "time_passes").job_name
+    result = definitions.resolve_job_def(name).execute_in_process(instance=instance)
+    assert result.success
+    keys = {event.asset_key for event in result.get_asset_materialization_events()}
+    assert dg.AssetKey(["audiences", "gold_by_email"]) in keys
+    assert not any(key and key.path[0] in ("crm", "shop") for key in keys)
+
+
+def test_the_lake_is_compacted_on_schedule(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """Compaction is a job of its own, which succeeds on an empty lake too."""
+    job = business.definitions().resolve_job_def("compact_lake")
+    assert job.execute_in_process(instance=instance).success
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("*/5 * * * *", "every_5_minutes"),
+        ("0 * * * *", "hourly_at_00"),
+        ("30 4 * * *", "daily_at_04_30"),
+        ("0 6 * * mon-fri", "cron_0__6__any__any__mon_to_fri"),
+    ],
+)
+def test_common_schedules_have_plain_names(cron: str, words: str) -> None:
+    """A schedule's name says when it ticks."""
+    assert in_words(cron) == words
+
+
+@given(st.lists(_CRONS, unique=True, min_size=2, max_size=2))
+def test_no_two_schedules_share_a_name(crons: list[str]) -> None:
+    """Different schedules have different names, each of which Dagster takes."""
+    first, second = map(in_words, crons)
+    assert first != second or _same(*crons)
+    assert first.replace("_", "a").isalnum()
+
+
+def _same(first: str, second: str) -> bool:
+    """The same but for leading zeros."""
+    return first.replace("00", "0") == second.replace("00", "0")

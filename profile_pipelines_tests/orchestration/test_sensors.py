@@ -1,0 +1,207 @@
+"""What starts runs besides the clock."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+import dagster as dg
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+
+from profile_pipelines_tests.orchestration.conftest import Business, materialise
+
+DERIVED = {
+    dg.AssetKey("identities"),
+    dg.AssetKey("profiles"),
+    dg.AssetKey(["audiences", "gold"]),
+    dg.AssetKey(["audiences", "gold_by_email"]),
+}
+ORIGIN = RemoteJobOrigin(
+    RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("tests"), "tests"), "tests"
+)
+
+
+class Sensor:
+    """A sensor with its cursor, evaluated as the daemon does."""
+
+    def __init__(self, business: Business, name: str, instance: dg.DagsterInstance) -> None:
+        self._definition = business.definitions().get_sensor_def(name)
+        self._instance = instance
+        self.cursor: str | None = None
+        self.skip_message: str | None = None
+
+    def tick(self) -> list[dg.RunRequest]:
+        context = dg.build_sensor_context(
+            self._instance, self.cursor, definitions=None, sensor_name=self._definition.name
+        )
+        result = self._definition.evaluate_tick(context)
+        self.cursor = result.cursor
+        self.skip_message = result.skip_message
+        return list(result.run_requests or [])
+
+
+def keys(request: dg.RunRequest) -> set[str]:
+    return {"/".join(key.path) for key in request.asset_selection or []}
+
+
+def test_a_source_that_moves_starts_a_sync(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """The first look asks for a sync, the next only once the source has changed."""
+    sensor = Sensor(business, "crm_changed", instance)
+    [first] = sensor.tick()
+    assert keys(first) == {"crm/tier", "crm/email_opt_in"}
+    assert sensor.tick() == []
+    business.crm((1, "C1", "silver", "false", "2026-02-05 10:00:00"))
+    [second] = sensor.tick()
+    assert second.run_key != first.run_key
+    assert sensor.tick() == []
+
+
+def test_a_source_that_moves_back_starts_a_sync_again(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """Every move has a run key of its own, also one back to a mark that was seen before."""
+    sensor = Sensor(business, "crm_changed", instance)
+    run_keys: list[str | None] = []
+    for modified_at in ("05", "06", "05", "06"):
+        business.crm((1, "C1", "gold", "true", f"2026-02-{modified_at} 10:00:00"))
+        [request] = sensor.tick()
+        run_keys.append(request.run_key)
+    assert len(set(run_keys)) == 4
+
+
+def test_a_tick_that_is_evaluated_again_asks_for_the_same_run(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A daemon that dies before it keeps the cursor doesn't start the run twice."""
+    sensor = Sensor(business, "crm_changed", instance)
+    [first] = sensor.tick()
+    sensor.cursor = None
+    [again] = sensor.tick()
+    assert again.run_key == first.run_key
+
+
+def test_files_that_move_start_a_sync(business: Business, instance: dg.DagsterInstance) -> None:
+    """Files have a change mark as databases have."""
+    sensor = Sensor(business, "shop_changed", instance)
+    sensor.tick()
+    assert sensor.tick() == []
+    business.shop({"C1": "100"})
+    assert [keys(request) for request in sensor.tick()] == [{"shop/orders"}]
+
+
+def test_a_system_that_cannot_be_reached_is_skipped(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A sensor says why it can't look, and looks again: it starts no run, and loses no change."""
+    sensor = Sensor(business, "crm_changed", instance)
+    sensor.tick()
+    cursor = sensor.cursor
+    with closing(sqlite3.connect(business.folder / "crm.db")) as store:
+        store.execute("ALTER TABLE contacts RENAME TO hidden")
+        store.commit()
+    assert sensor.tick() == []
+    assert "contacts" in (sensor.skip_message or "")
+    assert sensor.cursor in (None, cursor)
+    sensor.cursor = cursor
+    with closing(sqlite3.connect(business.folder / "crm.db")) as store:
+        store.execute("ALTER TABLE hidden RENAME TO contacts")
+        store.commit()
+    business.crm((1, "C1", "silver", "false", "2026-02-05 10:00:00"))
+    assert len(sensor.tick()) == 1
+
+
+def test_attributes_synced_by_hand_bring_the_rest_up_to_date(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """One run is asked for however many syncs there were, and none after it."""
+    sensor = Sensor(business, "bring_up_to_date", instance)
+    assert sensor.tick() == []
+    materialise(business, instance, ["crm", "tier"], ["crm", "email_opt_in"])
+    materialise(business, instance, ["shop", "orders"])
+    [request] = sensor.tick()
+    assert set(request.asset_selection or []) == DERIVED
+    materialise(business, instance, *(key.path for key in request.asset_selection or []))
+    assert sensor.tick() == []
+    assert business.members("gold_by_email") == 2
+
+
+def test_a_run_of_everything_needs_no_other(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A run that brought profiles and audiences up to date itself isn't followed by another."""
+    sensor = Sensor(business, "bring_up_to_date", instance)
+    assert materialise(business, instance).success
+    assert sensor.tick() == []
+    assert json.loads(sensor.cursor or "{}")["waiting"] == []
+
+
+def test_a_run_that_was_blocked_is_followed_by_another(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """An attribute that is set aside keeps the other attributes' news back for a moment only."""
+    materialise(business, instance)
+    sensor = Sensor(business, "bring_up_to_date", instance)
+    sensor.tick()
+    business.crm(*((n, f"C{n}", "brass", "true", "2026-02-05 10:00:00") for n in range(1, 6)))
+    assert not materialise(business, instance).success
+    assert len(sensor.tick()) == 1
+    assert sensor.tick() == []
+
+
+def test_profiles_without_audiences_are_followed_by_audiences(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """Profiles that were brought up to date by hand take the audiences along."""
+    materialise(business, instance)
+    sensor = Sensor(business, "bring_up_to_date", instance)
+    sensor.tick()
+    materialise(business, instance, ["identities"], ["profiles"])
+    assert len(sensor.tick()) == 1
+
+
+def test_its_own_run_that_failed_starts_no_other(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A lasting error in profiles or audiences doesn't start one run after another."""
+    materialise(business, instance, ["crm", "tier"])
+    sensor = Sensor(business, "bring_up_to_date", instance)
+    [request] = sensor.tick()
+    (business.folder / "lake" / "profiles").write_text("in the way")
+    job = business.definitions().resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags=request.tags,
+        asset_selection=list(request.asset_selection or []),
+    )
+    assert not result.success
+    assert sensor.tick() == []
+
+
+def test_a_run_in_the_queue_will_see_what_is_new(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """While a run of the sensor's own waits in the queue, no second one is asked for."""
+    sensor = Sensor(business, "bring_up_to_date", instance)
+    materialise(business, instance, ["crm", "tier"])
+    [request] = sensor.tick()
+    job = business.definitions().resolve_implicit_global_asset_job_def()
+    queued = instance.create_run_for_job(
+        job,
+        tags=request.tags,
+        asset_selection=frozenset(request.asset_selection or []),
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=ORIGIN,
+    )
+    materialise(business, instance, ["shop", "orders"])
+    assert sensor.tick() == []
+    instance.delete_run(queued.run_id)
+    materialise(business, instance, ["shop", "orders"])
+    assert len(sensor.tick()) == 1

@@ -1,0 +1,161 @@
+"""Systems as assets: what their runs record, and what their checks hold back."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from profile_pipelines.orchestration.systems import CHECK, owners
+from profile_pipelines_tests.orchestration.conftest import Business, materialise
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations()}
+
+
+def materialised(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {
+        "/".join(event.materialization.asset_key.path)
+        for event in (
+            event.step_materialization_data for event in result.get_asset_materialization_events()
+        )
+    }
+
+
+def spoil_tiers(business: Business) -> None:
+    """Half of the tiers are no tier."""
+    business.crm(*((n, f"C{n}", "brass", "true", "2026-02-02 10:00:00") for n in range(1, 6)))
+
+
+def test_a_run_of_everything_materialises_every_asset(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """One run of everything reads both systems and fills profiles and audiences."""
+    result = materialise(business, instance)
+    assert result.success
+    assert materialised(result) == {
+        "crm/tier",
+        "crm/email_opt_in",
+        "shop/orders",
+        "identities",
+        "profiles",
+        "audiences/gold",
+        "audiences/gold_by_email",
+    }
+    assert (business.members("gold"), business.members("gold_by_email")) == (3, 2)
+
+
+def test_an_attribute_records_counts_of_its_sync(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A materialised attribute shows rows read and values, invalid or not, as numbers."""
+    result = materialise(business, instance, ["crm", "tier"])
+    [event] = result.asset_materializations_for_node("sync_crm")
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert shown["rows_read"] == shown["records_changed"] == shown["values_read"] == 10
+    assert shown["invalid_values"] == 0
+
+
+def test_a_subset_syncs_no_other_attribute(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """Selecting one attribute of a system covers that attribute alone."""
+    assert materialise(business, instance, ["crm", "tier"]).success
+    assert set(business.workspace().ledger.coverage()) == {("crm", "tier")}
+
+
+def test_few_invalid_values_warn(business: Business, instance: dg.DagsterInstance) -> None:
+    """Invalid values within the tolerance make the check warn, and hold nothing back."""
+    business.crm(
+        *((n, f"C{n}", "silver", "true", "2026-02-01 10:00:00") for n in range(11, 41)),
+        (41, "C41", "brass", "true", "2026-02-01 10:00:00"),
+    )
+    result = materialise(business, instance)
+    assert result.success
+    tier = checks(result)["tier"]
+    assert not tier.passed
+    assert tier.severity is dg.AssetCheckSeverity.WARN
+    assert tier.metadata["invalid_values"].value == 1
+
+
+def test_too_many_invalid_values_block_what_depends_on_them(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """An attribute that is set aside fails its own check only, and keeps the run from profiles."""
+    materialise(business, instance)
+    spoil_tiers(business)
+    result = materialise(business, instance)
+    assert not result.success
+    found = checks(result)
+    assert found["tier"].severity is dg.AssetCheckSeverity.ERROR
+    assert not found["tier"].passed
+    assert found["email_opt_in"].passed
+    assert found["orders"].passed
+    assert "profiles" not in materialised(result)
+    assert business.members("gold") == 3
+
+
+def test_no_value_of_a_customer_reaches_dagster(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """Events, metadata and check results hold counts and reasons, never a value."""
+    spoil_tiers(business)
+    result = materialise(business, instance)
+    told = "".join(str(event) for event in result.all_events)
+    assert "brass" not in told
+    assert "C10" not in told
+
+
+def test_a_system_that_cannot_be_read_fails_with_a_message(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A missing table fails the run with the source's own words, without a traceback of ours."""
+    (business.folder / "crm.db").unlink()
+    result = materialise(business, instance, ["crm", "tier"])
+    [failure] = result.get_step_failure_events()
+    error = failure.step_failure_data.error
+    assert error is not None
+    assert "crm.contacts" in error.message
+    assert error.cause is None
+
+
+def test_an_error_of_the_program_tells_no_values(
+    business: Business, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unforeseen exception is reported by its kind and place, since its text may hold values."""
+    address = "@".join(["jane", "example.com"])
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError(f"cannot convert {address}")
+
+    monkeypatch.setattr("profile_pipelines.pipeline.sync", broken)
+    result = materialise(business, instance, ["crm", "tier"])
+    [failure] = result.get_step_failure_events()
+    assert "ValueError in pipeline.py" in str(failure)
+    assert "jane@example.com" not in str(failure)
+
+
+def test_a_check_before_any_sync_warns(business: Business, instance: dg.DagsterInstance) -> None:
+    """A check that is run by hand before the first sync says that nothing was read."""
+    job = dg.define_asset_job(
+        "check", dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["crm", "tier"]), CHECK))
+    )
+    definitions = dg.Definitions.merge(business.definitions(), dg.Definitions(jobs=[job]))
+    result = definitions.resolve_job_def("check").execute_in_process(instance=instance)
+    [tier] = result.get_asset_check_evaluations()
+    assert not tier.passed
+    assert "no sync" in (tier.description or "")
+
+
+@pytest.mark.parametrize(
+    ("declared", "shown"),
+    [
+        (None, []),
+        ("privacy@example.com", ["privacy@example.com"]),
+        ("Sales operations", ["team:sales-operations"]),
+        ("team:crm", ["team:crm"]),
+    ],
+)
+def test_owners_are_shown_as_dagster_takes_them(declared: str | None, shown: list[str]) -> None:
+    """An owner is an email address, or else becomes a team."""
+    assert owners(declared) == shown
