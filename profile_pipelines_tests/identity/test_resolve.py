@@ -1,0 +1,232 @@
+"""Incremental resolution against resolving everything anew."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine import DuckDBEngine
+from profile_pipelines.engine.sql import named
+from profile_pipelines.identity import IdentitiesResult, resolve
+from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import record_block
+from profile_pipelines.lake.table import Rows
+from profile_pipelines.validation.records import QUARANTINE
+from profile_pipelines_tests.identity.model import Partition, expected_partition
+from profile_pipelines_tests.strategies import EPOCH, Identified, identity_steps
+
+ENGINE = DuckDBEngine(threads=1)
+SYSTEMS = ("crm", "shop")
+IDENTIFIERS = ("id_strong", "id_weak", "id_other")
+
+
+def _catalogue(cap: int, systems: tuple[str, ...] = SYSTEMS) -> Catalogue:
+    identifiers = ("strong", "weak", "other")
+    return Catalogue.model_validate(
+        {
+            "settings": {"max_cluster": cap},
+            "identifiers": {name: {} for name in identifiers},
+            "attributes": {
+                "status": {"type": "string", "sources": list(systems), "fresh_within": "1d"}
+            },
+            "systems": {
+                system: {
+                    "system": system,
+                    "kind": "crm",
+                    "connection": {"type": "sql", "url": "sqlite://"},
+                    "syncs": {
+                        "people": {
+                            "table": "people",
+                            "identifiers": {name: name for name in identifiers},
+                            "attributes": {"status": "status"},
+                        }
+                    },
+                }
+                for system in systems
+            },
+        }
+    )
+
+
+class _World:
+    """Source tables that a test writes itself: even numbers in the CRM, odd ones in the shop."""
+
+    def __init__(self, folder: Path, cap: int) -> None:
+        self.lake = Lake(folder, ENGINE)
+        self.catalogue = _catalogue(cap)
+        self.records: dict[int, Identified] = {}
+        self.runs = 0
+
+    def write(self, step: dict[int, Identified | None]) -> None:
+        for parity, system in enumerate(SYSTEMS):
+            rows = [
+                {
+                    "record_id": _record_id(number),
+                    "record_key": str(number),
+                    **dict(zip(IDENTIFIERS, record or [None] * 3, strict=True)),
+                    "deleted": record is None,
+                    "removed": False,
+                }
+                for number, record in step.items()
+                if number % 2 == parity
+            ]
+            table = self.lake.source(self.catalogue, system, "people")
+            frame = pl.DataFrame(
+                rows,
+                schema={
+                    "record_id": pl.Int64,
+                    "record_key": pl.String,
+                    **dict.fromkeys(IDENTIFIERS, pl.String),
+                    "deleted": pl.Boolean,
+                    "removed": pl.Boolean,
+                },
+            ).with_columns(
+                pl.lit(EPOCH).alias("updated_at"),
+                pl.lit(None, pl.String).alias("status"),
+                pl.lit(None, QUARANTINE).alias("quarantine"),
+            )
+            if rows:
+                given_rows = Rows(
+                    exp.select(exp.Star()).from_(named("given")), {"given": frame.to_arrow()}
+                )
+                table.pin().commit(ENGINE, given_rows, now=EPOCH, run_id="r", state={})
+        self.records.update({n: r for n, r in step.items() if r is not None})
+        for number, record in step.items():
+            if record is None:
+                self.records.pop(number, None)
+
+    def resolve(self) -> IdentitiesResult:
+        self.runs += 1
+        now = EPOCH + timedelta(hours=self.runs)
+        return resolve(self.catalogue, self.lake, now=now, run_id=f"run{self.runs}")
+
+    def profile_ids(self) -> dict[int, tuple[int | None, bool]]:
+        """By record number its profile's id, and whether it is held apart."""
+        pinned = self.lake.identities(self.catalogue).pin()
+        rows = pinned.current(["record_id", "profile_id", "held_apart"], "i")
+        return {
+            row["record_id"] % 1000: (row["profile_id"], row["held_apart"])
+            for row in ENGINE.query(rows.sql, rows.relations).to_pylist()
+        }
+
+    def partition(self) -> Partition:
+        ids = self.profile_ids()
+        return {
+            number: (
+                frozenset(n for n, (other, _) in ids.items() if other == profile)
+                if profile is not None
+                else frozenset(),
+                held,
+            )
+            for number, (profile, held) in ids.items()
+        }
+
+
+def _record_id(number: int) -> int:
+    block = record_block(SYSTEMS[number % 2], "people")
+    return block - block % 1000 + 1000 + number
+
+
+@settings(max_examples=25, deadline=None)
+@given(identity_steps(), st.sampled_from([2, 3, 4, 100]))
+def test_step_by_step_gives_the_partition_of_all_at_once(
+    steps: list[dict[int, Identified | None]], cap: int
+) -> None:
+    """After every step the profiles are those of a naive union; ids stay with their customers."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = _World(Path(folder), cap)
+        before: dict[int, tuple[int | None, bool]] = {}
+        everyone: set[int] = set()
+        for step in steps:
+            world.write(step)
+            result = world.resolve()
+            expected = expected_partition(world.records, cap)
+            assert world.partition() == expected
+            ids = world.profile_ids()
+            assert result.records == len(ids)
+            assert result.held_apart == sum(held for _, held in ids.values())
+            assert result.profiles == len({i for i, _ in ids.values() if i is not None})
+            fresh = {i for i, _ in ids.values() if i is not None} - everyone
+            assert not fresh or min(fresh) > max(everyone, default=0)
+            everyone |= fresh
+            _check_stable(before, ids)
+            before = ids
+
+
+def _check_stable(
+    before: dict[int, tuple[int | None, bool]],
+    after: dict[int, tuple[int | None, bool]],
+) -> None:
+    """A profile with the same records keeps its id; an old id stays with one of its records."""
+    groups_before = _groups(before)
+    for profile, members in _groups(after).items():
+        same = next((p for p, old in groups_before.items() if old == members), None)
+        if same is not None:
+            assert profile == same
+        if profile in groups_before:
+            assert members & groups_before[profile]
+
+
+def _groups(ids: dict[int, tuple[int | None, bool]]) -> dict[int, set[int]]:
+    groups: dict[int, set[int]] = {}
+    for number, (profile, _) in ids.items():
+        if profile is not None:
+            groups.setdefault(profile, set()).add(number)
+    return groups
+
+
+def test_a_second_resolution_writes_nothing(tmp_path: Path) -> None:
+    """Without changes there is no new version and no new file."""
+    world = _World(tmp_path, 100)
+    world.write({1: Identified("s1", None, None), 2: Identified("s1", "w1", None)})
+    world.resolve()
+    files = sorted(tmp_path.rglob("*"))
+    assert world.resolve().changed == 0
+    assert sorted(tmp_path.rglob("*")) == files
+
+
+def test_a_joined_profile_keeps_the_least_id(tmp_path: Path) -> None:
+    """When two customers turn out to be one, the older id stays and the other one goes."""
+    world = _World(tmp_path, 100)
+    world.write({1: Identified("s1", None, None), 2: Identified("s2", None, None)})
+    world.resolve()
+    assert sorted(world.profile_ids().values()) == [(1, False), (2, False)]
+    world.write({3: Identified("s1", "w1", None), 2: Identified("s2", "w1", None)})
+    result = world.resolve()
+    assert {profile for profile, _ in world.profile_ids().values()} == {1}
+    assert (result.records, result.profiles, result.changed) == (3, 1, 2)
+
+
+def test_a_shared_address_above_the_cap_joins_nobody(tmp_path: Path) -> None:
+    """A cluster that is too large is held apart: one profile for each strongest identifier."""
+    world = _World(tmp_path, 3)
+    world.write({n: Identified(f"s{n}", "info@", None) for n in range(1, 4)})
+    assert world.resolve().held_apart == 0
+    world.write({4: Identified("s4", "info@", None)})
+    result = world.resolve()
+    assert (result.profiles, result.held_apart) == (4, 4)
+    world.write({2: Identified("s2", "own@", None)})
+    result = world.resolve()
+    assert (result.profiles, result.held_apart) == (2, 0)
+
+
+def test_other_rules_resolve_everything_anew(tmp_path: Path) -> None:
+    """Another cap, order of identifiers or set of systems holds for records that didn't change."""
+    world = _World(tmp_path, 100)
+    world.write({n: Identified(f"s{n}", "w1", None) for n in range(1, 6)})
+    assert world.resolve().profiles == 1
+    world.catalogue = _catalogue(3)
+    assert world.resolve().profiles == 5
+    world.catalogue = _catalogue(100, ("crm",))
+    result = world.resolve()
+    assert (result.records, result.profiles) == (2, 1)
+    world.catalogue = _catalogue(100)
+    result = world.resolve()
+    assert (result.records, result.profiles) == (5, 1)
