@@ -196,6 +196,13 @@ def test_several_changes_give_one_row_per_profile() -> None:
     assert _ask(where, "string", "a", changed=changed) is True
 
 
+def test_each_window_of_changes_counts_for_itself() -> None:
+    """A change of this morning lies within the last day, but not within the last two hours."""
+    changed = [(datetime(2024, 5, 31, 8, tzinfo=UTC), ["it"])]
+    where = "all: [it: {changed_within: 1 day}, none: [it: {changed_within: 2 hours}]]"
+    assert _ask(where, "string", "a", changed=changed) is True
+
+
 @pytest.mark.parametrize(
     ("state", "member", "outsider"),
     [

@@ -31,7 +31,7 @@ def _clock(now: str, zone: str) -> Clock:
     return Clock(_utc(now), ZoneInfo(zone))
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.data(), hard_times(), st.sampled_from(["date", "timestamp"]))
 def test_ranges_agree_with_the_model_at_every_edge(
     data: st.DataObject, time: tuple[datetime, ZoneInfo], kind: Any

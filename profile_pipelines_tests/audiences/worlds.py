@@ -100,11 +100,11 @@ def worlds(draw: st.DrawFn) -> World:
         attributes[f"{kind}_{merge}"] = Attribute.model_validate(
             {"type": kind, "merge": merge, "sources": ["crm"], "fresh_within": "1h"}
         )
-    codes = {name: draw(_STALE_CODES) for name in attributes}
+    codes = {name: draw(_STALE_CODES) if draw(_SELDOM) else frozenset() for name in attributes}
     stale = {name: StaleSources(found, bool(found)) for name, found in codes.items()}
     drawing = Drawing(draw, Context(now, zone, attributes, stale))
-    conditions = [drawing.condition(depth=3) for _ in range(draw(_ONE_TO_THREE))]
-    profiles = [drawing.profile() for _ in range(3 * draw(_ONE_TO_THREE))]
+    conditions = [drawing.condition(depth) for depth in (0, 0, 3)]
+    profiles = [drawing.profile() for _ in range(4 * draw(_ONE_TO_THREE))]
     return World(drawing.context, profiles, conditions)
 
 
