@@ -23,6 +23,12 @@ from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
 
 _CUSTOMERS, _SEED = 5000, 7
 _STOP_WITHIN = 30
+_DAGSTER_YAML = """\
+telemetry: {enabled: false}
+concurrency:
+  runs: {max_concurrent_runs: 2}
+  pools: {granularity: run, default_limit: 1}
+"""
 
 
 def demo_places(folder: Path) -> Places:
@@ -58,6 +64,10 @@ class DemoSession:
         elif self._asked:
             self._systems.create()
         os.environ.update(self._systems.start())
+        # the demo's runs belong in the demo's own Dagster, or else nowhere
+        os.environ.pop("DAGSTER_HOME", None)
+        if self._dagster_home.exists():
+            os.environ["DAGSTER_HOME"] = str(self._dagster_home)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -67,6 +77,10 @@ class DemoSession:
     def is_new(self) -> bool:
         """Whether nothing was run here yet."""
         return not self.workspace.lake.profiles(self.workspace.catalogue).pin().exists
+
+    @property
+    def _dagster_home(self) -> Path:
+        return self._folder.resolve() / "dagster"
 
     def run_everything(self) -> RunReport:
         """Every sync, profiles and audiences, with progress."""
@@ -78,12 +92,12 @@ class DemoSession:
 
     def serve_dagster(self, port: int) -> None:
         """Run everything once if Dagster has no record of it, then serve until interrupted."""
-        home = self._folder.resolve() / "dagster"
+        home = self._dagster_home
         new = not home.exists()
         home.mkdir(parents=True, exist_ok=True)
         settings = home / "dagster.yaml"
         if not settings.exists():
-            settings.write_text("telemetry:\n  enabled: false\n")
+            settings.write_text(_DAGSTER_YAML)
         os.environ |= {
             "DAGSTER_HOME": str(home),
             CATALOG: str(self._places.catalogue),
@@ -94,7 +108,9 @@ class DemoSession:
             self.run_everything()
         note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
         note("in another terminal: profile-pipelines demo change")
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "profile_pipelines.definitions"]
+        quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+        served = ["-m", "dagster", "dev", "-m", "profile_pipelines.definitions"]
+        command = [sys.executable, *quiet, *served]
         serving = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
         signal.signal(signal.SIGTERM, _interrupt)
         try:

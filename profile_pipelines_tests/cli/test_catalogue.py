@@ -1,0 +1,165 @@
+"""`init`, `check`, `check --live` and `schema`."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from profile_pipelines.workspace import DEMO_CATALOGUE
+from profile_pipelines_tests.cli.conftest import Command
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+_SOURCE = """\
+system: crm
+kind: crm
+connection: {type: sql, url: {env: CRM_URL}}
+syncs:
+  contacts:
+    table: contacts
+    key: id
+    identifiers: {customer_id: customer_no, email: email}
+    updated_at: changed_at
+    attributes: {tier: tier, contract_end: contract_ends, email_opt_in: opt_in}
+"""
+_ATTRIBUTES = """\
+tier: {type: string, sources: [crm], fresh_within: 24h, valid: {in: [gold, silver]}}
+contract_end: {type: date, sources: [crm], fresh_within: 24h}
+email_opt_in: {type: boolean, sources: [crm], fresh_within: 24h}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A catalogue on a small database: `contract_ends` is a misspelling of `contract_end`."""
+    folder = tmp_path / "own"
+    (folder / "sources").mkdir(parents=True)
+    (folder / "sources" / "crm.yaml").write_text(_SOURCE)
+    (folder / "attributes.yaml").write_text(_ATTRIBUTES)
+    (folder / "identifiers.yaml").write_text("customer_id: {}\nemail: {normalise: [trim, lower]}\n")
+    with sqlite3.connect(tmp_path / "crm.db") as database:
+        database.execute(
+            "create table contacts (id integer, customer_no text, email text, tier text,"
+            " contract_end text, opt_in boolean, changed_at timestamp)"
+        )
+        database.executemany(
+            "insert into contacts values (?, ?, ?, ?, '2027-01-01', ?, '2026-01-01 00:00:00')",
+            [
+                (1, "4711", "anna.schmidt@example.com", "gold", True),
+                (2, "4712", "Bert@Example.org", "golden", False),
+                (3, "", "", None, None),
+                (4, "4714", "n/a", "silver", True),
+            ],
+        )
+    monkeypatch.setenv("CRM_URL", f"sqlite:///{tmp_path / 'crm.db'}")
+    return folder
+
+
+def test_init_writes_a_catalogue_without_mistakes(command: Command, tmp_path: Path) -> None:
+    """The starter passes its own check, and isn't written over anything."""
+    done = command("init", "mine")
+    assert done.code == 0
+    assert "mine/sources/crm.yaml" in done.out
+    assert "export PROFILE_PIPELINES_CATALOG=mine" in done.out
+    assert "no mistakes" in command("check", "--catalog", "mine").out
+    again = command("init", "mine")
+    assert again.code == 2
+    assert "is there already" in again.err
+
+
+def test_check_shows_all_mistakes(command: Command, own: Path) -> None:
+    """Every mistake has its place, all at once."""
+    (own / "attributes.yaml").write_text(
+        _ATTRIBUTES.replace("string", "text") + "x: {type: date}\n"
+    )
+    done = command("check", "--catalog", own)
+    assert done.code == 2
+    assert "mistakes in the catalogue:" in done.err
+    assert "attributes.yaml:1: tier.type:" in done.err
+    assert "attributes.yaml:4: x" in done.err
+
+
+def test_live_check_finds_a_missing_field(command: Command, own: Path) -> None:
+    """Exists, type, filled share and masked samples for each field; 2 when one is missing."""
+    done = command("check", "--live", "--catalog", own, "--json")
+    assert done.code == 2
+    sync = done.json["syncs"][0]
+    fields = {each["name"]: each for each in sync["fields"]}
+    assert sync["records"] == 4
+    assert fields["contract_end"]["exists"] is False
+    assert "contract_end" in fields["contract_end"]["hint"]
+    assert fields["tier"]["type"] == "TEXT"
+    assert fields["tier"]["filled"] == 0.75
+    assert fields["tier"]["invalid"] == 1
+    assert fields["tier"]["samples"] == ["gold", "g•••••", "silver"]
+    assert fields["email"]["samples"] == ["a•••@•••.com", "B•••@•••.org", "•/•"]
+    assert fields["customer_id"]["samples"] == ["4•••", "4•••", "4•••"]
+
+    shown = command("check", "--live", "--catalog", own)
+    assert "crm.contacts: attribute contract_end: the source has no field contract_ends" in (
+        shown.out
+    )
+    for personal in ("anna", "schmidt", "4711", "Bert"):
+        assert personal not in done.out + shown.out + shown.err
+
+
+def test_live_check_takes_a_sample(command: Command, own: Path) -> None:
+    """With `--sample` no more records are looked at, and the report says so."""
+    done = command("check", "--live", "--catalog", own, "--sample", "2", "--json")
+    assert done.json["syncs"][0]["records"] == 2
+    assert done.json["syncs"][0]["whole"] is False
+    assert "raise --sample" in command("check", "--live", "--catalog", own, "--sample", 2).out
+
+
+def test_live_check_of_systems_that_cannot_be_read(
+    command: Command, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing secret and a missing table are told; the command ends with 4."""
+    monkeypatch.delenv("CRM_URL")
+    unset = command("check", "--live", "--catalog", own)
+    assert unset.code == 4
+    assert "CRM_URL isn't set" in unset.out
+    monkeypatch.setenv("CRM_URL", "sqlite:///empty.db")
+    empty = command("check", "--live", "--catalog", own)
+    assert empty.code == 4
+    assert "crm.contacts" in empty.out
+
+
+def test_live_check_of_the_demo(command: Command, home: Path) -> None:
+    """Every field of the five systems is there, and identifiers match across them."""
+    done = command("check", "--live", "--json")
+    assert done.code == 0, done.out
+    assert "using the demo's" in done.err
+    assert len(done.json["syncs"]) == 7
+    rates = {(m["identifier"], m["system"]): m["matched"] for m in done.json["matches"]}
+    assert all(rate > 0.9 for rate in rates.values())
+    assert ("email", "warehouse") not in rates
+
+
+def test_schema(command: Command) -> None:
+    """The JSON Schema is valid JSON, whole or for one kind of file."""
+    assert "anyOf" in command("schema").json
+    assert command("schema", "audience").json["title"] == "Audience"
+    done = command("schema", "journal")
+    assert done.code == 2
+    assert "audience" in done.err
+
+
+def test_ledger_url_is_not_shown(command: Command, tmp_path: Path) -> None:
+    """A ledger that can't be opened is told without its password."""
+    shutil.copytree(DEMO_CATALOGUE, tmp_path / "copy")
+    for url in ("nonsense", "oracle+nothing://me:hunter2@db/x", "postgresql://me:hunter2@[bad/x"):
+        done = command("freshness", "--catalog", "copy", "--lake", "lake", "--ledger", url)
+        assert done.code == 5, url
+        assert "the ledger can't be opened" in done.err
+        assert "hunter2" not in done.err
+
+
+def test_object_store_is_refused(command: Command) -> None:
+    """A lake that this version can't keep is told as such."""
+    done = command("freshness", "--lake", "s3://bucket/lake")
+    assert done.code == 5
+    assert "object store" in done.err

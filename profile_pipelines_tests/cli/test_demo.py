@@ -1,0 +1,73 @@
+"""`demo`: the whole path, and the changes between two runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from profile_pipelines_tests.cli.conftest import CUSTOMERS, Command
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+
+def test_first_run_shows_everything(command: Command, tmp_path: Path) -> None:
+    """Systems, profiles, attributes, audiences, three profiles with receipts, and what's next."""
+    done = command("demo", "--customers", 60, "--seed", 3, "--folder", "small")
+    assert done.code == 0, done.err
+    assert "making sample systems with 60 customers" in done.err
+    assert re.search(r"crm\.contacts: \d+ rows read", done.err)
+    for heading in ("quarantined", "filled", "fresh within", "members", "held by"):
+        assert heading in done.out
+    assert len(re.findall(r"^Profile \d+ ", done.out, re.MULTILINE)) == 3
+    assert re.search(r"email_opt_in +\d+%", done.out)
+    assert "export PROFILE_PIPELINES_DEMO=small" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert (tmp_path / "small" / "lake").is_dir()
+
+
+def test_second_run_shows_what_changed(command: Command, home: Path) -> None:
+    """Without changes nothing is written; after `demo change` just those are picked up."""
+    idle = command("demo", "--json").json
+    assert idle["ok"]
+    assert not idle["wrote_anything"]
+    assert sum(each["changed"] for each in idle["syncs"]) == 0
+
+    counts = command("demo", "change", "--share", "0.1", "--seed", "1", "--json").json
+    assert set(counts) >= {"renewals_confirmed", "consents_withdrawn", "customers_added"}
+    done = command("demo")
+    assert done.code == 0
+    assert "Some that changed" in done.out
+    assert "→" in done.out
+    changed = re.search(r"(\d+) new, (\d+) changed, (\d+) removed", done.out)
+    assert changed is not None
+    assert 0 < int(changed[2]) < CUSTOMERS
+    assert int(changed[1]) >= 1
+
+
+def test_demo_minds_its_own_places(command: Command, home: Path) -> None:
+    """It keeps to its own catalogue and lake, whatever else is named, and says so."""
+    done = command("demo", "--catalog", "my_catalog", "--lake", "my_lake")
+    assert done.code == 0
+    assert "Nothing has changed" in done.out
+    assert "unset PROFILE_PIPELINES_CATALOG" in done.out
+    assert not Path("my_lake").exists()
+
+
+def test_other_customers_are_refused(command: Command, home: Path) -> None:
+    """A folder with systems of other customers isn't overwritten."""
+    done = command("demo", "--customers", CUSTOMERS + 1)
+    assert done.code == 2
+    assert f"of {CUSTOMERS} customers" in done.err
+
+
+def test_reset(command: Command, home: Path) -> None:
+    """`reset` deletes a demo, and nothing that isn't one."""
+    other = home.parent / "precious"
+    other.mkdir()
+    assert command("demo", "reset", "--yes", "--folder", other).code == 3
+    assert other.is_dir()
+    assert command("demo", "reset", "--yes").code == 0
+    assert not home.exists()
+    assert command("demo", "change").code == 3

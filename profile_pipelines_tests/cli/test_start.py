@@ -1,0 +1,71 @@
+"""Help is quick, and commands that only read load no more than they need."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("cli")
+_HELP = "import sys; from profile_pipelines.cli.main import main; sys.exit(main(['--help']))"
+
+
+def test_help_costs_less_than_a_third_of_a_second() -> None:
+    """`--help` stays below 0.3 s of CPU, measured on the whole process."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    costs: list[float] = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", _HELP], capture_output=True, text=True, env=environment
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        assert done.returncode == 0
+        assert "Usage: profile-pipelines" in done.stdout
+    assert min(costs) < 0.3, costs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["profile", "show", "profile 1"],
+        ["audience", "preview", "win_back"],
+        ["audience", "list"],
+        ["freshness"],
+        ["quarantine"],
+        ["check"],
+    ],
+    ids=" ".join,
+)
+def test_reading_loads_no_dagster(home: Path, arguments: list[str]) -> None:
+    """Commands that only read import neither Dagster nor what extraction needs."""
+    program = (
+        "import sys; from profile_pipelines.cli.main import main\n"
+        f"code = main({arguments!r})\n"
+        "assert not {'dagster', 'dlt', 'pandera'} & sys.modules.keys(), 'too much was imported'\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=home.parent
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_installed_command_says_its_exit_code(tmp_path: Path) -> None:
+    """The shell gets the exit code, and errors go to stderr without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "profile_pipelines.cli", "--catalog", "nowhere", "check"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "nowhere" in done.stderr
+    assert "init nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
