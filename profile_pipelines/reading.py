@@ -279,7 +279,7 @@ def _quarantine(space: Workspace, system: str, sync: str) -> pa.Table:
         partition_by=[column("record_id")],
         order=exp.Order(expressions=[exp.Ordered(this=column("seq"), desc=True)]),
     )
-    columns = ["record_id", "record_key", "updated_at", "quarantine"]
+    columns = ["record_id", "record_key", "updated_at", "deleted", "quarantine"]
     rows = pinned.changes(columns, "q")
     latest = rows.sql.qualify(exp.EQ(this=newest, expression=exp.Literal.number(1)))
     entries = (
@@ -288,7 +288,7 @@ def _quarantine(space: Workspace, system: str, sync: str) -> pa.Table:
             exp.alias_(exp.Unnest(expressions=[column("quarantine", "n")]), "e"),
         )
         .from_(latest.subquery("n"))
-        .where(exp.not_(exp.Is(this=column("quarantine", "n"), expression=exp.null())))
+        .where(exp.not_(column("deleted", "n")))
     )
 
     def part(name: str) -> exp.Expr:

@@ -3,7 +3,8 @@
 Of several rows with one key the newest `updated_at` wins, then the last to arrive. A row older
 than the known one changes nothing, so the order of arrival doesn't matter; that is also why
 deleted records are kept, without values. A full read is the truth about each record, older or
-not. Attributes that this sync didn't bring, or whose values were set aside, keep what is known.
+not. Attributes that this sync didn't bring, or whose values were set aside, keep what is known;
+so do absent records, since a system that lost and regained them tells no change.
 """
 
 from __future__ import annotations
@@ -114,8 +115,7 @@ def changed_records(
                 column("record_key", "k"),
                 *(column(name, "k") for name in (*identifiers, "updated_at")),
                 exp.alias_(exp.true(), "deleted", quoted=True),
-                *(_typed_null(name, source) for name in attributes),
-                exp.alias_(exp.null(), "quarantine", quoted=True),
+                *(column(name, "k") for name in (*attributes, "quarantine")),
                 exp.alias_(exp.false(), "removed", quoted=True),
             )
             .from_(named("known", "k"))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 from sqlglot import exp
 
@@ -78,7 +78,7 @@ def sync(
     since = _since(declared, chosen, cursors, fingerprints)
     whole = full or _full_is_due(ledger, system, name, declared, now)
     source = open_source(catalogue.systems[system], declared)
-    mark = source.change_mark()
+    mark = _digest(source.change_mark())
     request = ReadRequest(_fields(declared, chosen), None if whole else since)
     known = [cursors.get(a, {}) for a in chosen]
     same = mark is not None and all(
@@ -205,9 +205,11 @@ def _next_state(
     """The state that is committed with the data: each attribute's cursor.
 
     A cursor has the `mapping` that was read, the source's `mark` before it was read, and the
-    newest time of a record, `at`.
+    newest time of a record, `at`. Those of attributes that are no longer declared go: nobody
+    reads on from there.
     """
-    cursors = dict(pinned.state.get("cursors", {}))
+    declared = set(pinned.table.schema.names)
+    cursors = {a: c for a, c in pinned.state.get("cursors", {}).items() if a in declared}
     for attribute in brought:
         known = cursors.get(attribute, {})
         at = None if latest is None else latest.isoformat()
@@ -284,19 +286,32 @@ def _fields(declared: Sync, chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 def _mapping_fingerprint(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
-    """Changes when the attribute has to be read anew: other field, type, or rules of validity."""
+    """Changes when the attribute has to be read anew: other records, field, type or rules."""
     spec = catalogue.attributes[attribute]
     parts = {
         "field": declared.attributes[attribute].field,
         "type": spec.type,
         "valid": spec.valid.model_dump(mode="json"),
-        "key": declared.key,
+        "timezone": catalogue.settings.timezone,
+        "origin": declared.model_dump(
+            mode="json",
+            include={"table", "query", "path", "params", "records", "key", "updated_at", "deleted"},
+        ),
         "identifiers": {
             name: [path, catalogue.identifiers[name].model_dump(mode="json")]
             for name, path in declared.identifiers.items()
         },
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return _digest(json.dumps(parts, sort_keys=True, default=str))
+
+
+@overload
+def _digest(text: str) -> str: ...
+@overload
+def _digest(text: None) -> None: ...
+def _digest(text: str | None) -> str | None:
+    """Short, and without anything of the text itself: it stands in the table's metadata."""
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _too_many_invalid(catalogue: Catalogue, invalid: int, attribute: str, records: int) -> bool:

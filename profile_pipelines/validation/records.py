@@ -206,7 +206,8 @@ class RecordValidator:
         for name, reason, count in bad.group_by("attribute", "reason").len().iter_rows():
             reasons = findings.reasons.setdefault(name, {})
             reasons[reason] = reasons.get(reason, 0) + count
-        latest = frame["updated_at"].max()
+        # A time in the future isn't yet: later changes may still bear an earlier one.
+        latest = frame.filter(pl.col("updated_at") < self._now)["updated_at"].max()
         if isinstance(latest, datetime) and (findings.latest is None or latest > findings.latest):
             findings.latest = latest
 
