@@ -11,14 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import sqlalchemy as sa
 
 import profile_pipelines
-from profile_pipelines_tests.orchestration.conftest import Business
+from profile_pipelines.demo.crm import contacts
+from profile_pipelines.demo.systems import DemoSystems
+from profile_pipelines.orchestration.run import run_in_process
+from profile_pipelines.pipeline import due_syncs
+from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
 
 _REPOSITORY = Path(__file__).parents[2]
 _LOCAL = Path(profile_pipelines.__file__).parent / "orchestration" / "local.yaml"
@@ -28,27 +34,50 @@ _DEADLINE_SECONDS = 240
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("daemon")
-def test_a_change_in_a_source_reaches_the_audiences(business: Business) -> None:
-    """With the daemon running, the first look fills the audiences; then one change in the CRM and
-    one new file of the shop's lead to new members and new profiles."""
-    with dagster_dev(business) as (server, address):
-        wait(server, lambda: business.members("gold_by_email") == 2)
-        assert business.members("gold") == 3
-        business.crm((4, "C4", "gold", "true", "2026-02-20 10:00:00"))
-        wait(server, lambda: business.members("gold_by_email") == 3)
-        assert business.members("gold") == 4
-        assert urlopen(f"{address}/server_info", timeout=10).status == 200
+def test_a_change_in_a_sample_system_reaches_the_audiences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consents that are given in the CRM bring new members into an audience all by themselves."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    places = Places(DEMO_CATALOGUE, tmp_path / "lake", f"sqlite:///{tmp_path / 'ledger.db'}")
+    with DemoSystems(tmp_path / "systems", customers=200) as systems:
+        for name, value in systems.environment.items():
+            monkeypatch.setenv(name, value)
+        workspace = Workspace(places)
+        now = datetime.now(UTC)
+        report = run_in_process(workspace, due_syncs(workspace, now), now=now)
+        assert report.ok, report.errors
+        before = members(workspace)
+        assert before > 0
+        with dagster_dev(places, tmp_path) as server:
+            give_consent(systems.environment["CRM_URL"])
+            wait(server, lambda: members(workspace) > before)
+
+
+def members(workspace: Workspace) -> int:
+    return workspace.lake.audience("email_reachable").pin().state["counts"]["members"]
+
+
+def give_consent(crm_url: str) -> None:
+    """Everyone in the CRM who hasn't yet consents to e-mail, whatever their channels."""
+    engine = sa.create_engine(crm_url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(contacts)
+            .where(contacts.c.email_opt_in.is_(False))
+            .values(email_opt_in=True, channel_preferences=None, modified_at=datetime.now(UTC))
+        )
+    engine.dispose()
 
 
 @contextmanager
-def dagster_dev(business: Business) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Webserver and daemon over the business, ended with all that they started."""
-    home = business.folder / "dagster"
+def dagster_dev(places: Places, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Webserver and daemon, ended with all that they started."""
+    home = folder / "dagster"
     home.mkdir()
     shutil.copy(_LOCAL, home / "dagster.yaml")
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
-    places = business.places
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
@@ -58,7 +87,7 @@ def dagster_dev(business: Business) -> Iterator[tuple[subprocess.Popen[bytes], s
         "PROFILE_PIPELINES_SENSOR_SECONDS": "1",
     }
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml"]
-    with (business.folder / "dagster.log").open("wb") as log:
+    with (folder / "dagster.log").open("wb") as log:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             cwd=_REPOSITORY,
@@ -69,7 +98,7 @@ def dagster_dev(business: Business) -> Iterator[tuple[subprocess.Popen[bytes], s
         )
         try:
             wait(server, lambda: _answers(address))
-            yield server, address
+            yield server
         finally:
             server.send_signal(signal.SIGINT)
             try:
