@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 import polars as pl
+import pyarrow as pa
 
 from profile_pipelines.catalog.models import Catalogue, RestConnection, Sync
 from profile_pipelines.errors import SourceError, SourceUnreachable
@@ -168,11 +169,8 @@ class _SyncCheck:
         validator = self._validator(wanted)
         if wanted:
             for batch in source.read(ReadRequest(wanted, limit=self._limit)):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                if self._limit is not None:
-                    frame = frame.head(self._limit - self.report.records)
-                self._look(frame, validator)
+                left = None if self._limit is None else self._limit - self.report.records
+                self._look(batch.slice(0, left), validator)
                 if self.report.records == self._limit:
                     break
         if self.sample is not None and self.report.records > self.sample:
@@ -206,7 +204,9 @@ class _SyncCheck:
         attributes = [name for name, each in sync.attributes.items() if each.field in wanted]
         return RecordValidator(self.catalogue, readable, attributes, self.now)
 
-    def _look(self, frame: pl.DataFrame, validator: RecordValidator | None) -> None:
+    def _look(self, batch: pa.RecordBatch, validator: RecordValidator | None) -> None:
+        frame = pl.from_arrow(batch)
+        assert isinstance(frame, pl.DataFrame)
         self.report.records += len(frame)
         for path in frame.columns:
             there = blank_to_null(frame[path]).drop_nulls()
@@ -216,7 +216,7 @@ class _SyncCheck:
                 texts = as_text(there.head(1000)).drop_nulls().unique(maintain_order=True)
                 shown.update(dict.fromkeys(texts.head(_SHOWN).to_list()))
         if validator is not None and len(frame):
-            records = validator.validate(frame)
+            records = validator.validate(batch)
             for name in self.sync.identifiers:
                 if f"id_{name}" in records.columns:
                     self.identifiers.setdefault(name, []).append(records[f"id_{name}"])

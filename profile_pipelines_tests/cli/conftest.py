@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,28 +35,31 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-@pytest.fixture(autouse=True)
-def _environment() -> Iterator[None]:
-    """No command sees the environment of another, nor of whoever runs the tests."""
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """A command changes the environment for the rest of its process; here that is undone."""
     before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command sees the settings of whoever runs the tests."""
     for name in list(os.environ):
         if name.startswith("PROFILE_PIPELINES_") or name in ("DAGSTER_HOME", "COLUMNS"):
-            del os.environ[name]
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a demo that has run once; not to be changed."""
     folder = tmp_path_factory.mktemp("made") / "demo"
-    before = dict(os.environ)
-    try:
+    with _own_environment():
         assert main(["demo", "--folder", str(folder), "--customers", str(CUSTOMERS)]) == 0
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
     return folder
 
 
@@ -76,7 +80,8 @@ def command(
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
-        code = main([str(each) for each in arguments])
+        with _own_environment():
+            code = main([str(each) for each in arguments])
         found = capsys.readouterr()
         return Outcome(code, found.out, found.err)
 

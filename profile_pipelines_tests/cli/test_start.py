@@ -30,25 +30,21 @@ def test_help_costs_less_than_a_third_of_a_second() -> None:
     assert min(costs) < 0.3, costs
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["profile", "show", "profile 1"],
-        ["audience", "preview", "win_back"],
-        ["audience", "list"],
-        ["freshness"],
-        ["quarantine"],
-        ["check"],
-    ],
-    ids=" ".join,
-)
-def test_reading_loads_no_dagster(home: Path, arguments: list[str]) -> None:
+def test_reading_loads_no_dagster(home: Path) -> None:
     """Commands that only read import neither Dagster nor what extraction needs."""
+    commands = [
+        "profile show C-000123",
+        "audience preview win_back",
+        "audience list",
+        "audience members win_back",
+        "freshness",
+        "quarantine",
+        "check",
+    ]
     program = (
         "import sys; from profile_pipelines.cli.main import main\n"
-        f"code = main({arguments!r})\n"
-        "assert not {'dagster', 'dlt', 'pandera'} & sys.modules.keys(), 'too much was imported'\n"
-        "sys.exit(code)"
+        f"assert not any(main(words.split()) for words in {commands!r})\n"
+        "assert not {'dagster', 'dlt', 'pandera'} & sys.modules.keys(), 'too much was imported'"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=home.parent
