@@ -23,6 +23,10 @@ from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
 
 _CUSTOMERS, _SEED = 5000, 7
 _STOP_WITHIN = 30
+_DAGSTER = (
+    *(sys.executable, "-W", "ignore:Function `dev_command` is superseded"),
+    *("-m", "dagster", "dev", "-m", "profile_pipelines.definitions"),
+)
 _DAGSTER_YAML = """\
 telemetry: {enabled: false}
 concurrency:
@@ -106,14 +110,12 @@ class DemoSession:
         }
         if new:
             self.run_everything()
-        note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
-        note("in another terminal: profile-pipelines demo change")
-        quiet = ["-W", "ignore:Function `dev_command` is superseded"]
-        served = ["-m", "dagster", "dev", "-m", "profile_pipelines.definitions"]
-        command = [sys.executable, *quiet, *served]
-        serving = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
+        serving = None
         signal.signal(signal.SIGTERM, _interrupt)
         try:
+            note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
+            note("in another terminal: profile-pipelines demo change")
+            serving = subprocess.Popen([*_DAGSTER, "--host", "127.0.0.1", "--port", str(port)])
             code = serving.wait()
         except KeyboardInterrupt:
             _end(serving)
@@ -126,8 +128,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end(serving: subprocess.Popen[bytes]) -> None:
+def _end(serving: subprocess.Popen[bytes] | None) -> None:
     """Ctrl-C has reached it too; a signal to us alone has not."""
+    if serving is None:
+        return
     try:
         serving.send_signal(signal.SIGINT)
         serving.wait(_STOP_WITHIN)
