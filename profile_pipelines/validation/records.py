@@ -21,6 +21,7 @@ from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_n
 from profile_pipelines.validation.identifiers import normalise
 
 NO_IDENTIFIER = "no usable identifier"
+NOT_UNIQUE = "not unique"
 UNREADABLE = "not readable as {type}"
 QUARANTINE = pl.List(pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String}))
 
@@ -87,16 +88,15 @@ class RecordValidator:
             if originals
             else pl.DataFrame()
         )
-        bad = self._bad_cells(originals, typed)
+        keys = self._record_keys(raw, pl.DataFrame(list(_named(columns))))
+        bad = self._bad_cells(originals, typed, keys)
         typed = _null_empty_lists(_null_bad_cells(typed, bad))
         columns.update({name: typed[name] for name in typed.columns})
 
         frame = pl.DataFrame(list(_named(columns)))
         unidentified = pl.all_horizontal(pl.col(f"id_{name}").is_null() for name in identifiers)
         frame = frame.with_columns(_bad=unidentified & ~pl.col("deleted"))
-        frame = frame.with_columns(
-            self._record_keys(raw, frame), _quarantine(bad, originals, len(frame))
-        )
+        frame = frame.with_columns(keys, _quarantine(bad, originals, len(frame)))
         if frame["_bad"].any():
             frame = self._quarantine_whole(raw, frame)
         self._count(frame, originals, bad)
@@ -128,7 +128,9 @@ class RecordValidator:
         flags = cast(marks, "boolean", "UTC")
         return (flags.fill_null(True) & marks.is_not_null()).rename("deleted")
 
-    def _bad_cells(self, originals: Mapping[str, pl.Series], typed: pl.DataFrame) -> pl.DataFrame:
+    def _bad_cells(
+        self, originals: Mapping[str, pl.Series], typed: pl.DataFrame, keys: pl.Series
+    ) -> pl.DataFrame:
         """Columns index, attribute, reason: unreadable cells first, then broken rules."""
         from profile_pipelines.validation.schema import failures
 
@@ -144,6 +146,9 @@ class RecordValidator:
                 )
         if typed.columns:
             found.append(failures(self._schema, typed))
+        for name, attribute in self._attributes.items():
+            if attribute.valid.unique:
+                found.append(_shared(typed[name], keys))
         if not found:
             return pl.DataFrame(
                 schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String}
@@ -210,6 +215,17 @@ class RecordValidator:
         latest = frame.filter(pl.col("updated_at") < self._now)["updated_at"].max()
         if isinstance(latest, datetime) and (findings.latest is None or latest > findings.latest):
             findings.latest = latest
+
+
+def _shared(values: pl.Series, keys: pl.Series) -> pl.DataFrame:
+    """The values that several records have; versions of one record may repeat theirs."""
+    return (
+        pl.DataFrame({"value": values, "key": keys})
+        .with_row_index()
+        .filter(pl.col("value").is_not_null())
+        .filter(pl.col("key").n_unique().over("value") > 1)
+        .select("index", attribute=pl.lit(values.name), reason=pl.lit(NOT_UNIQUE))
+    )
 
 
 def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:

@@ -77,8 +77,6 @@ def _checks(attribute: Attribute) -> list[pa.Check]:
     if valid.matches is not None:
         pattern = f"^(?:{valid.matches})$"
         checks.append(_check("not of the required form", lambda c: c.str.contains(pattern)))
-    if valid.unique:
-        checks.append(_check("not unique", lambda c: ~c.is_duplicated() | c.is_null()))
     return checks
 
 
