@@ -135,12 +135,14 @@ def _audience(audience: Audience) -> dg.AssetsDefinition:
         session.report.audiences.append(result)
         return dg.MaterializeResult(
             metadata={
+                "chart": dg.MetadataValue.md(_chart(context, counts.members)),
                 "members": counts.members,
                 "entered": counts.entered,
                 "exited": counts.exited,
                 "held": counts.held,
-                **{f"held: {attribute} is stale": n for attribute, n in counts.held_by.items()},
-                "chart": dg.MetadataValue.md(_chart(context, counts.members)),
+                **{
+                    f"held: {attribute} is stale": n for attribute, n in counts.held_by.items() if n
+                },
             }
         )
 

@@ -25,25 +25,23 @@ def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
     """
     timezone = catalogue.settings.timezone
     found = [
-        dg.ScheduleDefinition(
-            name=f"{system}_{in_words(cron)}",
-            cron_schedule=cron,
-            target=dg.AssetSelection.assets(*(attribute_key(system, name) for name in names)),
-            execution_timezone=timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"Syncs {', '.join(names)} of {system}.",
+        _schedule(
+            f"{system}_{in_words(cron)}",
+            cron,
+            [attribute_key(system, name) for name in names],
+            timezone,
+            f"Syncs {', '.join(names)} of {system}.",
         )
         for system in catalogue.systems
         for cron, names in _cadences(catalogue, system).items()
     ]
     found.append(
-        dg.ScheduleDefinition(
-            name="time_passes",
-            cron_schedule=CLOCK_CRON,
-            target=dg.AssetSelection.assets(*derived_keys(catalogue)).without_checks(),
-            execution_timezone=timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Moves the customers whom the clock alone brings into an audience or out.",
+        _schedule(
+            "time_passes",
+            CLOCK_CRON,
+            derived_keys(catalogue),
+            timezone,
+            "Moves the customers whom the clock alone brings into an audience or out.",
         )
     )
     found.append(
@@ -57,6 +55,23 @@ def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
         )
     )
     return found
+
+
+def _schedule(
+    name: str, cron: str, keys: list[dg.AssetKey], timezone: str, description: str
+) -> dg.ScheduleDefinition:
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(asset_selection=keys)  # so that the list of runs shows what it covers
+
+    return dg.ScheduleDefinition(
+        name=name,
+        cron_schedule=cron,
+        execution_fn=tick,
+        target=dg.AssetSelection.assets(*keys),
+        execution_timezone=timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
 
 
 def in_words(cron: str) -> str:

@@ -13,8 +13,8 @@ from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES, derived_keys
 from profile_pipelines.orchestration.systems import attribute_key, attribute_keys
 
-BY_TAG = "profile_pipelines/by"
-"""Run tag: the sensor that asked for the run."""
+BY_TAG = "dagster/sensor_name"
+"""Run tag, set by the daemon: the sensor that asked for the run."""
 UP_TO_DATE = "bring_up_to_date"
 _HAVE_MARKS = ("sql", "files")
 """Connections that can tell cheaply that something changed; HTTP APIs can't."""
@@ -80,7 +80,6 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
                         for sync in moved
                         for attribute in system.syncs[sync].attributes
                     ],
-                    tags={BY_TAG: f"{name}_changed"},
                 )
             ],
             cursor=json.dumps({"number": number, "marks": marks}),
@@ -141,7 +140,6 @@ def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinitio
         request = dg.RunRequest(
             run_key=f"{UP_TO_DATE}:{_digest([newest, waiting])}",
             asset_selection=derived,
-            tags={BY_TAG: UP_TO_DATE},
         )
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 

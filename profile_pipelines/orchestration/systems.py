@@ -182,7 +182,6 @@ def _spec(catalogue: Catalogue, system: System, name: str) -> dg.AssetSpec:
     tags = {
         "profile_pipelines/sync": sync,
         "profile_pipelines/trust": str(trust),
-        "profile_pipelines/type": attribute.type,
     }
     if attribute.consent:
         tags["profile_pipelines/consent"] = attribute.consent

@@ -76,8 +76,8 @@ def _parents(graph: Any, key: dg.AssetKey) -> list[dg.AssetKey]:
     return sorted({dg.AssetKey([p.path[0], "*"]) if len(parents) > 9 else p for p in parents})
 
 
-def _targets(definitions: dg.Definitions, job: str) -> list[str]:
-    layer = definitions.resolve_job_def(job).asset_layer
+def _targets(definitions: dg.Definitions, job: str | None) -> list[str]:
+    layer = definitions.resolve_job_def(job or "").asset_layer
     return sorted(key.to_user_string() for key in layer.executable_asset_keys)
 
 

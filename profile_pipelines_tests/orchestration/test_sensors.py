@@ -13,6 +13,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 
+from profile_pipelines.orchestration.sensors import BY_TAG
 from profile_pipelines_tests.orchestration.conftest import Business, materialise
 
 DERIVED = {
@@ -30,7 +31,7 @@ class Sensor:
     """A sensor with its cursor, evaluated as the daemon does."""
 
     def __init__(self, business: Business, name: str, instance: dg.DagsterInstance) -> None:
-        self._definition = business.definitions().get_sensor_def(name)
+        self._definition = business.definitions().get_repository_def().get_sensor_def(name)
         self._instance = instance
         self.cursor: str | None = None
         self.skip_message: str | None = None
@@ -178,7 +179,7 @@ def test_its_own_run_that_failed_starts_no_other(
     result = job.execute_in_process(
         instance=instance,
         raise_on_error=False,
-        tags=request.tags,
+        tags={BY_TAG: "bring_up_to_date"},
         asset_selection=list(request.asset_selection or []),
     )
     assert not result.success
@@ -195,7 +196,7 @@ def test_a_run_in_the_queue_will_see_what_is_new(
     job = business.definitions().resolve_implicit_global_asset_job_def()
     queued = instance.create_run_for_job(
         job,
-        tags=request.tags,
+        tags={BY_TAG: "bring_up_to_date"},
         asset_selection=frozenset(request.asset_selection or []),
         status=dg.DagsterRunStatus.QUEUED,
         remote_job_origin=ORIGIN,
