@@ -13,19 +13,29 @@ from profile_pipelines.engine.sql import column, distinct, literal, named
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import ARROW_TYPES, Rows, null_literal
-from profile_pipelines.profiles.merged import Sources
+from profile_pipelines.profiles.merged import Affected, Sources, living_profiles
 
 
 def affected_profiles(
-    lake: Lake, inputs: Mapping[str, int], identities: Pinned, sources: Sources
-) -> pa.Table:
-    """The profiles, as `profile_id`, that anything since the given commits may have changed."""
+    catalogue: Catalogue,
+    lake: Lake,
+    inputs: Mapping[str, int],
+    identities: Pinned,
+    sources: Sources,
+) -> Affected:
+    """What anything since the given commits may have changed.
+
+    Where only values changed and no record moved, that is the attributes of the changed syncs.
+    """
+    attributes: set[str] = set()
+    moved = False
     parts: list[exp.Query] = []
     relations: dict[str, Relation] = {}
     since = inputs["identities"]
     if identities.seq > since:
         log = identities.changes(["profile_id", "previous_profile_id"], "moved", since=since)
         relations |= log.relations
+        moved = bool(lake.engine.rows(log.sql.copy().limit(1), log.relations))
         for name in ("profile_id", "previous_profile_id"):
             parts.append(
                 exp.select(exp.alias_(column(name, "l"), "profile_id", quoted=True)).from_(
@@ -37,6 +47,7 @@ def affected_profiles(
         since = inputs.get(f"{system}/{sync}", 0)
         if source.seq <= since:
             continue
+        attributes |= set(catalogue.systems[system].syncs[sync].attributes)
         log = source.changes(["record_id"], f"{system}/{sync}#touched", since=since)
         relations |= log.relations | members.relations
         touched = exp.select(column("record_id", "l")).from_(log.sql.subquery("l"))
@@ -46,7 +57,7 @@ def affected_profiles(
             .where(exp.In(this=column("record_id", "m"), query=touched.subquery()))
         )
     if not parts:
-        return pa.schema([("profile_id", pa.int64())]).empty_table()
+        return Affected(pa.schema([("profile_id", pa.int64())]).empty_table(), set(), False)
     union = parts[0]
     for part in parts[1:]:
         union = exp.union(union, part, distinct=False)
@@ -56,13 +67,21 @@ def affected_profiles(
         .from_(union.subquery("a"))
         .where(exp.not_(exp.Is(this=column("profile_id", "a"), expression=exp.null())))
     )
-    return lake.engine.query(select, relations)
+    profiles = lake.engine.query(select, relations)
+    return Affected(profiles, set(catalogue.attributes) if moved else attributes, moved)
 
 
 def changed_profiles(
-    catalogue: Catalogue, pinned: Pinned, merged: Rows, affected: pa.Table | None
+    catalogue: Catalogue,
+    pinned: Pinned,
+    identities: Pinned,
+    merged: Rows,
+    affected: Affected | None,
 ) -> Rows:
-    """The rows of the profiles table that change, with the names of what changed in each."""
+    """The rows of the profiles table that change, with the names of what changed in each.
+
+    Attributes that aren't affected keep what is stored.
+    """
     attributes = catalogue.attributes
     columns = ["profile_id"]
     for name, attribute in attributes.items():
@@ -75,16 +94,19 @@ def changed_profiles(
             exp.alias_(exp.false(), "removed", quoted=True),
         ).from_(merged.sql.subquery("m"))
         return Rows(select, merged.relations)
+    anew = [n for n in attributes if affected is None or n in affected.attributes]
+    compared = [each for name in anew for each in (name, provenance_column(name, attributes[name]))]
     where = None
     if affected is not None:
         wanted = exp.select(column("profile_id")).from_(named("affected"))
         where = exp.In(this=column("profile_id"), query=wanted.subquery())
     old = pinned.current(columns, "stored", where=where)
     is_new = exp.Is(this=column("profile_id", "o"), expression=exp.null())
-    changed = exp.Case().when(exp.not_(is_new.copy()), _changed_names(list(attributes)))
+    changed = exp.Case().when(exp.not_(is_new.copy()), _changed_names(anew))
+    merged_anew = {"profile_id", *compared}
     present = (
         exp.select(
-            *(column(name, "m") for name in columns),
+            *(column(name, "m" if name in merged_anew else "o") for name in columns),
             exp.alias_(changed, "changed", quoted=True),
             exp.alias_(exp.false(), "removed", quoted=True),
         )
@@ -95,11 +117,12 @@ def changed_profiles(
             join_type="left",
         )
         .where(
-            exp.or_(
-                is_new, *(distinct(column(name, "m"), column(name, "o")) for name in columns[1:])
-            )
+            exp.or_(is_new, *(distinct(column(name, "m"), column(name, "o")) for name in compared))
         )
     )
+    if affected is not None and not affected.moved:
+        return _with_old(present, merged, old)
+    living = living_profiles(identities, only_affected=affected is not None)
     gone = (
         exp.select(
             column("profile_id", "o"),
@@ -112,15 +135,19 @@ def changed_profiles(
         )
         .from_(named("old", "o"))
         .join(
-            merged.sql.copy().select(column("profile_id", "p"), append=False).subquery("m"),
+            living.sql.subquery("m"),
             on=exp.EQ(this=column("profile_id", "o"), expression=column("profile_id", "m")),
             join_type="anti",
         )
     )
+    return _with_old(exp.union(present, gone, distinct=False), merged, old)
+
+
+def _with_old(changes: exp.Query, merged: Rows, old: Rows) -> Rows:
     select = (
         exp.select(exp.Star())
         .with_(exp.to_identifier("old", quoted=True), as_=old.sql)
-        .from_(exp.union(present, gone, distinct=False).subquery("d"))
+        .from_(changes.subquery("d"))
     )
     return Rows(select, {**merged.relations, **old.relations})
 

@@ -59,12 +59,12 @@ def merge(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> Pr
         return _result(lake, pinned, None)
     affected = None
     if pinned.exists and pinned.state.get("fingerprint") == state["fingerprint"]:
-        affected = affected_profiles(lake, pinned.state["inputs"], identities, sources)
-    if affected is not None and affected.num_rows == 0:
+        affected = affected_profiles(catalogue, lake, pinned.state["inputs"], identities, sources)
+    if affected is not None and affected.profiles.num_rows == 0:
         rows = None
     else:
         merged = merged_profiles(catalogue, identities, sources, state["systems"], affected)
-        rows = changed_profiles(catalogue, pinned, merged, affected)
+        rows = changed_profiles(catalogue, pinned, identities, merged, affected)
     committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     return _result(lake, lake.profiles(catalogue).pin(), committed)
 

@@ -7,6 +7,7 @@ pre-joined row per system and profile is several times faster than a union with 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import pyarrow as pa
 from sqlglot import exp
@@ -22,22 +23,47 @@ from profile_pipelines.profiles.rules import Giver, merged_value, provenance
 Sources = Mapping[tuple[str, str], Pinned]
 
 
+class Affected(NamedTuple):
+    """What has to be merged anew."""
+
+    profiles: pa.Table
+    """The profiles, as `profile_id`."""
+    attributes: set[str]
+    """The attributes that may be others than before in any of them."""
+    moved: bool
+    """Whether records moved between profiles, so that some may be new or gone."""
+
+
+def living_profiles(identities: Pinned, *, only_affected: bool) -> Rows:
+    """`profile_id` of all profiles that have records, or of those in the relation `affected`."""
+    everyone = _members(identities, "everyone", None, only_affected)
+    select = exp.select(column("profile_id", "e")).distinct().from_(everyone.sql.subquery("e"))
+    return Rows(select, everyone.relations)
+
+
 def merged_profiles(
     catalogue: Catalogue,
     identities: Pinned,
     sources: Sources,
     codes: Mapping[str, int],
-    affected: pa.Table | None,
+    affected: Affected | None,
 ) -> Rows:
-    """All columns of the profiles table but `changed`, for all profiles or the affected ones."""
+    """`profile_id` with values and provenance: of all profiles, or of what is affected."""
+    wanted = set(catalogue.attributes) if affected is None else affected.attributes
     relations: dict[str, Relation] = {}
     if affected is not None:
-        relations["affected"] = affected
-    everyone = _members(identities, "everyone", None, affected is not None)
-    relations |= everyone.relations
-    present = {key: source for key, source in sources.items() if source.exists}
+        relations["affected"] = affected.profiles
+    living = living_profiles(identities, only_affected=affected is not None)
+    relations |= living.relations
+    present = {
+        (system, sync): source
+        for (system, sync), source in sources.items()
+        if source.exists and not wanted.isdisjoint(catalogue.systems[system].syncs[sync].attributes)
+    }
     picked: list[exp.Expr] = [column("profile_id", "p")]
     for name, attribute in catalogue.attributes.items():
+        if name not in wanted:
+            continue
         givers = [
             Giver(_alias(system, sync), codes[system])
             for system in attribute.sources
@@ -50,10 +76,10 @@ def merged_profiles(
         picked.append(
             exp.alias_(origin, provenance_column(name, attribute), quoted=True, copy=False)
         )
-    profiles = exp.select(column("profile_id", "e")).distinct().from_(everyone.sql.subquery("e"))
-    query = exp.select(*picked, copy=False).from_(profiles.subquery("p"), copy=False)
+    query = exp.select(*picked, copy=False).from_(living.sql.subquery("p"), copy=False)
     for (system, sync), source in present.items():
-        rows = _by_profile(catalogue, identities, system, sync, source, affected is not None)
+        names = [n for n in catalogue.systems[system].syncs[sync].attributes if n in wanted]
+        rows = _by_profile(catalogue, identities, system, sync, source, names, affected is not None)
         relations |= rows.relations
         alias = _alias(system, sync)
         query.join(
@@ -92,11 +118,11 @@ def _by_profile(
     system: str,
     sync: str,
     source: Pinned,
+    names: list[str],
     only_affected: bool,
 ) -> Rows:
     """One row for each profile that the sync has records of: its newest values."""
     alias = _alias(system, sync)
-    names = list(catalogue.systems[system].syncs[sync].attributes)
     timed = {name for name in names if catalogue.attributes[name].merge == "latest"}
     members = _members(identities, f"{alias}#members", record_block(system, sync), only_affected)
     records = source.current(["record_id", "updated_at", *names], f"{alias}#records")
