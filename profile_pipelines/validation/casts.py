@@ -18,10 +18,12 @@ _TRUE = ["true", "t", "yes", "y", "1"]
 _FALSE = ["false", "f", "no", "n", "0"]
 _TIMESTAMP = pl.Datetime("us", "UTC")
 _MILLISECONDS_FROM = 100_000_000_000
+_DECIMAL = pl.Decimal(18, 4)
+_DECIMAL_LIMIT = 10**14
 POLARS_TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "integer": pl.Int64(),
-    "decimal": pl.Decimal(18, 4),
+    "decimal": _DECIMAL,
     "boolean": pl.Boolean(),
     "date": pl.Date(),
     "timestamp": _TIMESTAMP,
@@ -100,27 +102,21 @@ def _integer(raw: pl.Series) -> pl.Series:
 def _decimal(raw: pl.Series) -> pl.Series:
     if raw.dtype == pl.String:
         text = raw.str.strip_chars()
-        exact = text.cast(pl.Decimal(18, 4), strict=False)
+        exact = text.cast(_DECIMAL, strict=False)
         if exact.null_count() == raw.null_count():
             return exact
-        floats = text.cast(pl.Float64, strict=False)
-        finite = floats.to_frame("v").select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))
-        return (
-            exact.to_frame("e")
-            .select(pl.coalesce("e", finite["v"].cast(pl.Decimal(18, 4), strict=False).alias("f")))[
-                "e"
-            ]
-            .rename(raw.name)
-        )
+        rest = _fitting(text.cast(pl.Float64, strict=False)).cast(_DECIMAL, strict=False)
+        return exact.to_frame("e").select(pl.coalesce("e", rest.alias("f")))["e"].rename(raw.name)
     if raw.dtype.is_numeric():
-        if raw.dtype.is_float():
-            raw = (
-                raw.to_frame("v")
-                .select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))["v"]
-                .rename(raw.name)
-            )
-        return raw.cast(pl.Decimal(18, 4), strict=False)
+        return _fitting(raw).cast(_DECIMAL, strict=False)
     return _nothing(raw, "decimal")
+
+
+def _fitting(numbers: pl.Series) -> pl.Series:
+    """Null what no decimal of the lake can hold: its cast would fail, not give null."""
+    size = pl.col("v").cast(pl.Float64).abs()
+    fitting = pl.when(size < _DECIMAL_LIMIT).then(pl.col("v"))
+    return numbers.to_frame("v").select(fitting)["v"].rename(numbers.name)
 
 
 def _boolean(raw: pl.Series) -> pl.Series:

@@ -1,0 +1,130 @@
+"""Lenient casts: every usual spelling is read, everything else becomes null, nothing raises."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from profile_pipelines.catalog.models import AttributeType
+from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "expected"),
+    [
+        ("integer", " 42 ", 42),
+        ("integer", "9007199254740993", 9007199254740993),
+        ("integer", "42.0", 42),
+        ("integer", "1e3", 1000),
+        ("integer", "42.5", None),
+        ("integer", "9223372036854775808", None),
+        ("decimal", "0.1", Decimal("0.1000")),
+        ("decimal", "99999999999999.9999", Decimal("99999999999999.9999")),
+        ("decimal", "1e2", Decimal("100.0000")),
+        ("decimal", "100000000000000", None),
+        ("decimal", "nan", None),
+        ("decimal", "inf", None),
+        ("decimal", "1,5", None),
+        ("boolean", " Yes ", True),
+        ("boolean", "0", False),
+        ("boolean", "2", None),
+        ("date", "2024-02-29", date(2024, 2, 29)),
+        ("date", "2026-03-01T23:30:00Z", date(2026, 3, 2)),
+        ("date", "2023-02-29", None),
+        ("timestamp", "2026-03-02T12:00:00Z", NOON),
+        ("timestamp", "2026-03-02T13:00:00+01:00", NOON),
+        ("timestamp", "2026-03-02 13:00:00+01:00", NOON),
+        ("timestamp", "2026-03-02 12:00:00", NOON),
+        ("timestamp", "2026-03-02 12:00", NOON),
+        ("timestamp", "2026-03-02T12:00:00.000000", NOON),
+        ("timestamp", "1772452800", NOON),
+        ("timestamp", "1772452800000", NOON),
+        ("timestamp", "2026-03-02", datetime(2026, 3, 2, tzinfo=UTC)),
+        ("timestamp", "soon", None),
+        ("list", '["a", "b"]', ["a", "b"]),
+        ("list", "a; b,,c ", ["a", "b", "c"]),
+        ("list", "[broken", None),
+        ("string", " as it is ", " as it is "),
+    ],
+)
+def test_text_is_read_as_the_declared_type(
+    target: AttributeType, text: str, expected: object
+) -> None:
+    """The usual spellings, alone and among values that can't be read."""
+    for others in ([], ["§"], [None]):
+        raw = pl.Series("v", [text, *others], dtype=pl.String)
+        found = cast(raw, target, "Europe/Berlin")
+        assert found.dtype == POLARS_TYPES[target]
+        assert found.to_list()[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "raw", "expected"),
+    [
+        ("integer", pl.Series([1.0, 1.5, None]), [1, None, None]),
+        ("integer", pl.Series([True, False]), [1, 0]),
+        ("decimal", pl.Series([0.1, float("nan"), float("inf")]), [Decimal("0.1"), None, None]),
+        ("decimal", pl.Series([2**62, -5]), [None, Decimal(-5)]),
+        ("decimal", pl.Series([1e14, -1e300]), [None, None]),
+        ("decimal", pl.Series([Decimal("1e20"), Decimal("0.5")]), [None, Decimal("0.5")]),
+        ("boolean", pl.Series([1, 0, 7]), [True, False, None]),
+        ("date", pl.Series([datetime(2026, 3, 1, 23, 30)]), [date(2026, 3, 2)]),
+        ("timestamp", pl.Series([1772452800, 1772452800000]), [NOON, NOON]),
+        ("timestamp", pl.Series([date(2026, 3, 2)]), [datetime(2026, 3, 2, tzinfo=UTC)]),
+        ("timestamp", pl.Series([datetime(2026, 3, 2, 12)]), [NOON]),
+        ("list", pl.Series([[1, 2], []]), [["1", "2"], []]),
+        ("list", pl.Series([1]), [None]),
+        ("string", pl.Series([1, None]), ["1", None]),
+        ("string", pl.Series([["a"]]), ['["a"]']),
+        ("boolean", pl.Series([None]), [None]),
+    ],
+)
+def test_typed_columns_are_read_as_the_declared_type(
+    target: AttributeType, raw: pl.Series, expected: list[Any]
+) -> None:
+    """Sources with types of their own are read as well as text."""
+    assert cast(raw, target, "Europe/Berlin").to_list() == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(list(POLARS_TYPES)),
+    st.lists(
+        st.none() | st.text(max_size=12) | st.integers().map(str) | st.floats().map(repr)
+        | st.datetimes().map(str) | st.dates().map(str),
+        min_size=1,
+        max_size=6,
+    ),
+)  # fmt: skip
+def test_no_text_breaks_a_cast(target: AttributeType, texts: list[str | None]) -> None:
+    """Whatever a source delivers comes out typed, row by row; null stays null."""
+    raw = pl.Series("v", texts, dtype=pl.String)
+    found = cast(raw, target, "UTC")
+    assert found.dtype == POLARS_TYPES[target]
+    assert len(found) == len(texts)
+    alone = [cast(pl.Series("v", [text], dtype=pl.String), target, "UTC").item() for text in texts]
+    assert found.to_list() == [None if each is None else _plain(each) for each in alone]
+    assert all(value is None for value, text in zip(found, texts, strict=True) if text is None)
+
+
+def _plain(value: object) -> object:
+    return value.to_list() if isinstance(value, pl.Series) else value
+
+
+def test_blank_text_is_a_missing_value() -> None:
+    """Empty and blank texts count as missing; everything else stays as it is."""
+    assert blank_to_null(pl.Series(["", " \t", "x ", None])).to_list() == [None, None, "x ", None]
+
+
+def test_any_column_can_be_shown_as_text() -> None:
+    """Quarantine shows lists and objects as JSON, other values plainly."""
+    assert as_text(pl.Series([{"a": 1}])).to_list() == ['{"a": 1}']
+    assert as_text(pl.Series([1.5, None])).to_list() == ["1.5", None]
