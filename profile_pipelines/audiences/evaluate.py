@@ -16,6 +16,7 @@ from profile_pipelines.audiences.compile import PROFILES, Compiled
 from profile_pipelines.engine.sql import column, named
 
 PREVIOUS = "previous"
+STATE = "state"
 _NOW, _BEFORE = "evaluated", "before"
 
 
@@ -55,27 +56,27 @@ def evaluated(compiled: Compiled) -> exp.Select:
     )
 
 
-def changes(compiled: Compiled) -> exp.Select:
+def changes(compiled: Compiled, *, evaluated_before: bool = False) -> exp.Select:
     """The audience's rows that differ from `previous`: profile_id, member, held, removed.
+
+    With `evaluated_before`, the caller provides the result of `state` as the relation `state`.
 
     A known result decides membership; an unknown one holds the profile and keeps it. A profile that
     no longer exists leaves. A row that is neither member nor held any more is `removed`.
     """
-    state = _state(compiled)
     moved = exp.or_(
         column("member").neq(column("was_member")), column("held").neq(column("was_held"))
     )
     gone = exp.and_(exp.not_(column("member")), exp.not_(column("held")))
     return (
         exp.select(*map(column, ("profile_id", "member", "held")), _named(gone, "removed"))
-        .from_(state.subquery(exp.to_identifier("state", quoted=True)))
+        .from_(_from_state(compiled, evaluated_before))
         .where(moved)
     )
 
 
-def counting(compiled: Compiled) -> exp.Select:
-    """One row with the numbers that `read_counts` reads."""
-    state = _state(compiled)
+def counting(compiled: Compiled, *, evaluated_before: bool = False) -> exp.Select:
+    """One row with the numbers that `read_counts` reads; `evaluated_before` as in `changes`."""
     member, held, was_member = column("member"), column("held"), column("was_member")
     numbers = {
         "profiles": column("exists"),
@@ -91,7 +92,7 @@ def counting(compiled: Compiled) -> exp.Select:
         **{f"missing__{name}": column(f"missing__{name}") for name in compiled.missing},
     }
     return exp.select(*(_named(_count(told), name) for name, told in numbers.items())).from_(
-        state.subquery(exp.to_identifier("state", quoted=True))
+        _from_state(compiled, evaluated_before)
     )
 
 
@@ -116,7 +117,8 @@ def read_counts(row: Mapping[str, Any]) -> Counts:
     )
 
 
-def _state(compiled: Compiled) -> exp.Select:
+def state(compiled: Compiled) -> exp.Select:
+    """Every profile, and every one with a previous state, before and after the evaluation."""
     result, exists = column("result", _NOW), exp.not_(column("profile_id", _NOW).is_(exp.null()))
     was_member = exp.func("COALESCE", column("member", _BEFORE), exp.false())
     was_held = exp.func("COALESCE", column("held", _BEFORE), exp.false())
@@ -146,6 +148,12 @@ def _state(compiled: Compiled) -> exp.Select:
             join_type="full",
         )
     )
+
+
+def _from_state(compiled: Compiled, evaluated_before: bool) -> exp.Expr:
+    if evaluated_before:
+        return named(STATE)
+    return state(compiled).subquery(exp.to_identifier(STATE, quoted=True))
 
 
 def _count(told: exp.Expr) -> exp.Expr:

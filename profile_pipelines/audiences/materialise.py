@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -22,17 +23,19 @@ from profile_pipelines.audiences.compile import (
 )
 from profile_pipelines.audiences.evaluate import (
     PREVIOUS,
+    STATE,
     Counts,
     changes,
     counting,
     evaluated,
     read_counts,
+    state,
 )
 from profile_pipelines.audiences.staleness import Coverage, stale_sources
 from profile_pipelines.catalog.conditions import Condition, attributes_of, audiences_of
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
-from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.sql import column
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import Rows
@@ -72,10 +75,24 @@ def materialise(
     pinned = lake.audience(name).pin()
     condition = catalogue.audiences[name].where
     evaluation = _prepare(catalogue, lake, coverage, condition, pinned, now)
-    counts = evaluation.counts(lake)
-    state = {"counts": {"members": counts.members, "held": counts.held}}
-    rows = evaluation.rows(changes(evaluation.compiled))
-    committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
+    rows = evaluation.rows(state(evaluation.compiled))
+    evaluated = {"sql": _digest(rows.sql), "inputs": evaluation.inputs}
+    if pinned.state.get("evaluated") == evaluated:
+        # The same question about the same data: windows of whole days move once a day.
+        return AudienceResult(name, Counts(**pinned.state["counts"]), wrote=False)
+    relations: dict[str, Relation] = {STATE: lake.engine.query(rows.sql, rows.relations)}
+    count = counting(evaluation.compiled, evaluated_before=True)
+    counts = read_counts(lake.engine.rows(count, relations)[0])
+    committed = pinned.commit(
+        lake.engine,
+        Rows(changes(evaluation.compiled, evaluated_before=True), relations),
+        now=now,
+        run_id=run_id,
+        state={
+            "evaluated": evaluated,
+            "counts": asdict(replace(counts, entered=0, exited=0)),
+        },
+    )
     return AudienceResult(name, counts, committed is not None)
 
 
@@ -112,6 +129,8 @@ class _Evaluation:
 
     compiled: Compiled
     tables: dict[str, Rows]
+    inputs: dict[str, int]
+    """The commits of the tables that it reads, but for the audience's own."""
 
     def rows(self, select: exp.Select) -> Rows:
         relations: dict[str, Relation] = {}
@@ -146,19 +165,29 @@ def _prepare(
     used = sorted(attributes_of(condition))
     columns = ["profile_id", *used]
     columns += [provenance_column(name, catalogue.attributes[name]) for name in used]
-    state = ["profile_id", "member", "held"]
+    columns_of_state = ["profile_id", "member", "held"]
     tables = {
         PROFILES: profiles.current(columns, "p"),
         PROFILE_CHANGES: profiles.changes(["profile_id", "changed"], "c"),
         PREVIOUS: (
-            Rows(exp.select(*map(column, state)).from_(named("nobody")), {"nobody": _NOBODY})
+            Rows(
+                exp.select(*map(column, columns_of_state)).from_(named("nobody")),
+                {"nobody": _NOBODY},
+            )
             if previous is None
-            else previous.current(state, "before_state")
+            else previous.current(columns_of_state, "before_state")
         ),
     }
+    inputs = {PROFILES: profiles.seq}
     for name in sorted(audiences_of(condition)):
-        tables[audience_relation(name)] = lake.audience(name).pin().current(state, f"a_{name}")
-    return _Evaluation(compiled, tables)
+        other = lake.audience(name).pin()
+        tables[audience_relation(name)] = other.current(columns_of_state, f"a_{name}")
+        inputs[audience_relation(name)] = other.seq
+    return _Evaluation(compiled, tables, inputs)
+
+
+def _digest(sql: exp.Expr) -> str:
+    return hashlib.sha256(sql.sql(dialect="duckdb").encode()).hexdigest()[:32]
 
 
 _NOBODY = pa.schema(

@@ -56,7 +56,7 @@ def merge(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> Pr
         "systems": system_codes(pinned.state.get("systems", {}), list(catalogue.systems)),
     }
     if {**pinned.state, "seq": 0} == {**state, "seq": 0} or not identities.exists:
-        return _result(lake, pinned, None)
+        return _result(lake, identities, None)
     affected = None
     if pinned.exists and pinned.state.get("fingerprint") == state["fingerprint"]:
         affected = affected_profiles(catalogue, lake, pinned.state["inputs"], identities, sources)
@@ -66,17 +66,11 @@ def merge(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> Pr
         merged = merged_profiles(catalogue, identities, sources, state["systems"], affected)
         rows = changed_profiles(catalogue, pinned, identities, merged, affected)
     committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
-    return _result(lake, lake.profiles(catalogue).pin(), committed)
+    return _result(lake, identities, committed)
 
 
-def _result(lake: Lake, pinned: Pinned, committed: Rows | None) -> ProfilesResult:
-    total = 0
-    if pinned.exists:
-        rows = pinned.current(["profile_id"], "p")
-        count = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(
-            rows.sql.subquery("p")
-        )
-        total = lake.engine.rows(count, rows.relations)[0]["n"]
+def _result(lake: Lake, identities: Pinned, committed: Rows | None) -> ProfilesResult:
+    total = identities.state["totals"][1] if identities.exists else 0
     if committed is None:
         return ProfilesResult(total, 0, 0, 0)
     removed = column("removed", "c")
