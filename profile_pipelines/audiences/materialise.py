@@ -170,12 +170,9 @@ def _prepare(
         PROFILES: profiles.current(columns, "p"),
         PROFILE_CHANGES: profiles.changes(["profile_id", "changed"], "c"),
         PREVIOUS: (
-            Rows(
-                exp.select(*map(column, columns_of_state)).from_(named("nobody")),
-                {"nobody": _NOBODY},
-            )
-            if previous is None
-            else previous.current(columns_of_state, "before_state")
+            previous.current(columns_of_state, "before_state")
+            if previous is not None
+            else Rows(select_from("nobody", columns_of_state), {"nobody": _NOBODY})
         ),
     }
     inputs = {PROFILES: profiles.seq}
