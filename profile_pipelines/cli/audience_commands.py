@@ -34,7 +34,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    rows = table("audience", "#members", "#held", "who")
+    rows = table("audience", "#members", "#held", "~who")
     for each in found:
         members, held = (
             NOTHING if each[key] is None else spell_count(each[key]) for key in ("members", "held")
@@ -121,7 +121,7 @@ def members(
         identifiers = {row["profile_id"]: row for row in profiles_by_id(space, chosen)}
         print_json([{**state[id_], **identifiers.get(id_, {})} for id_ in chosen])
         return
-    rows = table("#profile", *space.catalogue.identifiers, "")
+    rows = table("#profile", *(f"~{name}" for name in space.catalogue.identifiers), "")
     for each in profiles_by_id(space, chosen[:limit]):
         spellings = [joined(map(spell, each.get(i, ()))) for i in space.catalogue.identifiers]
         mark = "held" if state[each["profile_id"]]["held"] else ""

@@ -9,6 +9,8 @@ from profile_pipelines.audiences.evaluate import Counts
 from profile_pipelines.catalog.models import Audience
 from profile_pipelines.cli.output import joined, spell, spell_count, stdout, styled, table
 
+_COLUMNS = 4
+
 
 def print_preview(
     audience: Audience,
@@ -59,11 +61,15 @@ def _print_sample(
     attributes: Sequence[str],
     timezone: str,
 ) -> None:
-    rows = table("#profile", *identifiers, *attributes, title="Some members")
+    """A column for each deciding value, or one for all when they are many."""
+    many = len(attributes) > _COLUMNS
+    headings = ["~deciding values"] if many else [f"~{name}" for name in attributes]
+    rows = table("#profile", *(f"~{name}" for name in identifiers), *headings, title="Some members")
     for each in sample:
-        rows.add_row(
-            str(each["profile_id"]),
-            *(joined(map(spell, each.get(name, ()))) for name in identifiers),
-            *(spell(each[name], timezone) for name in attributes),
-        )
+        values = [spell(each[name], timezone) for name in attributes]
+        if many:
+            told = [f"{name} {value}" for name, value in zip(attributes, values, strict=True)]
+            values = ["; ".join(told)]
+        spellings = [joined(map(spell, each.get(name, ()))) for name in identifiers]
+        rows.add_row(str(each["profile_id"]), *spellings, *values)
     stdout().print(rows)

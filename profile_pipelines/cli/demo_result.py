@@ -64,7 +64,7 @@ def _attributes(customers: Customers, report: RunReport) -> Any:
     sources: dict[str, list[Any]] = {}
     for each in customers.freshness(now=report.now):
         sources.setdefault(each.attribute, []).append(each)
-    rows = table("attribute", "#filled", "synced (source of truth first)", "#fresh within", "")
+    rows = table("attribute", "#filled", "~synced (source of truth first)", "#fresh within", "")
     for name, share in customers.filled().items():
         found = sources[name]
         stale = any(each.stale for each in found)
@@ -111,7 +111,7 @@ def _print_sample(view: ProfileView, before: Mapping[str, Any], timezone: str) -
         console.print(f"  {name}: {old} →", styled(new, "bold green"))
     if len(before) > _VALUES:
         console.print(f"  and {len(before) - _VALUES} more")
-    rows = table("attribute", "value", "from", "changed there", "synced", "run")
+    rows = table("attribute", "~value", "from", "changed there", "synced", "run")
     told = sorted(
         (item for item in view.values.items() if item[1].value is not None),
         key=lambda item: (

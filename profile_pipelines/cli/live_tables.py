@@ -19,7 +19,7 @@ def print_live(report: LiveReport) -> None:
     console = stdout()
     for each in report.syncs:
         _print_sync(each)
-    matches = table("identifier", "system", "#values", "#elsewhere", "of which in")
+    matches = table("identifier", "system", "#values", "#elsewhere", "~of which in")
     for rate in report.matches:
         matches.add_row(
             rate.identifier,
@@ -52,7 +52,7 @@ def _print_sync(each: LiveSync) -> None:
         styled("can't be read", "red") if each.problem else styled(read, "dim"),
     )
     if each.fields:
-        fields = table("mapped to", "field", "type", "#filled", "#invalid", "like")
+        fields = table("mapped to", "~field", "~type", "#filled", "#invalid", "~like")
         for found in each.fields:
             fields.add_row(
                 found.name,

@@ -75,17 +75,17 @@ def plain(value: object) -> object:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """An open table; columns whose heading begins with `#` hold numbers."""
+    """An open table. A heading that begins with `#` is one of numbers; the cells of one that
+    begins with `~` go over several lines where the screen is narrow."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
     made.title_style = "bold"
-    for index, column in enumerate(columns):
-        number = column.startswith("#")
+    for column in columns:
         made.add_column(
-            column.removeprefix("#"),
-            justify="right" if number else "left",
-            no_wrap=number or index == 0,
+            column.lstrip("#~"),
+            justify="right" if column.startswith("#") else "left",
+            no_wrap=not column.startswith("~"),
             overflow="fold",
         )
     return made

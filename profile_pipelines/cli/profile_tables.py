@@ -19,6 +19,9 @@ from profile_pipelines.cli.output import (
 from profile_pipelines.profiles.receipts import Contribution
 from profile_pipelines.profiles.view import Change, ProfileView, Value
 
+_WIDE = 96
+"""Signs a line that show the time of day, too, when a source changed a value."""
+
 
 def as_document(view: ProfileView, history: Sequence[Change] | None) -> dict[str, Any]:
     """The profile as JSON has it."""
@@ -67,7 +70,7 @@ def print_profile(view: ProfileView, timezone: str) -> None:
         if spellings:
             console.print(f"  {name}: {joined(map(spell, spellings))}")
     console.print()
-    rows = table("attribute", "value", "from", "changed there", "synced", "run")
+    rows = table("attribute", "~value", "from", "changed there", "synced", "run")
     without: list[str] = []
     stale_gaps: list[str] = []
     for name, value in view.values.items():
@@ -115,6 +118,8 @@ def contested(value: Value) -> bool:
 
 def _of(given: Contribution, timezone: str, synced: Any) -> tuple[Any, ...]:
     changed = spell_time(given.changed_at, timezone)
+    if stdout().width < _WIDE:
+        changed = changed.partition(" ")[0]
     return given.system, changed, synced, short_run(given.run_id)
 
 
@@ -122,7 +127,7 @@ def print_history(changes: Sequence[Change], timezone: str) -> None:
     """One row a changed attribute, the newest change first."""
     console = stdout()
     console.print()
-    rows = table("recorded", "attribute", "became", "from", "run", title="History")
+    rows = table("recorded", "attribute", "~became", "~from", "run", title="History")
     for change in changes:
         moment, run = spell_time(change.recorded_at, timezone), short_run(change.run_id)
         if change.created or change.removed:

@@ -28,7 +28,7 @@ def print_summary(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         where = row["system"], row["sync"], row["attribute"] or "", row["reason"]
         groups[where].append(spell(row["value"]))
-    shown = table("system", "sync", "attribute", "reason", "#values", "such as")
+    shown = table("system", "sync", "attribute", "~reason", "#values", "~such as")
     last = ("", "")
     for (system, sync, attribute, reason), values in groups.items():
         same_system, same_sync = system == last[0], (system, sync) == last
@@ -51,7 +51,7 @@ def print_summary(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def print_records(rows: Sequence[Mapping[str, Any]], timezone: str) -> None:
     """One row a value."""
-    shown = table("system.sync", "record", "attribute", "reason", "value there", "changed there")
+    shown = table("system.sync", "~record", "attribute", "~reason", "~value there", "changed there")
     for row in rows:
         shown.add_row(
             f"{row['system']}.{row['sync']}",

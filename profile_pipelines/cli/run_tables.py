@@ -103,7 +103,7 @@ def _print_profiles(report: RunReport) -> None:
 
 
 def _audiences(report: RunReport) -> Any:
-    rows = table("audience", "#members", "#entered", "#exited", "#held", "held by")
+    rows = table("audience", "#members", "#entered", "#exited", "#held", "~held by")
     for each in report.audiences:
         counts = each.counts
         held = spell_count(counts.held)
