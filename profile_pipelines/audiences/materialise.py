@@ -35,7 +35,7 @@ from profile_pipelines.audiences.staleness import Coverage, stale_sources
 from profile_pipelines.catalog.conditions import Condition, attributes_of, audiences_of
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
-from profile_pipelines.engine.sql import column
+from profile_pipelines.engine.sql import column, select_from
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import Rows
@@ -75,11 +75,12 @@ def materialise(
     pinned = lake.audience(name).pin()
     condition = catalogue.audiences[name].where
     evaluation = _prepare(catalogue, lake, coverage, condition, pinned, now)
-    rows = evaluation.rows(state(evaluation.compiled))
-    evaluated = {"sql": _digest(rows.sql), "inputs": evaluation.inputs}
+    question = state(evaluation.compiled)
+    evaluated = {"sql": _digest(question), "inputs": evaluation.inputs}
     if pinned.state.get("evaluated") == evaluated:
         # The same question about the same data: windows of whole days move once a day.
         return AudienceResult(name, Counts(**pinned.state["counts"]), wrote=False)
+    rows = evaluation.rows(question)
     relations: dict[str, Relation] = {STATE: lake.engine.query(rows.sql, rows.relations)}
     count = counting(evaluation.compiled, evaluated_before=True)
     counts = read_counts(lake.engine.rows(count, relations)[0])
