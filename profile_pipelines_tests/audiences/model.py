@@ -107,7 +107,7 @@ def holds(name: str, operator: str, operand: Any, profile: Profile, context: Con
                 changed is not None
                 and name in changed
                 and when <= context.now
-                and _in_window("within_last", operand, when, context)
+                and not _in_window("more_than_ago", operand, when, context)
                 for when, changed in profile.changes
             )
         case _:
