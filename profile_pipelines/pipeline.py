@@ -7,9 +7,11 @@ lake says was done, not on what ran before.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from profile_pipelines.audiences.materialise import AudienceResult, materialise
@@ -22,6 +24,7 @@ from profile_pipelines.profiles import ProfilesResult, merge
 from profile_pipelines.workspace import Workspace
 
 _ATTEMPTS = 5
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class DueSync:
 
 
 def due_syncs(workspace: Workspace, now: datetime, *, everything: bool = False) -> list[DueSync]:
-    """The syncs with a schedule tick since they last succeeded; with `everything`, all."""
+    """The syncs with a schedule tick since they last succeeded; with `everything`, all.
+
+    A tick at `now` itself counts.
+    """
     from croniter import croniter
 
     catalogue = workspace.catalogue
     coverage = workspace.ledger.coverage()
-    local = now.astimezone(ZoneInfo(catalogue.settings.timezone))
+    # croniter's previous tick lies strictly before
+    local = now.astimezone(ZoneInfo(catalogue.settings.timezone)) + timedelta(microseconds=1)
     due: dict[tuple[str, str], list[str]] = defaultdict(list)
     for system, declared in catalogue.systems.items():
         for name, each in declared.syncs.items():
@@ -65,50 +72,59 @@ def sync_attributes(
     progress: Progress | None = None,
 ) -> SyncResult:
     """Run one sync, again when another run committed to the same table meanwhile."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return sync(
-                workspace.catalogue,
-                workspace.lake,
-                workspace.ledger,
-                due.system,
-                due.sync,
-                due.attributes,
-                now=now,
-                run_id=run_id,
-                full=full,
-                progress=progress,
-            )
-        except Conflict:
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise AssertionError
+    return _again(
+        lambda: sync(
+            workspace.catalogue,
+            workspace.lake,
+            workspace.ledger,
+            due.system,
+            due.sync,
+            due.attributes,
+            now=now,
+            run_id=run_id,
+            full=full,
+            progress=progress,
+        )
+    )
 
 
 def resolve_identities(workspace: Workspace, *, now: datetime, run_id: str) -> IdentitiesResult:
-    """Bring identities up to date."""
-    return resolve(workspace.catalogue, workspace.lake, now=now, run_id=run_id)
+    """Bring identities up to date, again when another run was faster."""
+    return _again(lambda: resolve(workspace.catalogue, workspace.lake, now=now, run_id=run_id))
 
 
 def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> ProfilesResult:
-    """Bring profiles up to date."""
-    return merge(workspace.catalogue, workspace.lake, now=now, run_id=run_id)
+    """Bring profiles up to date, again when another run was faster."""
+    return _again(lambda: merge(workspace.catalogue, workspace.lake, now=now, run_id=run_id))
 
 
 def evaluate_audience(
     workspace: Workspace, name: str, *, now: datetime, run_id: str
 ) -> AudienceResult:
-    """Bring one audience up to date. Raises UnknownName when the catalogue declares none such."""
+    """Bring one audience up to date, again when another run was faster.
+
+    Raises UnknownName when the catalogue declares none such.
+    """
     if name not in workspace.catalogue.audiences:
         raise UnknownName(f"the catalogue declares no audience {name}")
-    return materialise(
-        workspace.catalogue,
-        workspace.lake,
-        workspace.ledger.coverage(),
-        name,
-        now=now,
-        run_id=run_id,
+    return _again(
+        lambda: materialise(
+            workspace.catalogue,
+            workspace.lake,
+            workspace.ledger.coverage(),
+            name,
+            now=now,
+            run_id=run_id,
+        )
     )
+
+
+def _again(step: Callable[[], _Result]) -> _Result:
+    """Run a step; when another run committed to its table meanwhile, read again and retry."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(Conflict):
+            return step()
+    return step()
 
 
 def audiences_in_order(workspace: Workspace) -> Iterator[str]:

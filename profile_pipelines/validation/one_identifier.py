@@ -47,6 +47,12 @@ PLACEHOLDERS = frozenset(
 )
 """What people and programs type where an identifier is missing; compared without case."""
 
+_BLANKS = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's white space, as Polars trims it; Python's own `strip` takes four separators more."""
+
 EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s.]+$"
 
 
@@ -61,7 +67,7 @@ def normalise_one(text: str, identifier: Identifier) -> str | None:
     for step in identifier.normalise:
         match step:
             case "trim":
-                text = text.strip()
+                text = text.strip(_BLANKS)
             case "upper":
                 text = text.upper()
             case "lower":
@@ -73,7 +79,7 @@ def normalise_one(text: str, identifier: Identifier) -> str | None:
             case "strip_leading_zeros":
                 text = text.lstrip("0")
             case "email":
-                text = text.strip().lower()
+                text = text.strip(_BLANKS).lower()
                 text = text if re.search(EMAIL, text) else ""
             case {"strip_prefix": prefix}:
                 text = text.removeprefix(str(prefix))
