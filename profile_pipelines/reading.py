@@ -158,7 +158,7 @@ class Customers:
         return Rows(select, {**rows.relations, **ids.relations})
 
     def members(self, audience: str, *, as_of: datetime | None = None) -> Frame:
-        """The audience's rows: `profile_id`, `member`, `held`. Raises UnknownName."""
+        """The audience's rows: `profile_id`, `member`, `held`, by id. Raises UnknownName."""
         space = self.workspace
         if audience not in space.catalogue.audiences:
             known = ", ".join(sorted(space.catalogue.audiences)) or "none"
@@ -166,12 +166,17 @@ class Customers:
         pinned = space.lake.audience(audience).pin()
         columns = ["profile_id", "member", "held"]
         rows = pinned.current(columns, "a") if as_of is None else pinned.as_of(as_of, columns, "a")
-        return _frame(space, rows)
+        return _frame(space, Rows(rows.sql.order_by(column("profile_id", "a")), rows.relations))
 
     def audience_changes(self, audience: str) -> Frame:
-        """Everything recorded of an audience: `profile_id`, `member`, `held`, `recorded_at`…"""
+        """Everything recorded of an audience: `profile_id`, `member`, `held`, `recorded_at`…
+
+        In the order of the commits, then of the profiles' ids.
+        """
         pinned = self.workspace.lake.audience(audience).pin()
-        return _frame(self.workspace, pinned.changes(["profile_id", "member", "held"], "a"))
+        rows = pinned.changes(["profile_id", "member", "held"], "a")
+        ordered = rows.sql.order_by(column("seq"), column("profile_id"))
+        return _frame(self.workspace, Rows(ordered, rows.relations))
 
     def freshness(self, *, now: datetime | None = None) -> list[SourceFreshness]:
         """The age of each attribute by source."""
