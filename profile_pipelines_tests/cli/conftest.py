@@ -29,6 +29,7 @@ class Outcome:
     @property
     def json(self) -> Any:
         """What it printed with `--json`."""
+        assert self.out, self.err
         return json.loads(self.out)
 
 
