@@ -114,7 +114,7 @@ def _audience(audience: Audience) -> dg.AssetsDefinition:
         pool=POOL,
         required_resource_keys={"session"},
         description=audience.description or None,
-        metadata={"attributes": sorted(attributes_of(audience.where))},
+        metadata={"attributes": ", ".join(sorted(attributes_of(audience.where)))},
     )
     def evaluate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from profile_pipelines.pipeline import evaluate_audience

@@ -80,7 +80,7 @@ def _run(
         run_config=_QUIET,
         instance=instance,
         raise_on_error=False,
-        tags={NOW_TAG: now.isoformat(), FULL_TAG: str(full).lower()},
+        tags={NOW_TAG: now.isoformat(), **({FULL_TAG: "true"} if full else {})},
         asset_selection=keys,
     )
     return result.run_id
