@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint up bench install clean
@@ -11,10 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(READY) ## create the environment, run the main job on the sample systems, show the result
 	$(BIN)/profile-pipelines demo
 
-test: $(READY) ## run the tests
+test: $(TOOLS) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: $(READY) ## ruff and pyright
+lint: $(TOOLS) ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -22,16 +24,20 @@ lint: $(READY) ## ruff and pyright
 up: $(READY) ## Dagster (webserver and daemon) on the demo's catalogue and systems
 	$(BIN)/profile-pipelines demo up
 
-bench: $(READY) ## 1 million customers × 5 systems in a real PostgreSQL, beside peers
+bench: $(TOOLS) ## 1 million customers × 5 systems in a real PostgreSQL, beside peers
 	$(BIN)/python benchmarks/run.py
 
-install: $(READY) ## create the environment
+install: $(TOOLS) ## create the environment
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
-	touch $(READY)
+	$(INSTALL) --editable .
+	touch $@
+
+$(TOOLS): $(READY)
+	$(INSTALL) --editable '.[dev]'
+	touch $@
 
 clean: ## remove the environment and the demo's files
 	rm -rf $(VENV) .demo benchmarks/.bench
