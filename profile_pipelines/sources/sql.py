@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -128,7 +128,8 @@ class SqlSource:
         except exc.DBAPIError as error:
             connection.rollback()
             if self.sync.table is not None:
-                self._check_table(connection, self.sync.table)
+                with suppress(exc.DBAPIError):
+                    self._check_table(connection, self.sync.table)
             raise SourceError(
                 f"{self.where}: {self.place} refuses to read this: {self._said(error)}"
             ) from None
