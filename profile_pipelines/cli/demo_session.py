@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,12 +28,7 @@ _DAGSTER = (
     *(sys.executable, "-W", "ignore:Function `dev_command` is superseded"),
     *("-m", "dagster", "dev", "-m", "profile_pipelines.definitions"),
 )
-_DAGSTER_YAML = """\
-telemetry: {enabled: false}
-concurrency:
-  runs: {max_concurrent_runs: 2}
-  pools: {granularity: run, default_limit: 1}
-"""
+_DAGSTER_YAML = Path(__file__).parents[1] / "orchestration" / "local.yaml"
 
 
 def demo_places(folder: Path) -> Places:
@@ -101,7 +97,7 @@ class DemoSession:
         home.mkdir(parents=True, exist_ok=True)
         settings = home / "dagster.yaml"
         if not settings.exists():
-            settings.write_text(_DAGSTER_YAML)
+            shutil.copyfile(_DAGSTER_YAML, settings)
         os.environ |= {
             "DAGSTER_HOME": str(home),
             CATALOG: str(self._places.catalogue),
@@ -115,7 +111,8 @@ class DemoSession:
         try:
             note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
             note("in another terminal: profile-pipelines demo change")
-            serving = subprocess.Popen([*_DAGSTER, "--host", "127.0.0.1", "--port", str(port)])
+            command = [*_DAGSTER, "--host", "127.0.0.1", "--port", str(port)]
+            serving = subprocess.Popen(command, start_new_session=True)
             code = serving.wait()
         except KeyboardInterrupt:
             _end(serving)
@@ -129,12 +126,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _end(serving: subprocess.Popen[bytes] | None) -> None:
-    """Ctrl-C has reached it too; a signal to us alone has not."""
+    """End Dagster with all its processes; it has a session of its own, which Ctrl-C spares."""
     if serving is None:
         return
     try:
-        serving.send_signal(signal.SIGINT)
+        serving.send_signal(signal.SIGTERM)
         serving.wait(_STOP_WITHIN)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        serving.kill()
+        os.killpg(serving.pid, signal.SIGKILL)
         serving.wait()

@@ -35,7 +35,7 @@ def test_stops_what_it_started(home: Path) -> None:
         if serving.stderr is not None:
             serving.stderr.close()
     assert not _listens(systems)
-    assert "telemetry: {enabled: false}" in (home / "dagster" / "dagster.yaml").read_text()
+    assert "enabled: false" in (home / "dagster" / "dagster.yaml").read_text()
 
 
 def _free() -> int:
