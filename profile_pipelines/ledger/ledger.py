@@ -12,9 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.types import TypeDecorator
 
 _metadata = sa.MetaData()
+
+
+class _UtcDateTime(TypeDecorator[datetime]):
+    """Aware times, in UTC on both ways: SQLite drops the time zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
 
 _syncs = sa.Table(
     "syncs",
@@ -22,7 +39,7 @@ _syncs = sa.Table(
     sa.Column("run_id", sa.String, primary_key=True),
     sa.Column("system", sa.String, primary_key=True),
     sa.Column("sync", sa.String, primary_key=True),
-    sa.Column("covered_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("covered_at", _UtcDateTime, nullable=False),
     sa.Column("full", sa.Boolean, nullable=False),
     sa.Column("rows_read", sa.BigInteger, nullable=False),
     sa.Column("rows_changed", sa.BigInteger, nullable=False),
@@ -37,7 +54,7 @@ _coverage = sa.Table(
     sa.Column("system", sa.String, primary_key=True),
     sa.Column("attribute", sa.String, primary_key=True),
     sa.Column("sync", sa.String, nullable=False),
-    sa.Column("covered_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("covered_at", _UtcDateTime, nullable=False),
     sa.Column("values_read", sa.BigInteger, nullable=False),
     sa.Column("invalid", sa.BigInteger, nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
@@ -134,7 +151,7 @@ class Ledger:
             select = select.where(_coverage.c.covered_at <= as_of)
         with self._engine.connect() as connection:
             return {
-                (system, attribute): _utc(moment)
+                (system, attribute): moment
                 for system, attribute, moment in connection.execute(select)
             }
 
@@ -144,8 +161,7 @@ class Ledger:
             system=system, sync=sync, full=True
         )
         with self._engine.connect() as connection:
-            moment = connection.execute(select).scalar()
-        return None if moment is None else _utc(moment)
+            return connection.execute(select).scalar()
 
     def latest(self, system: str, attribute: str) -> AttributeEntry | None:
         """What the most recent sync found of an attribute, set aside or not."""
@@ -194,12 +210,4 @@ class Ledger:
         """The most recent syncs, newest first."""
         select = sa.select(_syncs).order_by(_syncs.c.covered_at.desc()).limit(limit)
         with self._engine.connect() as connection:
-            return [
-                {**row, "covered_at": _utc(row["covered_at"])}
-                for row in connection.execute(select).mappings()
-            ]
-
-
-def _utc(moment: datetime) -> datetime:
-    """SQLite gives naive times back; they were stored as UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            return [dict(row) for row in connection.execute(select).mappings()]
