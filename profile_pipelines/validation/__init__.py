@@ -1,1 +1,1 @@
-"""TODO."""
+"""From what a source delivers to clean records, with quarantine."""
