@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,7 +145,13 @@ class Company:
         """Take a row away, without a trace."""
         self._execute(system, "delete from people where id = ?", key)
 
-    def sync(self, system: str, *attributes: str, full: bool = False) -> SyncResult:
+    def sync(
+        self,
+        system: str,
+        *attributes: str,
+        full: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> SyncResult:
         """One sync of the system, by default of all its attributes."""
         names = attributes or tuple(
             self.workspace.catalogue.systems[system].syncs["people"].attributes
@@ -156,6 +162,7 @@ class Company:
             now=self.now,
             run_id=self.run_id,
             full=full,
+            progress=progress,
         )
 
     def settle(self) -> tuple[IdentitiesResult, ProfilesResult, dict[str, AudienceResult]]:

@@ -67,8 +67,8 @@ def _run_twice(company: Company) -> None:
     company.run()
     company.put("crm", "2", no="NO1canary", changed=stamp(0.5), tier="TIERcanary2")
     company.run(full=True)
-    for name in company.declared["systems"]:
-        lake, declared = company.workspace.lake, company.workspace.catalogue
+    lake, declared = company.workspace.lake, company.workspace.catalogue
+    for name in declared.systems:
         lake.source(declared, name, "people").pin().compact(lake.engine, force=True)
     lake.profiles(declared).pin().compact(lake.engine, force=True)
 

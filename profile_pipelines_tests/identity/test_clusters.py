@@ -29,7 +29,7 @@ def _clustered(records: list[Identified], cap: int) -> Partition:
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(identified_records(), st.integers(2, 15))
 def test_clusters_are_those_of_a_naive_union(records: list[Identified], cap: int) -> None:
     """Records that share an identifier, directly or not, are one; above the cap they fall apart."""

@@ -134,7 +134,7 @@ def _record_id(number: int) -> int:
     return block - block % 1000 + 1000 + number
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(identity_steps(), st.sampled_from([2, 3, 4, 100]))
 def test_step_by_step_gives_the_partition_of_all_at_once(
     steps: list[dict[int, Identified | None]], cap: int

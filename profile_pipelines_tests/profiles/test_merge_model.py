@@ -22,7 +22,7 @@ DECLARED = catalogue(SYSTEMS, ("tier", "opt_in", "points", "since", "ends", "tag
 LATER = EPOCH + timedelta(days=30)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_profiles_are_the_models_however_the_updates_arrive(data: st.DataObject) -> None:
     """Any order of arrival, split into any syncs, gives the same records, values and winners."""
@@ -34,7 +34,7 @@ def test_profiles_are_the_models_however_the_updates_arrive(data: st.DataObject)
         assert _profiles(receiver) == expected_profiles(receiver.catalogue, made)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.data())
 def test_receipts_name_what_every_system_gave(data: st.DataObject) -> None:
     """Winners and losers are those of the rule in plain Python, with the winner's value."""
