@@ -15,7 +15,9 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import named
+from profile_pipelines.errors import LakeError
 from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows
 
 
@@ -30,7 +32,10 @@ class IdentitiesResult:
 
 
 def resolve(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> IdentitiesResult:
-    """Bring identities up to date. Raises Conflict when another run was faster."""
+    """Bring identities up to date.
+
+    Raises Conflict when another run was faster, LakeError when two syncs can't stand together.
+    """
     pinned = lake.identities(catalogue).pin()
     names = [f"id_{name}" for name in catalogue.identifiers]
     sources = {
@@ -55,6 +60,7 @@ def resolve(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> 
     if pinned.state.get("fingerprint") == fingerprint:
         affected = affected_records(lake, pinned, sources, names)
     else:
+        _refuse_shared_numbers(list(sources))
         affected = all_records(lake, pinned, sources, names)
     changes = None
     if affected is not None:
@@ -69,6 +75,16 @@ def resolve(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> 
     pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     records, profiles, held = state["totals"]
     return IdentitiesResult(records, profiles, changed, held)
+
+
+def _refuse_shared_numbers(names: list[str]) -> None:
+    """One chance in millions, but then two customers' records would be taken for one."""
+    given: dict[int, str] = {}
+    for name in names:
+        system, sync = name.split("/")
+        other = given.setdefault(record_block(system, sync), name)
+        if other != name:
+            raise LakeError(f"{other} and {name} would number their records alike; rename one sync")
 
 
 def _fingerprint(catalogue: Catalogue) -> str:

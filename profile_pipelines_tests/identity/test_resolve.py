@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
@@ -14,6 +16,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.engine.sql import named
+from profile_pipelines.errors import LakeError
 from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.lake import record_block
@@ -230,3 +233,16 @@ def test_other_rules_resolve_everything_anew(tmp_path: Path) -> None:
     world.catalogue = _catalogue(100)
     result = world.resolve()
     assert (result.records, result.profiles) == (5, 1)
+
+
+def test_two_syncs_never_share_record_numbers(tmp_path: Path) -> None:
+    """Names whose record numbers coincide are refused before any record is mistaken."""
+    seen: dict[int, str] = {}
+    names = (f"s{number}" for number in itertools.count())
+    second = next(
+        name for name in names if seen.setdefault(record_block(name, "people"), name) != name
+    )
+    first = seen[record_block(second, "people")]
+    catalogue = _catalogue(100, (first, second))
+    with pytest.raises(LakeError, match=f"{first}/people and {second}/people"):
+        resolve(catalogue, Lake(tmp_path, ENGINE), now=EPOCH, run_id="r")
