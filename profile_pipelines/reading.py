@@ -22,6 +22,7 @@ from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines.lake.lake import COMBINING, provenance_column
 from profile_pipelines.lake.table import Rows
+from profile_pipelines.landing.quarantine import quarantine_entries
 from profile_pipelines.profiles.lookup import find_profiles
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
 from profile_pipelines.workspace import Places, Workspace
@@ -279,44 +280,8 @@ def _in_words(stored: exp.Expr, codes: dict[str, int], combining: bool) -> exp.E
 
 def _quarantine(space: Workspace, system: str, sync: str) -> pa.Table:
     pinned = space.lake.source(space.catalogue, system, sync).pin()
-    newest = exp.Window(
-        this=exp.RowNumber(),
-        partition_by=[column("record_id")],
-        order=exp.Order(expressions=[exp.Ordered(this=column("seq"), desc=True)]),
-    )
-    columns = ["record_id", "record_key", "updated_at", "deleted", "quarantine"]
-    rows = pinned.changes(columns, "q")
-    latest = rows.sql.qualify(exp.EQ(this=newest, expression=exp.Literal.number(1)))
-    entries = (
-        exp.select(
-            *(column(name, "n") for name in ("record_key", "updated_at", "recorded_at", "run_id")),
-            exp.alias_(exp.Unnest(expressions=[column("quarantine", "n")]), "e"),
-        )
-        .from_(latest.subquery("n"))
-        .where(exp.not_(column("deleted", "n")))
-    )
-
-    def part(name: str) -> exp.Expr:
-        return exp.alias_(
-            exp.Dot(this=column("e", "u"), expression=exp.to_identifier(name, quoted=True)),
-            name,
-            quoted=True,
-        )
-
-    select = (
-        exp.select(
-            exp.alias_(exp.Literal.string(system), "system", quoted=True),
-            exp.alias_(exp.Literal.string(sync), "sync", quoted=True),
-            column("record_key", "u"),
-            *(part(name) for name in ("attribute", "reason", "value")),
-            exp.alias_(column("updated_at", "u"), "source_updated_at", quoted=True),
-            column("recorded_at", "u"),
-            column("run_id", "u"),
-        )
-        .from_(entries.subquery("u"))
-        .order_by(column("record_key", "u"), exp.to_identifier("attribute", quoted=True))
-    )
-    return space.lake.engine.query(select, rows.relations)
+    rows = quarantine_entries(system, sync, pinned)
+    return space.lake.engine.query(rows.sql, rows.relations)
 
 
 __all__ = ["Change", "Customers", "Frame", "NotFound", "ProfileView", "open_workspace"]

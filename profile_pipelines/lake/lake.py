@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from profile_pipelines.catalog.models import Attribute, Catalogue, Sync
 from profile_pipelines.engine import DuckDBEngine
-from profile_pipelines.lake.table import ARROW_TYPES, LakeTable
+from profile_pipelines.lake.column_types import ARROW_TYPES
+from profile_pipelines.lake.table import LakeTable
 
 QUARANTINE_TYPE = pa.list_(
     pa.struct([("attribute", pa.string()), ("reason", pa.string()), ("value", pa.string())])

@@ -18,19 +18,11 @@ from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
-from profile_pipelines.engine.sql import column, literal, named, null_of, select_from
+from profile_pipelines.engine.sql import column, literal, named, select_from
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
-
-CHANGE_COLUMNS = pa.schema(
-    [
-        ("seq", pa.int64()),
-        ("recorded_at", pa.timestamp("us", tz="UTC")),
-        ("run_id", pa.string()),
-        ("removed", pa.bool_()),
-    ]
-)
-"""The lake's own columns in every change log; see docs/architecture.md."""
+from profile_pipelines.lake.column_types import CHANGE_COLUMNS
+from profile_pipelines.lake.fold import fold
 
 _COMPACT_SHARE = 0.2
 _COMPACT_FILES = 64
@@ -233,51 +225,17 @@ class Pinned:
         folded_to: int,
         where: exp.Expr | None,
     ) -> Rows:
-        key = self.table.key
-        base_name, recent_name = f"{alias}_base", f"{alias}_recent"
-        wanted = list(dict.fromkeys([*key, *columns]))
-        base_select = select_from(base_name, wanted)
-        if where is not None:
-            base_select = base_select.where(where.copy())
-        relations: dict[str, Relation] = {base_name: self._relation(base)}
-        if not recent:
-            return Rows(
-                exp.select(*(column(name, alias) for name in columns)).from_(
-                    base_select.subquery(alias)
-                ),
-                relations,
-            )
-        relations[recent_name] = self._relation(recent)
-        newest = exp.Window(
-            this=exp.RowNumber(),
-            partition_by=[column(name) for name in key],
-            order=exp.Order(expressions=[exp.Ordered(this=column("seq"), desc=True)]),
-        )
-        latest = (
-            select_from(recent_name, [*wanted, "removed"])
-            .where(exp.GT(this=column("seq"), expression=literal(folded_to)))
-            .qualify(exp.EQ(this=newest, expression=literal(1)))
-        )
-        if where is not None:
-            latest = latest.where(where.copy())
-        same_key = exp.and_(
-            *(exp.EQ(this=column(name, "b"), expression=column(name, "l")) for name in key)
-        )
-        kept = (
-            exp.select(*(column(name, "b") for name in columns))
-            .from_(base_select.subquery("b"))
-            .join(named("latest", "l"), on=same_key, join_type="anti")
-        )
-        changed = (
-            exp.select(*(column(name, "l") for name in columns))
-            .from_(named("latest", "l"))
-            .where(exp.not_(column("removed", "l")))
-        )
-        union = exp.union(kept, changed, distinct=False)
-        select = (
-            exp.select(*(column(name, alias) for name in columns))
-            .with_(exp.to_identifier("latest", quoted=True), as_=latest)
-            .from_(union.subquery(alias))
+        relations: dict[str, Relation] = {f"{alias}_base": self._relation(base)}
+        if recent:
+            relations[f"{alias}_recent"] = self._relation(recent)
+        select = fold(
+            columns,
+            self.table.key,
+            alias,
+            base=f"{alias}_base",
+            recent=f"{alias}_recent" if recent else None,
+            folded_to=folded_to,
+            where=where,
         )
         return Rows(select, relations)
 
@@ -285,25 +243,3 @@ class Pinned:
         if files:
             return ParquetFiles(files, self.table.schema)
         return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()
-
-
-def null_literal(arrow_type: pa.DataType) -> exp.Expr:
-    """NULL with the SQL type of a column."""
-    for name, candidate in ARROW_TYPES.items():
-        if arrow_type == candidate:
-            return null_of(name)
-    if arrow_type == pa.int8():
-        return exp.cast(exp.null(), "TINYINT")
-    return exp.null()
-
-
-ARROW_TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "decimal": pa.decimal128(18, 4),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "list": pa.list_(pa.string()),
-}
-"""The Arrow type of each attribute type."""

@@ -16,7 +16,8 @@ import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.engine.sql import column, distinct, literal, named
-from profile_pipelines.lake.table import Rows, null_literal
+from profile_pipelines.lake.column_types import null_literal
+from profile_pipelines.lake.table import Rows
 
 
 def incoming_schema(source: pa.Schema, attributes: Sequence[str]) -> pa.Schema:

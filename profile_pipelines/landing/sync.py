@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, overload
 
 from sqlglot import exp
 
@@ -16,11 +13,13 @@ from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows
+from profile_pipelines.landing.cursors import Cursors
 from profile_pipelines.landing.difference import (
     changed_records,
     duplicate_keys,
     incoming_schema,
 )
+from profile_pipelines.landing.quarantine import quarantined_by_attribute
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.ledger import Ledger, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
@@ -64,6 +63,9 @@ def sync(
 ) -> SyncResult:
     """Bring the records of one sync up to date, for the given attributes (default: all of it).
 
+    An attribute with too many invalid values is set aside: its share is measured on all the
+    records that the sync keeps, so that one bad row in a small increment doesn't do that.
+
     Reads what has changed since the attributes' cursors, or everything: with `full`, without
     cursors, or when `full_every` has passed. A full read also finds deletions. Raises
     SourceError when the system can't be read whole, Conflict when another run was faster;
@@ -71,27 +73,26 @@ def sync(
     """
     now = now.astimezone(UTC)
     declared = catalogue.systems[system].syncs[name]
-    chosen = [a for a in declared.attributes if attributes is None or a in set(attributes)]
-    pinned = lake.source(catalogue, system, name).pin()
-    cursors: dict[str, Any] = pinned.state.get("cursors", {})
-    fingerprints = {a: _mapping_fingerprint(catalogue, declared, a) for a in chosen}
-    since = _since(declared, chosen, cursors, fingerprints)
-    whole = full or _full_is_due(ledger, system, name, declared, now)
-    source = open_source(catalogue.systems[system], declared)
-    mark = _digest(source.change_mark())
-    request = ReadRequest(_fields(declared, chosen), None if whole else since)
-    known = [cursors.get(a, {}) for a in chosen]
-    same = mark is not None and all(
-        cursor.get("mark") == mark and cursor["mapping"] == fingerprints[a]
-        for a, cursor in zip(chosen, known, strict=True)
+    wanted = set(declared.attributes if attributes is None else attributes)
+    landing = _Landing(
+        catalogue,
+        lake,
+        lake.source(catalogue, system, name).pin(),
+        system,
+        name,
+        tuple(a for a in declared.attributes if a in wanted),
+        now,
     )
-    if same and not whole and _nothing_newer(catalogue, system, source, since):
-        result = SyncResult(system, name, False, attributes={a: AttributeEntry() for a in chosen})
+    cursors = Cursors(catalogue, declared, landing.chosen, landing.pinned)
+    whole = full or _full_is_due(ledger, system, name, declared, now)
+    since = None if whole else cursors.since()
+    source = open_source(catalogue.systems[system], declared)
+    mark = source.change_mark()
+    if not whole and cursors.have_mark(mark) and _tells_of_every_change(landing, source, since):
+        result = _unchanged(landing, ledger)
     else:
-        result = _read_and_commit(
-            catalogue, lake, pinned, source, request, chosen, fingerprints, mark,
-            system, name, now, run_id, progress,
-        )  # fmt: skip
+        request = ReadRequest(_fields(declared, landing.chosen), since)
+        result = _read_and_commit(landing, source, request, cursors, mark, run_id, progress)
     ledger.record(
         SyncEntry(
             run_id=run_id,
@@ -109,125 +110,119 @@ def sync(
     return result
 
 
+@dataclass(frozen=True)
+class _Landing:
+    """What is landed, and where: one sync's chosen attributes, into its pinned table."""
+
+    catalogue: Catalogue
+    lake: Lake
+    pinned: Pinned
+    system: str
+    name: str
+    chosen: tuple[str, ...]
+    now: datetime
+
+    @property
+    def declared(self) -> Sync:
+        return self.catalogue.systems[self.system].syncs[self.name]
+
+
+def _unchanged(landing: _Landing, ledger: Ledger) -> SyncResult:
+    """Nothing was read; what lies in quarantine is still there."""
+    before = ledger.latest_of(landing.system)
+    entries = {
+        a: AttributeEntry(in_quarantine=before[a].in_quarantine)
+        if a in before
+        else AttributeEntry()
+        for a in landing.chosen
+    }
+    return SyncResult(landing.system, landing.name, full=False, attributes=entries)
+
+
 def _read_and_commit(
-    catalogue: Catalogue,
-    lake: Lake,
-    pinned: Pinned,
+    landing: _Landing,
     source: Source,
     request: ReadRequest,
-    chosen: Sequence[str],
-    fingerprints: dict[str, str],
+    cursors: Cursors,
     mark: str | None,
-    system: str,
-    name: str,
-    now: datetime,
     run_id: str,
     progress: Progress | None,
 ) -> SyncResult:
     from profile_pipelines.validation.records import RecordValidator
 
-    declared = catalogue.systems[system].syncs[name]
-    schema = pinned.table.schema
+    catalogue, lake, pinned = landing.catalogue, landing.lake, landing.pinned
     known, last_id = _known(lake, pinned)
-    last_id = max(last_id, record_block(system, name))
-    validator = RecordValidator(catalogue, declared, chosen, now)
+    last_id = max(last_id, record_block(landing.system, landing.name))
+    validator = RecordValidator(catalogue, landing.declared, landing.chosen, landing.now)
     findings = validator.findings
-    with Spool(incoming_schema(schema, chosen)) as spool:
+    with Spool(incoming_schema(pinned.table.schema, landing.chosen)) as spool:
         for batch in source.read(request):
             if batch.num_rows:
                 spool.add(validator.validate(batch))
             if progress is not None:
                 progress(spool.rows)
-        entries = {
-            a: AttributeEntry(
-                findings.values.get(a, 0),
-                findings.invalid(a),
-                findings.reasons.get(a, {}),
-                _too_many_invalid(catalogue, findings.invalid(a), a, max(spool.rows, known)),
-            )
-            for a in chosen
+        records = max(spool.rows, known)
+        set_aside = {
+            a
+            for a in landing.chosen
+            if findings.invalid(a) > catalogue.attributes[a].max_invalid * records
         }
-        brought = [a for a in chosen if not entries[a].set_aside]
-        rows = _difference(
-            lake, pinned, spool, declared, chosen, brought, last_id, now, request.since is None
-        )
-        state = _next_state(pinned, brought, fingerprints, mark, findings.latest)
-        committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
+        brought = [a for a in landing.chosen if a not in set_aside]
+        rows = _difference(landing, spool, brought, last_id, absent=request.since is None)
+        state = cursors.after(brought, mark, findings.latest)
+        committed = pinned.commit(lake.engine, rows, now=landing.now, run_id=run_id, state=state)
     changed, deleted = _count(lake, committed)
+    quarantined = quarantined_by_attribute(lake, pinned.table.pin())
     return SyncResult(
-        system,
-        name,
+        landing.system,
+        landing.name,
         request.since is None,
         findings.rows,
         changed,
         deleted,
         findings.bad_records,
-        entries,
+        {
+            a: AttributeEntry(
+                findings.values.get(a, 0),
+                findings.invalid(a),
+                findings.reasons.get(a, {}),
+                a in set_aside,
+                quarantined.get(a, 0),
+            )
+            for a in landing.chosen
+        },
     )
 
 
 def _difference(
-    lake: Lake,
-    pinned: Pinned,
-    spool: Spool,
-    declared: Sync,
-    read: Sequence[str],
-    brought: Sequence[str],
-    last_id: int,
-    now: datetime,
-    full: bool,
+    landing: _Landing, spool: Spool, brought: Sequence[str], last_id: int, *, absent: bool
 ) -> Rows:
     incoming = {"incoming": spool.relation()}
-    repeated = lake.engine.rows(duplicate_keys(), incoming)[0]["n"]
+    pinned = landing.pinned
+    repeated = landing.lake.engine.rows(duplicate_keys(), incoming)[0]["n"]
     schema = pinned.table.schema
     known = pinned.current(schema.names, "state") if pinned.exists else None
     select = changed_records(
         schema,
-        [f"id_{identifier}" for identifier in declared.identifiers],
+        [f"id_{identifier}" for identifier in landing.declared.identifiers],
         brought,
         known,
-        read=read,
-        now=now,
+        read=landing.chosen,
+        now=landing.now,
         next_record_id=last_id + 1,
         duplicates=bool(repeated),
-        absent_are_deleted=full,
+        absent_are_deleted=absent,
     )
     return Rows(select, {**incoming, **(known.relations if known else {})})
 
 
-def _next_state(
-    pinned: Pinned,
-    brought: Sequence[str],
-    fingerprints: dict[str, str],
-    mark: str | None,
-    latest: datetime | None,
-) -> dict[str, Any]:
-    """The state that is committed with the data: each attribute's cursor.
-
-    A cursor has the `mapping` that was read, the source's `mark` before it was read, and the
-    newest time of a record, `at`. Those of attributes that are no longer declared go: nobody
-    reads on from there.
-    """
-    declared = set(pinned.table.schema.names)
-    cursors = {a: c for a, c in pinned.state.get("cursors", {}).items() if a in declared}
-    for attribute in brought:
-        known = cursors.get(attribute, {})
-        at = None if latest is None else latest.isoformat()
-        if known.get("mapping") == fingerprints[attribute] and known["at"] is not None:
-            at = known["at"] if at is None else max(at, known["at"])
-        cursors[attribute] = {"mapping": fingerprints[attribute], "at": at, "mark": mark}
-    return {"cursors": cursors}
-
-
-def _nothing_newer(
-    catalogue: Catalogue, system: str, source: Source, since: datetime | None
-) -> bool:
+def _tells_of_every_change(landing: _Landing, source: Source, since: datetime | None) -> bool:
     """Whether a source whose mark is as it was can be taken as unchanged.
 
     A mark of files tells of every change. That of a database counts records and compares the
     newest times, which is enough only where records bear the time of their change.
     """
-    if catalogue.systems[system].connection.type == "files":
+    if landing.catalogue.systems[landing.system].connection.type == "files":
         return True
     return since is not None and source.has_newer(since) is False
 
@@ -245,24 +240,6 @@ def _known(lake: Lake, pinned: Pinned) -> tuple[int, int]:
     ).from_(rows.sql.subquery("r"))
     found = lake.engine.rows(totals, rows.relations)[0]
     return found["records"], found["last"]
-
-
-def _since(
-    declared: Sync,
-    chosen: Sequence[str],
-    cursors: dict[str, Any],
-    fingerprints: dict[str, str],
-) -> datetime | None:
-    """The oldest cursor of the chosen attributes; None when one of them has to be read whole."""
-    if declared.updated_at is None or declared.mode == "full" or not chosen:
-        return None
-    found: list[datetime] = []
-    for attribute in chosen:
-        cursor = cursors.get(attribute)
-        if cursor is None or cursor["mapping"] != fingerprints[attribute] or not cursor["at"]:
-            return None
-        found.append(datetime.fromisoformat(cursor["at"]))
-    return min(found)
 
 
 def _full_is_due(ledger: Ledger, system: str, name: str, declared: Sync, now: datetime) -> bool:
@@ -283,41 +260,6 @@ def _fields(declared: Sync, chosen: Sequence[str]) -> tuple[str, ...]:
             ]
         )
     )
-
-
-def _mapping_fingerprint(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
-    """Changes when the attribute has to be read anew: other records, field, type or rules."""
-    spec = catalogue.attributes[attribute]
-    parts = {
-        "field": declared.attributes[attribute].field,
-        "type": spec.type,
-        "valid": spec.valid.model_dump(mode="json"),
-        "timezone": catalogue.settings.timezone,
-        "origin": declared.model_dump(
-            mode="json",
-            include={"table", "query", "path", "params", "records", "key", "updated_at", "deleted"},
-        ),
-        "identifiers": {
-            name: [path, catalogue.identifiers[name].model_dump(mode="json")]
-            for name, path in declared.identifiers.items()
-        },
-    }
-    return _digest(json.dumps(parts, sort_keys=True, default=str))
-
-
-@overload
-def _digest(text: str) -> str: ...
-@overload
-def _digest(text: None) -> None: ...
-def _digest(text: str | None) -> str | None:
-    """Short, and without anything of the text itself: it stands in the table's metadata."""
-    return None if text is None else hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _too_many_invalid(catalogue: Catalogue, invalid: int, attribute: str, records: int) -> bool:
-    """Measured on all the records that the sync keeps, so that one bad row in a small increment
-    is quarantined and doesn't set the attribute aside."""
-    return invalid > catalogue.attributes[attribute].max_invalid * records
 
 
 def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:

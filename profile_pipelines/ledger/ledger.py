@@ -59,18 +59,24 @@ _coverage = sa.Table(
     sa.Column("invalid", sa.BigInteger, nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
     sa.Column("set_aside", sa.Boolean, nullable=False),
+    sa.Column("in_quarantine", sa.BigInteger, nullable=False),
     sa.Index("sync_attributes_latest", "system", "attribute", "covered_at"),
 )
 
 
 @dataclass(frozen=True)
 class AttributeEntry:
-    """What one sync found of one attribute; `reasons` counts invalid values by reason."""
+    """What one sync found of one attribute.
+
+    `reasons` counts the invalid values that it read by reason; `in_quarantine` those that lie in
+    quarantine after it, whichever sync brought them.
+    """
 
     values_read: int = 0
     invalid: int = 0
     reasons: dict[str, int] = field(default_factory=dict[str, int])
     set_aside: bool = False
+    in_quarantine: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,7 @@ class Ledger:
                             "invalid": found.invalid,
                             "reasons": found.reasons,
                             "set_aside": found.set_aside,
+                            "in_quarantine": found.in_quarantine,
                         }
                         for name, found in entry.attributes.items()
                     ],
@@ -171,6 +178,7 @@ class Ledger:
                 _coverage.c.invalid,
                 _coverage.c.reasons,
                 _coverage.c.set_aside,
+                _coverage.c.in_quarantine,
             )
             .filter_by(system=system, attribute=attribute)
             .order_by(_coverage.c.covered_at.desc())
@@ -194,6 +202,7 @@ class Ledger:
             _coverage.c.invalid,
             _coverage.c.reasons,
             _coverage.c.set_aside,
+            _coverage.c.in_quarantine,
         ).join(
             newest,
             (_coverage.c.attribute == newest.c.attribute)

@@ -115,7 +115,7 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
             description=(
                 "Fails when too many of the values that the latest sync read are invalid "
                 f"(more than {catalogue.attributes[attribute].max_invalid:.0%}): they were set "
-                "aside, and the last good values stay. Warns when some are invalid."
+                "aside, and the last good values stay. Warns while any lie in quarantine."
             ),
         )
         for attribute in attributes_of(catalogue.systems[name])
@@ -144,7 +144,7 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
             yield dg.AssetCheckResult(
                 asset_key=check.asset_key,
                 check_name=CHECK,
-                passed=not entry.invalid and not entry.set_aside,
+                passed=not entry.in_quarantine and not entry.set_aside,
                 severity=(
                     dg.AssetCheckSeverity.ERROR if entry.set_aside else dg.AssetCheckSeverity.WARN
                 ),
@@ -156,6 +156,7 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
                 metadata={
                     "values_read": entry.values_read,
                     "invalid_values": entry.invalid,
+                    "in_quarantine": entry.in_quarantine,
                     **{f"invalid: {reason}": n for reason, n in sorted(entry.reasons.items())},
                 },
             )

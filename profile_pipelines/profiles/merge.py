@@ -16,7 +16,8 @@ from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import LakeError
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.profiles.difference import affected_profiles, changed_profiles
+from profile_pipelines.profiles.affected import affected_profiles
+from profile_pipelines.profiles.difference import changed_profiles
 from profile_pipelines.profiles.merged import merged_profiles
 
 _MOST_SYSTEMS = 62

@@ -7,9 +7,7 @@ pre-joined row per system and profile is several times faster than a union with 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
@@ -18,20 +16,8 @@ from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.lake import Pinned
 from profile_pipelines.lake.lake import RECORD_BLOCK, provenance_column, record_block
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.profiles.rules import Giver, merged_value, provenance
-
-Sources = Mapping[tuple[str, str], Pinned]
-
-
-class Affected(NamedTuple):
-    """What has to be merged anew."""
-
-    profiles: pa.Table
-    """The profiles, as `profile_id`."""
-    attributes: set[str]
-    """The attributes that may be others than before in any of them."""
-    moved: bool
-    """Whether records moved between profiles, so that some may be new or gone."""
+from profile_pipelines.profiles.affected import Affected, Sources
+from profile_pipelines.profiles.rules import LONG_AGO, Giver, merged_value, provenance
 
 
 def living_profiles(identities: Pinned, *, only_affected: bool) -> Rows:
@@ -188,7 +174,7 @@ def _newest(name: str, what: exp.Expr) -> exp.Expr:
         expressions=[
             exp.PropertyEQ(
                 this=exp.to_identifier("at"),
-                expression=exp.func("COALESCE", column("updated_at", "s"), literal(_long_ago())),
+                expression=exp.func("COALESCE", column("updated_at", "s"), literal(LONG_AGO)),
             ),
             exp.PropertyEQ(this=exp.to_identifier("id"), expression=column("record_id", "s")),
         ]
@@ -197,9 +183,3 @@ def _newest(name: str, what: exp.Expr) -> exp.Expr:
     return exp.Filter(
         this=exp.ArgMax(this=what, expression=order), expression=exp.Where(this=present)
     )
-
-
-def _long_ago() -> object:
-    from profile_pipelines.profiles.rules import LONG_AGO
-
-    return LONG_AGO

@@ -15,8 +15,8 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.lake.column_types import ARROW_TYPES, null_literal
 from profile_pipelines.lake.lake import COMBINING
-from profile_pipelines.lake.table import ARROW_TYPES, null_literal
 
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 

@@ -78,6 +78,22 @@ def test_few_invalid_values_warn(business: Business, instance: dg.DagsterInstanc
     assert tier.metadata["invalid_values"].value == 1
 
 
+def test_a_check_warns_until_the_quarantine_is_empty(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A run that finds nothing new doesn't make up for the values that lie in quarantine."""
+    few = ((n, f"C{n}", "silver", "true", "2026-02-01 10:00:00") for n in range(11, 41))
+    business.crm(*few, (41, "C41", "brass", "true", "2026-02-01 10:00:00"))
+    materialise(business, instance)
+    unchanged = checks(materialise(business, instance))["tier"]
+    assert not unchanged.passed
+    assert unchanged.metadata["in_quarantine"].value == 1
+    business.crm((42, "C42", "gold", "true", "2026-02-02 10:00:00"))
+    assert not checks(materialise(business, instance))["tier"].passed
+    business.crm((41, "C41", "gold", "true", "2026-02-03 10:00:00"))
+    assert checks(materialise(business, instance))["tier"].passed
+
+
 def test_too_many_invalid_values_block_what_depends_on_them(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
