@@ -76,6 +76,8 @@ class DuckDBEngine:
             params=[
                 _parameter("format", exp.var("parquet")),
                 _parameter("compression", exp.var("zstd")),
+                # The files get no smaller by a higher level, only dearer.
+                _parameter("compression_level", exp.Literal.number(1)),
                 _parameter("row_group_size", exp.Literal.number(122880)),
                 _parameter("return_stats", exp.true()),
             ],

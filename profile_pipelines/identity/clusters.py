@@ -45,25 +45,33 @@ def assign_profiles(
     holds the least record number among its records; a cluster keeps the least of its ids. New
     ids follow the clusters' least record numbers, so that a repeated run gives the same.
     """
-    order = np.argsort(record_ids, kind="stable")
-    sorted_labels = labels[order]
-    sorted_known = known[order]
-    if len(order) == 0:
+    if len(record_ids) == 0:
         return np.zeros(0, dtype=np.int64), next_profile_id
-    _, first, inverse = np.unique(sorted_labels, return_index=True, return_inverse=True)
-    unlabelled = sorted_labels < 0
-    owned = np.full(len(first), np.iinfo(np.int64).max, dtype=np.int64)
-    ids, positions = np.unique(sorted_known, return_index=True)
-    claims = ids > 0
-    np.minimum.at(owned, inverse[positions[claims]], ids[claims])
+    order = np.argsort(record_ids, kind="stable")
+    in_order, known_in_order = labels[order], known[order]
+    # One number per cluster, in the order of the clusters' least record numbers.
+    first = _first_positions(in_order)
+    rank = np.cumsum(first == np.arange(len(order))) - 1
+    clusters = rank[first]
+    owned = np.full(int(rank[-1]) + 1, np.iinfo(np.int64).max, dtype=np.int64)
+    claims = (known_in_order > 0) & (_first_positions(known_in_order) == np.arange(len(order)))
+    np.minimum.at(owned, clusters[claims], known_in_order[claims])
+    unlabelled = in_order < 0
     if unlabelled.any():
-        owned[inverse[unlabelled][0]] = 0
+        owned[clusters[unlabelled][0]] = 0
     fresh = np.flatnonzero(owned == np.iinfo(np.int64).max)
-    fresh = fresh[np.argsort(first[fresh], kind="stable")]
     owned[fresh] = next_profile_id + np.arange(len(fresh))
     result = np.empty(len(order), dtype=np.int64)
-    result[order] = owned[inverse]
+    result[order] = owned[clusters]
     return result, next_profile_id + len(fresh)
+
+
+def _first_positions(values: Labels) -> Labels:
+    """For each value the position at which it stands first. Without sorting: values are small."""
+    shifted = values - values.min()
+    positions = np.empty(int(shifted.max()) + 1, dtype=np.int64)
+    positions[shifted[::-1]] = np.arange(len(values))[::-1]
+    return positions[shifted]
 
 
 def _value_codes(records: pa.Table, identifiers: Sequence[str]) -> tuple[list[Labels], int]:

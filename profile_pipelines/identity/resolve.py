@@ -55,23 +55,24 @@ def resolve(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> 
         return IdentitiesResult(state["totals"][0], state["totals"][1], 0, state["totals"][2])
     # Polars and NumPy are loaded only where something has changed.
     from profile_pipelines.identity.affected import affected_records, all_records
-    from profile_pipelines.identity.recluster import recluster, totals_after
+    from profile_pipelines.identity.recluster import recluster
 
     if pinned.state.get("fingerprint") == fingerprint:
         affected = affected_records(lake, pinned, sources, names)
     else:
         _refuse_shared_numbers(list(sources))
         affected = all_records(lake, pinned, sources, names)
-    changes = None
+    rows, changed = None, 0
     if affected is not None:
-        changes, state["next_profile_id"] = recluster(
-            affected, names, catalogue.settings.max_cluster, state["next_profile_id"]
-        )
-    changed = 0 if changes is None else len(changes)
-    rows = None
-    if changes is not None and changed:
-        rows = Rows(exp.select(exp.Star()).from_(named("changes")), {"changes": changes.to_arrow()})
-        state["totals"] = totals_after(lake, pinned, changes)
+        found = recluster(affected, names, catalogue.settings.max_cluster, state["next_profile_id"])
+        changed = len(found.changes)
+        state["next_profile_id"] = found.next_profile_id
+        state["totals"] = [
+            total + more for total, more in zip(state["totals"], found.gained, strict=True)
+        ]
+        if changed:
+            select = exp.select(exp.Star()).from_(named("changes"))
+            rows = Rows(select, {"changes": found.changes.to_arrow()})
     pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     records, profiles, held = state["totals"]
     return IdentitiesResult(records, profiles, changed, held)

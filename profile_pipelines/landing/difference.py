@@ -27,17 +27,6 @@ def incoming_schema(source: pa.Schema, attributes: Sequence[str]) -> pa.Schema:
     return pa.schema([("ordinal", pa.int64()), *fields])
 
 
-def duplicate_keys() -> exp.Select:
-    """How many keys came in more than once."""
-    repeated = (
-        exp.select(column("record_key"))
-        .from_(named("incoming"))
-        .group_by(column("record_key"))
-        .having(exp.GT(this=exp.Count(this=exp.Star()), expression=literal(1)))
-    )
-    return exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(repeated.subquery("d"))
-
-
 def changed_records(
     source: pa.Schema,
     identifiers: Sequence[str],

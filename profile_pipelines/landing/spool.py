@@ -27,6 +27,7 @@ class Spool:
         self._bytes = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._files: list[str] = []
+        self._keys: list[pl.Series] = []
         self.rows = 0
 
     def __enter__(self) -> Spool:
@@ -45,12 +46,19 @@ class Spool:
     def add(self, frame: pl.DataFrame) -> None:
         """Append one batch; `ordinal` numbers the rows in the order of arrival."""
         numbered = frame.with_row_index("ordinal", offset=self.rows)
-        table = numbered.to_arrow().select(self._schema.names).cast(self._schema)
+        table = numbered.to_arrow().select(self._schema.names)
+        self._keys.append(frame["record_key"].hash())
         self.rows += len(frame)
         self._tables.append(table)
         self._bytes += table.nbytes
         if self._bytes > self._limit:
             self._spill()
+
+    def may_repeat_keys(self) -> bool:
+        """Whether a key may have come more than once; never False when one has."""
+        import polars as pl
+
+        return len(self._keys) > 0 and pl.concat(self._keys).n_unique() < self.rows
 
     def relation(self) -> Relation:
         """All that was added, for the engine."""

@@ -16,7 +16,6 @@ from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.cursors import Cursors
 from profile_pipelines.landing.difference import (
     changed_records,
-    duplicate_keys,
     incoming_schema,
 )
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
@@ -199,7 +198,6 @@ def _difference(
 ) -> Rows:
     incoming = {"incoming": spool.relation()}
     pinned = landing.pinned
-    repeated = landing.lake.engine.rows(duplicate_keys(), incoming)[0]["n"]
     schema = pinned.table.schema
     known = pinned.current(schema.names, "state") if pinned.exists else None
     select = changed_records(
@@ -210,7 +208,7 @@ def _difference(
         read=landing.chosen,
         now=landing.now,
         next_record_id=last_id + 1,
-        duplicates=bool(repeated),
+        duplicates=spool.may_repeat_keys(),
         absent_are_deleted=absent,
     )
     return Rows(select, {**incoming, **(known.relations if known else {})})

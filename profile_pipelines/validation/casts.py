@@ -54,7 +54,7 @@ def cast(raw: pl.Series, target: AttributeType, timezone: str) -> pl.Series:
 
 def blank_to_null(raw: pl.Series) -> pl.Series:
     """Empty and blank text says nothing: it counts as a missing value, not as an invalid one."""
-    if raw.dtype != pl.String or not raw.str.contains(r"^\s*$").any():
+    if raw.dtype != pl.String or raw.str.strip_chars().str.len_bytes().min() != 0:
         return raw
     return (
         raw.to_frame("v")

@@ -14,21 +14,34 @@ from profile_pipelines.validation.one_identifier import EMAIL, denied
 def normalise(raw: pl.Series, identifier: Identifier) -> pl.Series:
     """The identifiers in their one form; null for a blank, a placeholder or a malformed email."""
     text = raw if raw.dtype == pl.String else _plain_text(raw)
+    is_ascii = not (text.str.len_bytes() != text.str.len_chars()).any()
+    # NFKC leaves ASCII as it is, and is the dearest of all steps.
+    steps = [s for s in identifier.normalise if s != "nfkc"] if is_ascii else ["nfkc"]
+    if not is_ascii:
+        steps += identifier.normalise
     value = pl.col("v")
-    if (text.str.len_bytes() != text.str.len_chars()).any():
-        value = value.str.normalize("NFKC")
-    for step in identifier.normalise:
+    for step in steps:
         value = _apply(value, step)
     normal = pl.col("n")
-    placeholder = normal.str.to_lowercase().is_in(sorted(denied(identifier)))
+    is_usable = (normal != "") & ~_is_denied(normal, identifier, is_ascii=is_ascii)
     return (
         text.to_frame("v")
         .lazy()
         .select(value.alias("n"))
-        .select(pl.when((normal != "") & ~placeholder).then(normal))
+        .select(pl.when(is_usable).then(normal))
         .collect()["n"]
         .rename(raw.name)
     )
+
+
+def _is_denied(normal: pl.Expr, identifier: Identifier, *, is_ascii: bool) -> pl.Expr:
+    """Whether it is a placeholder; text whose case is known needn't be brought to one."""
+    placeholders = sorted(denied(identifier))
+    cases = [step for step in identifier.normalise if step in ("upper", "lower", "email")]
+    if is_ascii and cases:
+        upper = cases[-1] == "upper"
+        return normal.is_in([p.upper() for p in placeholders] if upper else placeholders)
+    return normal.str.to_lowercase().is_in(placeholders)
 
 
 def _apply(value: pl.Expr, step: object) -> pl.Expr:

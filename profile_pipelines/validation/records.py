@@ -25,6 +25,13 @@ NOT_UNIQUE = "not unique"
 UNREADABLE = "not readable as {type}"
 QUARANTINE = pl.List(pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String}))
 
+_ENTRY_COLUMNS = {
+    "index": pl.UInt32,
+    "attribute": pl.String,
+    "reason": pl.String,
+    "value": pl.String,
+}
+
 
 @dataclass
 class Findings:
@@ -95,12 +102,19 @@ class RecordValidator:
 
         frame = pl.DataFrame(list(_named(columns)))
         unidentified = pl.all_horizontal(pl.col(f"id_{name}").is_null() for name in identifiers)
-        frame = frame.with_columns(_bad=unidentified & ~pl.col("deleted"))
-        frame = frame.with_columns(keys, _quarantine(bad, originals, len(frame)))
-        if frame["_bad"].any():
-            frame = self._quarantine_whole(raw, frame)
-        self._count(frame, originals, bad)
-        return frame.drop("_bad")
+        whole = frame.select((unidentified & ~pl.col("deleted")).alias("bad"))["bad"]
+        entries = _entries(bad, originals)
+        if whole.any():
+            # Nothing of an unidentified record counts; all of it is kept in its quarantine.
+            rows = whole.arg_true()
+            entries = pl.concat(
+                [entries.filter(~pl.col("index").is_in(rows.implode())), _whole_entries(raw, rows)]
+            )
+            frame = frame.with_columns(
+                pl.when(~whole).then(pl.col(name)).alias(name) for name in self._attributes
+            )
+        self._count(frame["updated_at"], originals, bad, int(whole.sum()))
+        return frame.with_columns(keys, _quarantine(entries, len(frame)))
 
     def _updated_at(self, raw: pl.DataFrame) -> pl.Series:
         """A time in the future counts as now, lest it win for ever."""
@@ -177,33 +191,16 @@ class RecordValidator:
         ]
         return keys.scatter(missing, digests)
 
-    def _quarantine_whole(self, raw: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-        """Nothing of an unidentified record counts; all of it is kept in its quarantine."""
-        positions = frame["_bad"].arg_true()
-        entries = pl.Series(
-            "quarantine",
-            [
-                [{"attribute": "", "reason": NO_IDENTIFIER, "value": _as_json(row)}]
-                for row in raw[positions].iter_rows(named=True)
-            ],
-            dtype=QUARANTINE,
-        )
-        whole = pl.DataFrame({"_row": positions, "_entries": entries})
-        frame = frame.with_row_index("_row").join(
-            whole, on="_row", how="left", maintain_order="left"
-        )
-        good = ~pl.col("_bad")
-        return frame.with_columns(
-            pl.coalesce("_entries", "quarantine").alias("quarantine"),
-            *(pl.when(good).then(pl.col(name)).alias(name) for name in self._attributes),
-        ).drop("_row", "_entries")
-
     def _count(
-        self, frame: pl.DataFrame, originals: Mapping[str, pl.Series], bad: pl.DataFrame
+        self,
+        updated_at: pl.Series,
+        originals: Mapping[str, pl.Series],
+        bad: pl.DataFrame,
+        bad_records: int,
     ) -> None:
         findings = self.findings
-        findings.rows += len(frame)
-        findings.bad_records += int(frame["_bad"].sum())
+        findings.rows += len(updated_at)
+        findings.bad_records += bad_records
         for name, original in originals.items():
             findings.values[name] = (
                 findings.values.get(name, 0) + len(original) - (original.null_count())
@@ -212,7 +209,7 @@ class RecordValidator:
             reasons = findings.reasons.setdefault(name, {})
             reasons[reason] = reasons.get(reason, 0) + count
         # A time in the future isn't yet: later changes may still bear an earlier one.
-        latest = frame.filter(pl.col("updated_at") < self._now)["updated_at"].max()
+        latest = updated_at.filter(updated_at < self._now).max()
         if isinstance(latest, datetime) and (findings.latest is None or latest > findings.latest):
             findings.latest = latest
 
@@ -243,24 +240,34 @@ def _null_empty_lists(typed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _quarantine(bad: pl.DataFrame, originals: Mapping[str, pl.Series], height: int) -> pl.Series:
-    empty = pl.Series("quarantine", [None], dtype=QUARANTINE).new_from_index(0, height)
-    if bad.is_empty():
-        return empty
+def _entries(bad: pl.DataFrame, originals: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """Columns index, attribute, reason, value: the bad cells as the source gave them."""
     parts = [
-        rows.with_columns(as_text(originals[str(name)])[rows["index"]].alias("value"))
+        rows.with_columns(as_text(originals[str(name)][rows["index"]]).alias("value"))
         for (name,), rows in bad.group_by("attribute", maintain_order=True)
     ]
-    entries = (
-        pl.concat(parts)
-        .select("index", pl.struct("attribute", "reason", "value").alias("entry"))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=_ENTRY_COLUMNS)
+
+
+def _whole_entries(raw: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    values = [_as_json(row) for row in raw[rows].iter_rows(named=True)]
+    return pl.DataFrame(
+        {"index": rows, "attribute": "", "reason": NO_IDENTIFIER, "value": values},
+        schema=_ENTRY_COLUMNS,
+    )
+
+
+def _quarantine(entries: pl.DataFrame, height: int) -> pl.Series:
+    """A list of entries for each row that has any."""
+    if entries.is_empty():
+        return pl.Series("quarantine", [None], dtype=QUARANTINE).new_from_index(0, height)
+    lists = (
+        entries.select("index", pl.struct("attribute", "reason", "value").alias("quarantine"))
         .group_by("index", maintain_order=True)
-        .agg(pl.col("entry"))
+        .agg(pl.col("quarantine"))
     )
     rows = pl.DataFrame({"index": pl.arange(0, height, dtype=pl.UInt32, eager=True)})
-    return rows.join(entries, on="index", how="left", maintain_order="left")["entry"].alias(
-        "quarantine"
-    )
+    return rows.join(lists, on="index", how="left", maintain_order="left")["quarantine"]
 
 
 def _named(columns: Mapping[str, pl.Series]) -> Sequence[pl.Series]:
