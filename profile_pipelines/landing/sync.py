@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue, Sync
@@ -23,6 +24,8 @@ from profile_pipelines.landing.spool import Spool
 from profile_pipelines.ledger import Ledger, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import ReadRequest, Source, open_source
+
+_VALIDATED_AT_ONCE = 300_000
 
 Progress = Callable[[int], None]
 """Called with the number of rows read so far."""
@@ -155,11 +158,11 @@ def _read_and_commit(
     validator = RecordValidator(catalogue, landing.declared, landing.chosen, landing.now)
     findings = validator.findings
     with Spool(incoming_schema(pinned.table.schema, landing.chosen)) as spool:
-        for batch in source.read(request):
-            if batch.num_rows:
-                spool.add(validator.validate(batch))
+        for rows_read, table in _gathered(source.read(request)):
+            if table is not None:
+                spool.add(validator.validate(table))
             if progress is not None:
-                progress(spool.rows)
+                progress(rows_read)
         records = max(spool.rows, known)
         set_aside = {
             a
@@ -191,6 +194,23 @@ def _read_and_commit(
             for a in landing.chosen
         },
     )
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table | None]]:
+    """The rows read so far after each batch, and from time to time all those gathered since.
+
+    Validation costs much the same for a small batch as for a large one.
+    """
+    total, gathered = 0, list[pa.RecordBatch]()
+    for batch in batches:
+        total += batch.num_rows
+        gathered.append(batch)
+        full = sum(each.num_rows for each in gathered) >= _VALIDATED_AT_ONCE
+        yield total, pa.Table.from_batches(gathered) if full else None
+        if full:
+            gathered = []
+    if gathered:
+        yield total, pa.Table.from_batches(gathered)
 
 
 def _difference(

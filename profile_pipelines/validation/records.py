@@ -65,9 +65,9 @@ class RecordValidator:
         self._schema = compile_schema(self._attributes)
         self._now = now
 
-    def validate(self, batch: pa.RecordBatch) -> pl.DataFrame:
-        """Clean records for one batch of raw ones, whose columns bear the source's field paths."""
-        raw = pl.from_arrow(batch)
+    def validate(self, table: pa.Table) -> pl.DataFrame:
+        """Clean records for a batch of raw ones, whose columns bear the source's field paths."""
+        raw = pl.from_arrow(table)
         assert isinstance(raw, pl.DataFrame)
         sync = self._sync
         columns: dict[str, pl.Series] = {}
