@@ -158,11 +158,8 @@ def _read_and_commit(
     validator = RecordValidator(catalogue, landing.declared, landing.chosen, landing.now)
     findings = validator.findings
     with Spool(incoming_schema(pinned.table.schema, landing.chosen)) as spool:
-        for rows_read, table in _gathered(source.read(request)):
-            if table is not None:
-                spool.add(validator.validate(table))
-            if progress is not None:
-                progress(rows_read)
+        for table in _gathered(source.read(request), progress):
+            spool.add(validator.validate(table))
         records = max(spool.rows, known)
         set_aside = {
             a
@@ -196,21 +193,22 @@ def _read_and_commit(
     )
 
 
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table | None]]:
-    """The rows read so far after each batch, and from time to time all those gathered since.
+def _gathered(batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Iterator[pa.Table]:
+    """The rows of many batches together: a small table costs as much to validate as a large one.
 
-    Validation costs much the same for a small batch as for a large one.
+    Every batch is told to `progress` as it comes.
     """
     total, gathered = 0, list[pa.RecordBatch]()
     for batch in batches:
         total += batch.num_rows
         gathered.append(batch)
-        full = sum(each.num_rows for each in gathered) >= _VALIDATED_AT_ONCE
-        yield total, pa.Table.from_batches(gathered) if full else None
-        if full:
+        if progress is not None:
+            progress(total)
+        if sum(each.num_rows for each in gathered) >= _VALIDATED_AT_ONCE:
+            yield pa.Table.from_batches(gathered)
             gathered = []
     if gathered:
-        yield total, pa.Table.from_batches(gathered)
+        yield pa.Table.from_batches(gathered)
 
 
 def _difference(
