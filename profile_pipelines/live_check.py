@@ -13,7 +13,9 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
-from profile_pipelines.catalog.models import Catalogue, RestConnection, Sync
+from profile_pipelines.catalog.connections import RestConnection
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.masking import FLAGS, mask
 from profile_pipelines.sources import ReadRequest, open_source

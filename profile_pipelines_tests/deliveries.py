@@ -12,7 +12,8 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 
-from profile_pipelines.catalog.models import Catalogue, Sync, System
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.identity import resolve
 from profile_pipelines.lake import Lake

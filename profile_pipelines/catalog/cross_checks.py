@@ -15,10 +15,11 @@ from profile_pipelines.catalog.conditions import (
 from profile_pipelines.catalog.draft import Draft, Kind
 from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.mistakes import did_you_mean
-from profile_pipelines.catalog.models import Attribute, System
+from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.plan import audience_cycle
 from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.sync_checks import sync_mistakes
+from profile_pipelines.catalog.systems import System
 
 _NEEDED: tuple[tuple[Kind, str, str], ...] = (
     ("identifier", "identifiers.yaml", "declares no identifier; records are matched by them"),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from profile_pipelines.catalog.mistakes import Mistake, Path, spell_path
-from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings, System
+from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
+from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import Document
 
 Kind = Literal["settings", "identifier", "attribute", "system", "audience"]

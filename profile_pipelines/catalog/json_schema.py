@@ -10,14 +10,9 @@ from typing import Any, Literal, cast, get_args
 from pydantic import ConfigDict, RootModel
 from pydantic.json_schema import models_json_schema
 
-from profile_pipelines.catalog.models import (
-    Attribute,
-    Audience,
-    Identifier,
-    Name,
-    Settings,
-    System,
-)
+from profile_pipelines.catalog.declaration import Name
+from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
+from profile_pipelines.catalog.systems import System
 
 FileKind = Literal["catalogue", "identifiers", "attributes", "source", "audience"]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,20 +10,13 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from profile_pipelines.catalog.cross_checks import cross_check
+from profile_pipelines.catalog.declaration import Declaration, Name
 from profile_pipelines.catalog.draft import Draft, Kind, Place
 from profile_pipelines.catalog.mistakes import Mistake, did_you_mean
-from profile_pipelines.catalog.models import (
-    Attribute,
-    Audience,
-    Catalogue,
-    Declaration,
-    Identifier,
-    Name,
-    Settings,
-    System,
-)
+from profile_pipelines.catalog.models import Attribute, Audience, Catalogue, Identifier, Settings
 from profile_pipelines.catalog.plain_words import in_plain_words
 from profile_pipelines.catalog.secret_literals import literal_secrets
+from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import MAX_BYTES, Document, YamlError, read_yaml
 from profile_pipelines.errors import CatalogueError
 

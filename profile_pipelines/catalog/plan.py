@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from profile_pipelines.catalog.conditions import audiences_of
-from profile_pipelines.catalog.models import Audience, Catalogue, SourceField, Sync
+from profile_pipelines.catalog.models import Audience, Catalogue
+from profile_pipelines.catalog.systems import SourceField, Sync
 from profile_pipelines.errors import UnknownName
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from profile_pipelines.catalog.models import Secret, Text
+from profile_pipelines.catalog.declaration import Secret, Text
 from profile_pipelines.errors import SourceError
 
 

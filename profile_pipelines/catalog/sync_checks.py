@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from profile_pipelines.catalog.connections import Connection
 from profile_pipelines.catalog.mistakes import Path, in_words
-from profile_pipelines.catalog.models import Connection, Sync
 from profile_pipelines.catalog.schedules import longest_gap
+from profile_pipelines.catalog.systems import Sync
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "sql": ("table", "query"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from profile_pipelines.catalog.models import Attribute, Catalogue, Sync
+from profile_pipelines.catalog.models import Attribute, Catalogue
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.lake.column_types import ARROW_TYPES
 from profile_pipelines.lake.table import LakeTable

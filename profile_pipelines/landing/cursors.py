@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, overload
 
-from profile_pipelines.catalog.models import Catalogue, Sync
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.lake import Pinned
 
 

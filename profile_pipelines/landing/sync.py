@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from sqlglot import exp
 
-from profile_pipelines.catalog.models import Catalogue, Sync
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import record_block

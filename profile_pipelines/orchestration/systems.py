@@ -6,8 +6,9 @@ from hashlib import sha256
 
 import dagster as dg
 
-from profile_pipelines.catalog.models import Catalogue, Sync, System
+from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import schedule_of, sync_of
+from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.orchestration.session import Session, now_of, reads_in_full
 
 CHECK = "valid_values"

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from profile_pipelines.catalog.models import (
-    FilesConnection,
-    RestConnection,
-    SqlConnection,
-    Sync,
-    System,
-)
+from profile_pipelines.catalog.connections import FilesConnection, RestConnection, SqlConnection
+from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, Source
 
 __all__ = ["BATCH_ROWS", "ReadRequest", "Source", "open_source"]

@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from profile_pipelines.catalog.models import FilesConnection, Sync
+from profile_pipelines.catalog.connections import FilesConnection
 from profile_pipelines.catalog.secrets import resolve
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources import columnar, file_tree, text_files
 from profile_pipelines.sources.json_records import batches, flattened

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from profile_pipelines.catalog.models import RestConnection, Sync
+from profile_pipelines.catalog.connections import RestConnection
 from profile_pipelines.catalog.secrets import resolve
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import batches, flattened
 from profile_pipelines.sources.reading import ReadRequest

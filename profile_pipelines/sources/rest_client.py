@@ -13,7 +13,7 @@ from dlt.sources.helpers.rest_client.auth import APIKeyAuth, BearerTokenAuth, Ht
 from dlt.sources.helpers.rest_client.client import RESTClient
 from requests.auth import AuthBase
 
-from profile_pipelines.catalog.models import (
+from profile_pipelines.catalog.connections import (
     ApiKeyAuth,
     Auth,
     BasicAuth,

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 from dlt.sources.helpers.rest_client.paginators import BasePaginator, SinglePagePaginator
 from requests import Request, Response
 
-from profile_pipelines.catalog.models import (
+from profile_pipelines.catalog.connections import (
     CursorPaging,
     LinkPaging,
     NoPaging,

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
-from profile_pipelines.catalog.models import SqlConnection, Sync
+from profile_pipelines.catalog.connections import SqlConnection
 from profile_pipelines.catalog.secrets import resolve
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources.json_records import as_text
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near

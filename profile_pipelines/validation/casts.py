@@ -12,7 +12,7 @@ import json
 
 import polars as pl
 
-from profile_pipelines.catalog.models import AttributeType
+from profile_pipelines.catalog.values import AttributeType
 
 _TRUE = ["true", "t", "yes", "y", "1"]
 _FALSE = ["false", "f", "no", "n", "0"]

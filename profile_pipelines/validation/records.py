@@ -16,7 +16,8 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 
-from profile_pipelines.catalog.models import Attribute, Catalogue, Sync
+from profile_pipelines.catalog.models import Attribute, Catalogue
+from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
 from profile_pipelines.validation.identifiers import normalise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from profile_pipelines.catalog import models
 from profile_pipelines.catalog.conditions import KEYWORDS, Condition, check_condition
+from profile_pipelines.catalog.connections import Auth, Paging
+from profile_pipelines.catalog.declaration import Declaration
 from profile_pipelines.catalog.load import load_catalogue
-from profile_pipelines.catalog.models import Auth, Catalogue, Declaration, Paging
+from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.normalise_steps import STEP_NAMES
 from profile_pipelines.catalog.operators import OPERATORS
+from profile_pipelines.catalog.values import AttributeType
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", REFERENCE, re.MULTILINE | re.DOTALL)
@@ -43,7 +46,7 @@ def test_examples_are_a_catalogue(catalogue: Catalogue):
         "files",
     }
     assert {attribute.type for attribute in catalogue.attributes.values()} == set(
-        models.AttributeType.__args__
+        AttributeType.__args__
     )
 
 
@@ -72,9 +75,14 @@ def test_every_key_is_explained():
     """Each key, operator and step of the language stands in the reference as code."""
     keys = {
         field.alias or name
-        for model in vars(models).values()
-        if isinstance(model, type) and issubclass(model, Declaration)
+        for model in _all_declarations(Declaration)
         for name, field in model.model_fields.items()
     }
     code = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`\n]+`", REFERENCE) + BLOCKS)))
     assert keys | set(OPERATORS) | set(KEYWORDS) | set(STEP_NAMES) <= code
+
+
+def _all_declarations(base: type[Declaration]) -> Iterator[type[Declaration]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _all_declarations(model)

@@ -16,16 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines.catalog.load import load_catalogue
-from profile_pipelines.catalog.models import (
-    Attribute,
-    Audience,
-    Identifier,
-    Settings,
-    SourceField,
-    Sync,
-    System,
-)
+from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
 from profile_pipelines.catalog.starter_files import write_starter
+from profile_pipelines.catalog.systems import SourceField, Sync, System
 from profile_pipelines.errors import CatalogueError
 from profile_pipelines_tests.catalog.folders import VALID, attr, crm, mistakes_in, write_catalogue
 

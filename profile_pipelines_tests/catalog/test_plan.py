@@ -11,7 +11,6 @@ import pytest
 
 from profile_pipelines.catalog.fingerprint import fingerprint, merge_fingerprint
 from profile_pipelines.catalog.load import load_catalogue
-from profile_pipelines.catalog.models import SourceField
 from profile_pipelines.catalog.plan import (
     audience_order,
     cadences_of,
@@ -20,6 +19,7 @@ from profile_pipelines.catalog.plan import (
     sync_of,
 )
 from profile_pipelines.catalog.schedules import longest_gap
+from profile_pipelines.catalog.systems import SourceField
 from profile_pipelines.catalog.values import AttributeType, typed_value
 from profile_pipelines.errors import UnknownName
 from profile_pipelines_tests.catalog.folders import attr, audience, crm, write_catalogue

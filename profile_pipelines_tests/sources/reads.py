@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from profile_pipelines.catalog.models import System
+from profile_pipelines.catalog.systems import System
 from profile_pipelines.sources import ReadRequest, Source, open_source
 
 

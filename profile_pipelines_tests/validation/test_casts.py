@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profile_pipelines.catalog.models import AttributeType
+from profile_pipelines.catalog.values import AttributeType
 from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

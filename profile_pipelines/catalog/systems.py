@@ -1,0 +1,94 @@
+"""The business systems and what is read from them: systems, syncs, mapped fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+from pydantic import BeforeValidator, Field
+
+from profile_pipelines.catalog.connections import Connection, Paging
+from profile_pipelines.catalog.declaration import Declaration, Duration, Name
+
+
+class SourceField(Declaration):
+    """Where an attribute stands in a source's record: a column, or a dotted path with indexes."""
+
+    field: str = Field(examples=["account_status"])
+    schedule: str | None = None
+    """Cron schedule of its own, in the catalogue's timezone."""
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Let a plain text stand for `{field: text}`."""
+        if not isinstance(value, str | dict | SourceField):
+            raise ValueError("must be a field's name or path, or {field: …, schedule: …}")
+        return {"field": value} if isinstance(value, str) else cast(object, value)
+
+
+class RestCursor(Declaration):
+    """How an incremental read asks for records changed since a time."""
+
+    param: str
+    format: Literal["epoch", "epoch_ms", "iso"] = "epoch"
+
+
+class Sync(Declaration):
+    """One extraction of a system's table, endpoint or file set."""
+
+    # where
+    table: str | None = None
+    """The table (or schema.table) of a sql connection."""
+    query: str | None = None
+    """A select statement instead of a table."""
+    path: str | None = None
+    """The endpoint below `base_url`, or the files below `root` with `*`, `?` and `**`."""
+    format: Literal["parquet", "delta", "csv", "jsonl"] | None = None
+    """What the files are, where the path's ending doesn't tell."""
+    params: dict[str, str | int | float | bool] = {}
+    """Query parameters of every request."""
+    records: str | None = None
+    """Path of the list of records in the answer; without it the answer itself is the list."""
+    paging: Paging | None = None
+    """How this endpoint's pages follow each other, where it differs from the connection's."""
+    cursor: RestCursor | None = None
+    """The query parameter that asks for changes since a time; needs `updated_at`."""
+    # what
+    key: str | None = None
+    """The field that tells the records apart; without it, the strongest identifier does."""
+    identifiers: dict[Name, str] = Field(min_length=1, examples=[{"email": "contact_email"}])
+    """Identifier: source field."""
+    updated_at: str | None = None
+    """The field with the time of the last change; with it, only changes are read."""
+    deleted: str | None = None
+    """The field that marks a deleted record: a flag, or the time of the deletion."""
+    attributes: dict[
+        Name,
+        Annotated[
+            SourceField,
+            BeforeValidator(SourceField.read, json_schema_input_type=str | SourceField),
+        ],
+    ] = Field(examples=[{"status": "account_status"}])
+    """Attribute: source field, or `{field: …, schedule: …}`."""
+    # when
+    mode: Literal["incremental", "full"] | None = None
+    """Read changes only, or everything each time. Default: changes, where `updated_at` is given."""
+    full_every: Duration | None = None
+    """How often an incremental sync reads everything, to notice deletions."""
+    schedule: str = "0 * * * *"
+    """Cron schedule of the attributes that have none of their own, in the catalogue's timezone."""
+
+
+class System(Declaration):
+    """A business system and its syncs."""
+
+    system: Name = Field(examples=["crm"])
+    """The system's name, which attributes list among their sources."""
+    kind: Literal["crm", "billing", "ecommerce", "support", "warehouse"] = Field(examples=["crm"])
+    """What sort of system it is; the screens group by it."""
+    description: str = ""
+    owner: str | None = None
+    """Whom to ask: a person's or team's address."""
+    connection: Connection
+    """How to reach the system."""
+    syncs: dict[Name, Sync] = Field(min_length=1)
+    """What to read from it, by name."""
