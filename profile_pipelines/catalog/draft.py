@@ -8,10 +8,11 @@ from typing import Literal
 
 from profile_pipelines.catalog.mistakes import Mistake, Path, spell_path
 from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
+from profile_pipelines.catalog.preset_files import LoadedPreset
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import Document
 
-Kind = Literal["settings", "identifier", "attribute", "system", "audience"]
+Kind = Literal["settings", "identifier", "attribute", "preset", "system", "audience"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Draft:
     settings: Settings = field(default_factory=Settings)
     identifiers: dict[str, Identifier] = field(default_factory=dict[str, Identifier])
     attributes: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
+    presets: dict[str, LoadedPreset] = field(default_factory=dict[str, LoadedPreset])
     systems: dict[str, System] = field(default_factory=dict[str, System])
     audiences: dict[str, Audience] = field(default_factory=dict[str, Audience])
     places: dict[tuple[Kind, str], Place] = field(default_factory=dict[tuple[Kind, str], Place])

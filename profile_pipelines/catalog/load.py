@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,9 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from profile_pipelines.catalog.cross_checks import cross_check
 from profile_pipelines.catalog.declaration import Declaration, Name
 from profile_pipelines.catalog.draft import Draft, Kind, Place
-from profile_pipelines.catalog.mistakes import Mistake, did_you_mean
+from profile_pipelines.catalog.mistakes import Mistake, Path, did_you_mean
 from profile_pipelines.catalog.models import Attribute, Audience, Catalogue, Identifier, Settings
 from profile_pipelines.catalog.plain_words import in_plain_words
+from profile_pipelines.catalog.preset_expansion import expand_system
+from profile_pipelines.catalog.preset_files import (
+    LoadedPreset,
+    read_preset,
+    shipped,
+    shipped_names,
+)
 from profile_pipelines.catalog.secret_literals import literal_secrets
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import MAX_BYTES, Document, YamlError, read_yaml
@@ -27,6 +34,7 @@ _FILES: dict[str, Kind] = {
 }
 _FOLDERS: dict[str, Kind] = {
     "attributes": "attribute",
+    "presets": "preset",
     "sources": "system",
     "audiences": "audience",
 }
@@ -35,7 +43,7 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _D = TypeVar("_D", bound=Declaration)
 
 
-def load_catalogue(folder: Path) -> Catalogue:
+def load_catalogue(folder: FilePath) -> Catalogue:
     """Read and check the catalogue in `folder`.
 
     Raises CatalogueError with a line for every mistake, sorted by file and line.
@@ -53,12 +61,13 @@ def load_catalogue(folder: Path) -> Catalogue:
     )
 
 
-def read_draft(folder: Path) -> Draft:
+def read_draft(folder: FilePath) -> Draft:
     """Read every file of the catalogue, without looking across declarations.
 
     Raises CatalogueError when there is no catalogue in `folder` at all.
     """
-    files = sorted(_yaml_files(folder))
+    # systems are read by means of presets
+    files = sorted(_yaml_files(folder), key=lambda file: (_kind_of(file) != "preset", file))
     if not files:
         found = "holds no YAML files" if folder.is_dir() else "isn't there"
         todo = f"write a catalogue to start from with `profile-pipelines init {folder}`"
@@ -74,14 +83,27 @@ def read_draft(folder: Path) -> Draft:
     return draft
 
 
-def _yaml_files(folder: Path) -> Iterator[str]:
+def read_presets(folder: FilePath) -> dict[str, LoadedPreset]:
+    """The presets that the catalogue in `folder` declares, and those of the package.
+
+    Raises CatalogueError for mistakes in the former.
+    """
+    draft = Draft()
+    for file in sorted(f for f in _yaml_files(folder) if _kind_of(f) == "preset"):
+        _read_file(draft, folder / file, "preset", file)
+    if draft.mistakes:
+        raise CatalogueError(draft.in_order())
+    return {**{name: shipped(name) for name in shipped_names()}, **draft.presets}
+
+
+def _yaml_files(folder: FilePath) -> Iterator[str]:
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if Path(root) == folder and _LEFT_ALONE in folders:
+        if FilePath(root) == folder and _LEFT_ALONE in folders:
             folders.remove(_LEFT_ALONE)
         for name in files:
             if name.lower().endswith((".yaml", ".yml")) and not name.startswith("."):
-                yield (Path(root) / name).relative_to(folder).as_posix()
+                yield (FilePath(root) / name).relative_to(folder).as_posix()
 
 
 def _kind_of(file: str) -> Kind | None:
@@ -98,10 +120,12 @@ def _not_a_part(file: str) -> str:
     known = [*_FILES, *(f"{folder}/{file.rpartition('/')[2]}" for folder in _FOLDERS)]
     parts = "a catalogue has catalogue.yaml, identifiers.yaml, attributes.yaml and the folders"
     hint = did_you_mean(file, known)
-    return f"is no part of a catalogue{hint or f'; {parts} attributes, sources, audiences'}"
+    return (
+        f"is no part of a catalogue{hint or f'; {parts} attributes, presets, sources, audiences'}"
+    )
 
 
-def _read_file(draft: Draft, path: Path, kind: Kind, file: str) -> None:
+def _read_file(draft: Draft, path: FilePath, kind: Kind, file: str) -> None:
     try:
         with path.open("rb") as opened:
             document = read_yaml(opened.read(MAX_BYTES + 1))
@@ -135,7 +159,9 @@ def _read_file(draft: Draft, path: Path, kind: Kind, file: str) -> None:
         case "attribute":
             draft.attributes |= _read_named(draft, kind, Attribute, data, place)
         case "system":
-            draft.systems |= _read_whole(draft, kind, System, data, place)
+            draft.systems |= _read_system(draft, data, place)
+        case "preset":
+            _read_preset(draft, document, place)
         case "audience":
             draft.audiences |= _read_whole(draft, kind, Audience, data, place)
 
@@ -163,11 +189,35 @@ def _is_named(draft: Draft, name: str, place: Place) -> bool:
     return True
 
 
+def _read_preset(draft: Draft, document: Document, place: Place) -> None:
+    preset, mistakes = read_preset(document)
+    draft.mistakes += [place.mistake(path, text) for path, text in mistakes]
+    name = document.data.get("preset")
+    if not isinstance(name, str):
+        draft.unread.add("preset")
+    elif draft.declare("preset", name, place, ("preset",)) and preset is not None:
+        draft.presets[name] = preset
+
+
+def _read_system(draft: Draft, data: dict[str, Any], place: Place) -> dict[str, System]:
+    """A system; where its connection names a preset, the system that it stands for."""
+    found = expand_system(draft, data)
+    draft.mistakes += [place.mistake(path, text) for path, text in found.mistakes]
+    told = [path for path, _ in found.mistakes] if found.known else [()]
+    declared = _read_whole(draft, "system", System, found.data, place, told)
+    return {} if told else declared
+
+
 def _read_whole(
-    draft: Draft, kind: Kind, model: type[_D], data: dict[str, Any], place: Place
+    draft: Draft,
+    kind: Kind,
+    model: type[_D],
+    data: dict[str, Any],
+    place: Place,
+    told: Sequence[Path] = (),
 ) -> dict[str, _D]:
     """A file that is one declaration, with its name under the kind's own key."""
-    declaration = _read(draft, model, data, place)
+    declaration = _read(draft, model, data, place, told)
     name = data.get(kind)
     if not isinstance(name, str):
         draft.unread.add(kind)
@@ -177,10 +227,15 @@ def _read_whole(
     return {}
 
 
-def _read(draft: Draft, model: type[_D], data: object, place: Place) -> _D | None:
+def _read(
+    draft: Draft, model: type[_D], data: object, place: Place, told: Sequence[Path] = ()
+) -> _D | None:
+    """The declaration, or its mistakes except those that follow from `told` ones."""
     known = {mistake.path for mistake in place.document.mistakes}
     if model is System:
         for path, text in literal_secrets(data):
+            if any(_leads_to(each, path) for each in told):
+                continue
             draft.mistakes.append(place.mistake(path, text))
             known.add(path)
     try:
@@ -188,6 +243,15 @@ def _read(draft: Draft, model: type[_D], data: object, place: Place) -> _D | Non
     except ValidationError as error:
         for path, text in in_plain_words(error, data):
             whole = (*place.path, *path)
+            if any(_leads_to(each, path) for each in told):
+                continue
             if whole not in known or text.startswith("unknown key"):
                 draft.mistakes.append(place.mistake(path, text))
     return None
+
+
+def _leads_to(told: Path, path: Path) -> bool:
+    """Whether a mistake at `path` follows from the one at `told`: around it, or below it."""
+    if told[:1] == ("connection",):
+        return path[:1] == ("connection",)
+    return path == told[: len(path)] or told == path[: len(told)]

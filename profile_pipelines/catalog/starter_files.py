@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,7 +16,14 @@ def write_starter(folder: Path) -> list[Path]:
     Raises CatalogueError, and writes nothing, when one of the files is there already or when the
     folder can't be written.
     """
-    contents = dict(_texts(files("profile_pipelines.catalog") / "starter", folder))
+    return write_new(folder, dict(_texts(files("profile_pipelines.catalog") / "starter", folder)))
+
+
+def write_new(folder: Path, contents: Mapping[Path, str]) -> list[Path]:
+    """Write files that belong into `folder`, all or none of them, and return them in order.
+
+    Raises CatalogueError as `write_starter` does.
+    """
     taken = sorted(path for path in contents if path.exists())
     if taken:
         raise CatalogueError([f"{path}: is there already; nothing was written" for path in taken])

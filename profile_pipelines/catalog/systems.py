@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field
 from profile_pipelines.catalog.connections import Connection, Paging
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name
 
+SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
+
 
 class SourceField(Declaration):
     """Where an attribute stands in a source's record: a column, or a dotted path with indexes."""
@@ -83,7 +85,7 @@ class System(Declaration):
 
     system: Name = Field(examples=["crm"])
     """The system's name, which attributes list among their sources."""
-    kind: Literal["crm", "billing", "ecommerce", "support", "warehouse"] = Field(examples=["crm"])
+    kind: SystemKind = Field(examples=["crm"])
     """What sort of system it is; the screens group by it."""
     description: str = ""
     owner: str | None = None

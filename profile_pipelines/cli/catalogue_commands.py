@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,38 @@ from profile_pipelines.cli.options import AsJson, Now
 from profile_pipelines.cli.output import print_json, stderr, stdout
 
 
-def init(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
-    """Write a commented starter catalogue into DIR."""
+def init(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", metavar="PRESET", help="Write a file for this system of `sources`."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="SYSTEM", help="The system's name, if not the preset's."),
+    ] = None,
+) -> None:
+    """Write a commented starter catalogue into DIR, or with --source a file for one system.
+
+    With --source, DIR is the catalogue in use, or `catalog`; what is there already stays as it is.
+    """
     from profile_pipelines.catalog.starter_files import write_starter
+    from profile_pipelines.cli.session import CATALOG
+    from profile_pipelines.cli.source_commands import preset_named
 
     console = stdout()
-    for path in write_starter(folder):
+    if source is not None:
+        from profile_pipelines.catalog.preset_starter import write_preset_starter
+
+        folder = folder or Path(os.environ.get(CATALOG) or "catalog")
+        written = write_preset_starter(folder, preset_named(source), name or source)
+    elif folder is None:
+        raise typer.BadParameter("name the folder into which the starter is written")
+    else:
+        written = write_starter(folder)
+    for path in written:
         console.print(str(path), soft_wrap=True)
     console.print(
         f"\nNext: fit the files to your system, then\n"
@@ -86,7 +113,7 @@ def schema(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND]", help="catalogue, identifiers, attributes, source or audience."
+            metavar="[KIND]", help="catalogue, identifiers, attributes, preset, source, audience."
         ),
     ] = None,
 ) -> None:
@@ -95,12 +122,13 @@ def schema(
     Editors complete and check the files by it; KIND is one kind of file.
     """
     from profile_pipelines.catalog.json_schema import FILE_KINDS, catalogue_schema, file_schema
+    from profile_pipelines.cli.source_commands import known_presets
 
     if kind is None:
-        print_json(catalogue_schema())
+        print_json(catalogue_schema(presets=known_presets().values()))
         return
     for known in FILE_KINDS:
         if kind == known:
-            print_json(file_schema(known))
+            print_json(file_schema(known, known_presets().values()))
             return
     raise typer.BadParameter(f"{kind!r} is no kind of file; there are {', '.join(FILE_KINDS)}")

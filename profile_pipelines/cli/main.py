@@ -15,6 +15,7 @@ from profile_pipelines.cli import (
     demo_commands,
     profile_commands,
     run_commands,
+    source_commands,
     state_commands,
 )
 from profile_pipelines.cli.failures import ExitCode, end_quietly, report
@@ -77,6 +78,7 @@ def settings(
 app.command()(catalogue_commands.init)
 app.command()(catalogue_commands.check)
 app.command()(catalogue_commands.schema)
+app.add_typer(source_commands.sources)
 app.command()(run_commands.run)
 app.command()(run_commands.sync)
 app.add_typer(profile_commands.profile)

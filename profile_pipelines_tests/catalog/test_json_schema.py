@@ -24,6 +24,7 @@ KINDS: dict[str, FileKind] = {
     "catalogue.yaml": "catalogue",
     "identifiers.yaml": "identifiers",
     "attributes.yaml": "attributes",
+    "presets": "preset",
     "sources": "source",
     "audiences": "audience",
 }

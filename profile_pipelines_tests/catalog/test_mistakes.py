@@ -447,7 +447,12 @@ SOURCES = [
     ),
     pytest.param(
         crm("type: sql", "type: sqll"),
-        ["sources/crm.yaml:3: connection.type: must be sql, rest or files; did you mean sql?"],
+        [
+            (
+                "sources/crm.yaml:3: connection.type: must be sql, rest or files, or a preset of "
+                "`profile-pipelines sources`; did you mean sql?"
+            )
+        ],
         id="misspelt connection type",
     ),
     pytest.param(

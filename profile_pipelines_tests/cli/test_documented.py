@@ -42,6 +42,7 @@ def test_every_command_is_documented(command: Command) -> None:
     assert {"run", "sync", "profile", "demo"} <= set(names)
     groups = {"profile": ["show"], "profiles": ["export"]}
     groups["audience"] = ["list", "preview", "members"]
+    groups["sources"] = ["", "show"]
     groups["demo"] = ["", "change", "up", "reset"]
     for name in names:
         for part in groups.get(name, [""]):
