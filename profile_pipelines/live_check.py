@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from profile_pipelines.catalog.connections import RestConnection
+from profile_pipelines.catalog.field_paths import is_nested
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError, SourceUnreachable
@@ -167,7 +168,8 @@ class _SyncCheck:
             for role, name, path in _mapped(self.sync)
         ]
         self.report.fields = fields
-        wanted = tuple(dict.fromkeys(f.field for f in fields if f.exists or sparse))
+        readable = [f for f in fields if f.exists or sparse or is_nested(f.field)]
+        wanted = tuple(dict.fromkeys(f.field for f in readable))
         validator = self._validator(wanted)
         if wanted:
             for batch in source.read(ReadRequest(wanted, limit=self._limit)):

@@ -12,6 +12,7 @@ from profile_pipelines.catalog.conditions import (
     audiences_of,
     check_condition,
 )
+from profile_pipelines.catalog.convert_checks import convert_mistakes
 from profile_pipelines.catalog.draft import Draft, Kind
 from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.mistakes import did_you_mean
@@ -123,6 +124,11 @@ def _check_system(draft: Draft, name: str, system: System) -> None:
             text = _mapping_mistake(draft, name, attribute, mapped)
             if text:
                 draft.report("system", name, (*at, "attributes", attribute), text)
+            elif attribute in draft.attributes:
+                declared = draft.attributes[attribute]
+                for path, text in convert_mistakes(sync.attributes[attribute], declared):
+                    place = (*at, "attributes", attribute, *path)
+                    draft.report("system", name, place, text)
             mapped.setdefault(attribute, sync_name)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from profile_pipelines.catalog.connections import Connection
+from profile_pipelines.catalog.field_paths import parse_path
 from profile_pipelines.catalog.mistakes import Path, in_words
 from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.systems import Sync
@@ -28,6 +29,8 @@ def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, st
     if sync.cursor is not None and sync.updated_at is None:
         yield ("cursor",), "needs updated_at, the field whose latest value it asks from"
     yield from _schedule_mistakes(sync)
+    if kind == "rest":
+        yield from _path_mistakes(sync)
 
 
 def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
@@ -62,3 +65,20 @@ def _schedule_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
                 longest_gap(schedule)
         except ValueError as error:
             yield path, str(error)
+
+
+def _path_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    """In JSON, brackets have a meaning; elsewhere a column may bear them in its name."""
+    paths: list[tuple[Path, str | None]] = [
+        (("key",), sync.key),
+        (("updated_at",), sync.updated_at),
+        (("deleted",), sync.deleted),
+        *((("identifiers", name), path) for name, path in sync.identifiers.items()),
+        *((("attributes", name), each.field) for name, each in sync.attributes.items()),
+    ]
+    for at, path in paths:
+        try:
+            if path is not None and "[" in path:
+                parse_path(path)
+        except ValueError as error:
+            yield at, str(error)

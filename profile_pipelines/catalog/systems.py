@@ -7,15 +7,18 @@ from typing import Annotated, Literal, cast
 from pydantic import BeforeValidator, Field
 
 from profile_pipelines.catalog.connections import Connection, Paging
+from profile_pipelines.catalog.convert_steps import ConvertStep
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name
 
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
 
 
 class SourceField(Declaration):
-    """Where an attribute stands in a source's record: a column, or a dotted path with indexes."""
+    """Where an attribute stands in a record, a column or a path, and how it is converted."""
 
     field: str = Field(examples=["account_status"])
+    convert: list[ConvertStep] = []
+    """The steps, in order, that turn what stands there into what the attribute takes."""
     schedule: str | None = None
     """Cron schedule of its own, in the catalogue's timezone."""
 
@@ -23,7 +26,7 @@ class SourceField(Declaration):
     def read(cls, value: object) -> object:
         """Let a plain text stand for `{field: text}`."""
         if not isinstance(value, str | dict | SourceField):
-            raise ValueError("must be a field's name or path, or {field: …, schedule: …}")
+            raise ValueError("must be a field's name or path, or {field: …, convert: […]}")
         return {"field": value} if isinstance(value, str) else cast(object, value)
 
 
@@ -70,7 +73,7 @@ class Sync(Declaration):
             BeforeValidator(SourceField.read, json_schema_input_type=str | SourceField),
         ],
     ] = Field(examples=[{"status": "account_status"}])
-    """Attribute: source field, or `{field: …, schedule: …}`."""
+    """Attribute: source field, or `{field: …, convert: […], schedule: …}`."""
     # when
     mode: Literal["incremental", "full"] | None = None
     """Read changes only, or everything each time. Default: changes, where `updated_at` is given."""

@@ -56,9 +56,8 @@ def _choices(
     return typed
 
 
-def _pattern(attribute_type: AttributeType, pattern: str) -> list[str]:
-    if attribute_type != "string":
-        return [f"only a string can be matched; its type is {attribute_type}"]
+def pattern_mistakes(pattern: str) -> list[str]:
+    """What is wrong with a regular expression; only plain ones are read."""
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
@@ -67,3 +66,9 @@ def _pattern(attribute_type: AttributeType, pattern: str) -> list[str]:
     if re.search(r"\(\?(=|!|<=|<!|P=|\()|\\[1-9]", unescaped):
         return ["look-around and back-references aren't read; write a plain regular expression"]
     return []
+
+
+def _pattern(attribute_type: AttributeType, pattern: str) -> list[str]:
+    if attribute_type != "string":
+        return [f"only a string can be matched; its type is {attribute_type}"]
+    return pattern_mistakes(pattern)

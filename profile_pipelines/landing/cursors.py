@@ -75,7 +75,7 @@ def _mapping(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
     """Changes when the attribute has to be read anew: other records, field, type or rules."""
     spec = catalogue.attributes[attribute]
     parts = {
-        "field": declared.attributes[attribute].field,
+        "field": declared.attributes[attribute].model_dump(mode="json", exclude={"schedule"}),
         "type": spec.type,
         "valid": spec.valid.model_dump(mode="json"),
         "timezone": catalogue.settings.timezone,

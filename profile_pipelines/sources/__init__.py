@@ -16,11 +16,13 @@ def open_source(system: System, sync: Sync) -> Source:
     """
     where = f"{system.system}.{_name(system, sync)}"
     # each kind's libraries cost up to a second of imports
+    from profile_pipelines.sources.nested import NestedColumns
+
     match system.connection:
         case SqlConnection():
             from profile_pipelines.sources.sql import SqlSource
 
-            return SqlSource(where, system.connection, sync)
+            return NestedColumns(SqlSource(where, system.connection, sync))
         case RestConnection():
             from profile_pipelines.sources.rest import RestSource
 
@@ -28,7 +30,8 @@ def open_source(system: System, sync: Sync) -> Source:
         case FilesConnection():
             from profile_pipelines.sources.files import FilesSource
 
-            return FilesSource(where, system.connection, sync)
+            files = FilesSource(where, system.connection, sync)
+            return files if files.format == "jsonl" else NestedColumns(files)
 
 
 def _name(system: System, sync: Sync) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import simplejson
 
+from profile_pipelines.catalog.field_paths import Each, Key, Step, parse_path
 from profile_pipelines.sources.reading import BATCH_ROWS
 
 
@@ -49,10 +50,13 @@ def as_text(value: Any) -> str | None:
 
 
 def getter(path: str) -> Callable[[Any], Any]:
-    """Reads a dotted path with list indexes (`items.data.0.price`) from a JSON value.
+    """Reads a path (see `catalog.field_paths`) from a JSON value.
 
-    A key that itself contains dots wins over the parts. Gives `ABSENT` where nothing stands.
+    A key that itself contains dots or brackets wins over the parts. `[*]` gives a list of what
+    stands there in the entries, leaving out nulls. Gives `ABSENT` where nothing stands.
     """
+    if "[" in path:
+        return _bracket_getter(path)
     parts = path.split(".")
     steps = [(part, ".".join(parts[at:])) for at, part in enumerate(parts)]
 
@@ -70,6 +74,47 @@ def getter(path: str) -> Callable[[Any], Any]:
         return value
 
     return get
+
+
+def _bracket_getter(path: str) -> Callable[[Any], Any]:
+    try:
+        steps = parse_path(path)
+    except ValueError:
+        steps = (Key(path, path),)
+
+    def get(value: Any) -> Any:
+        if isinstance(value, dict) and path in value:
+            return value[path]
+        return _follow(value, steps)
+
+    return get
+
+
+def _follow(value: Any, steps: Sequence[Step]) -> Any:
+    for at, step in enumerate(steps):
+        if isinstance(step, Key):
+            if isinstance(value, dict):
+                if step.rest in value:
+                    return value[step.rest]
+                value = value.get(step.name, ABSENT)
+            elif isinstance(value, list) and step.name.isdecimal():
+                value = value[int(step.name)] if int(step.name) < len(value) else ABSENT
+            else:
+                return ABSENT
+        elif not isinstance(value, list):
+            return ABSENT
+        elif isinstance(step, Each):
+            rest = steps[at + 1 :]
+            found = [each for entry in value if (each := _follow(entry, rest)) is not None]
+            found = [each for each in found if each is not ABSENT]
+            return list(chain.from_iterable(found)) if Each() in rest else found
+        else:
+            value = next((entry for entry in value if _has(entry, step.members)), ABSENT)
+    return value
+
+
+def _has(entry: Any, members: Iterable[tuple[str, str]]) -> bool:
+    return all(as_text(getter(name)(entry)) == wanted for name, wanted in members)
 
 
 def batches(

@@ -164,19 +164,32 @@ def _timestamp(raw: pl.Series) -> pl.Series:
 
 
 def _timestamp_text(text: pl.Series) -> pl.Series:
-    """ISO 8601 in its usual spellings, then epoch numbers; later spellings only where needed."""
+    """ISO 8601 in its usual spellings, then epoch numbers."""
+    result = iso_timestamps(text)
+    if result.null_count() == text.null_count():
+        return result
+    numbers = _epoch(text.cast(pl.Float64, strict=False))
+    return result.to_frame("r").select(pl.coalesce("r", numbers.alias("f")))["r"].rename(text.name)
+
+
+def iso_timestamps(text: pl.Series, zone: str = "UTC") -> pl.Series:
+    """ISO 8601 in its usual spellings; a time without an offset is local in `zone`.
+
+    Later spellings are tried only where they are needed.
+    """
     result = pl.Series(text.name, [None], dtype=_TIMESTAMP).new_from_index(0, len(text))
     attempts = (
         lambda left: _utc(left, "%Y-%m-%dT%H:%M:%S%.f%#z"),
         lambda left: _utc(left.str.replace(" ", "T", literal=True), "%Y-%m-%dT%H:%M:%S%.f%#z"),
-        lambda left: _naive(left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M:%S%.f"),
-        lambda left: _naive(left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M"),
-        lambda left: (
-            left.str.to_date("%Y-%m-%d", strict=False)
-            .cast(pl.Datetime("us"))
-            .dt.replace_time_zone("UTC")
+        lambda left: local_timestamps(
+            left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M:%S%.f", zone
         ),
-        lambda left: _epoch(left.cast(pl.Float64, strict=False)),
+        lambda left: local_timestamps(
+            left.str.replace("T", " ", literal=True), "%Y-%m-%d %H:%M", zone
+        ),
+        lambda left: in_utc(
+            left.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")), zone
+        ),
     )
     for attempt in attempts:
         if result.null_count() == text.null_count():
@@ -190,13 +203,33 @@ def _utc(text: pl.Series, pattern: str) -> pl.Series:
     return text.str.to_datetime(pattern, time_unit="us", time_zone="UTC", strict=False)
 
 
-def _naive(text: pl.Series, pattern: str) -> pl.Series:
-    return text.str.to_datetime(pattern, time_unit="us", strict=False).dt.replace_time_zone("UTC")
+def local_timestamps(text: pl.Series, pattern: str, zone: str) -> pl.Series:
+    """Times without an offset, local in `zone`; null where they aren't of the pattern."""
+    return in_utc(text.str.to_datetime(pattern, time_unit="us", strict=False), zone)
+
+
+def in_utc(local: pl.Series, zone: str) -> pl.Series:
+    """Local times in UTC: the first of two alike, null where the clocks skip."""
+    if zone == "UTC":
+        return local.dt.replace_time_zone("UTC")
+    return local.dt.replace_time_zone(
+        zone, ambiguous="earliest", non_existent="null"
+    ).dt.convert_time_zone("UTC")
 
 
 def _epoch(numbers: pl.Series) -> pl.Series:
     value = pl.col("v").cast(pl.Float64)
     seconds = pl.when(value.abs() >= _MILLISECONDS_FROM).then(value / 1000).otherwise(value)
+    return _since_epoch(numbers, seconds)
+
+
+def epoch_timestamps(numbers: pl.Series, *, milliseconds: bool) -> pl.Series:
+    """Seconds or milliseconds since 1970; null what lies outside the years 1 to 9999."""
+    value = pl.col("v").cast(pl.Float64)
+    return _since_epoch(numbers, value / 1000 if milliseconds else value)
+
+
+def _since_epoch(numbers: pl.Series, seconds: pl.Expr) -> pl.Series:
     micros = pl.when(seconds.is_between(-62135596800, 253402300799)).then(seconds * 1_000_000)
     return (
         numbers.to_frame("v")

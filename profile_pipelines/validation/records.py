@@ -19,6 +19,7 @@ import pyarrow as pa
 from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
+from profile_pipelines.validation.conversions import convert
 from profile_pipelines.validation.identifiers import normalise
 
 NO_IDENTIFIER = "no usable identifier"
@@ -84,20 +85,17 @@ class RecordValidator:
         originals = {
             name: blank_to_null(raw[sync.attributes[name].field]) for name in self._attributes
         }
-        typed = (
-            pl.DataFrame(
-                [
-                    cast(
-                        original, self._attributes[name].type, self._catalogue.settings.timezone
-                    ).alias(name)
-                    for name, original in originals.items()
-                ]
-            )
-            if originals
-            else pl.DataFrame()
+        converted, unconverted = self._converted(originals)
+        typed = pl.DataFrame(
+            [
+                cast(value, self._attributes[name].type, self._catalogue.settings.timezone).alias(
+                    name
+                )
+                for name, value in converted.items()
+            ]
         )
         keys = self._record_keys(raw, pl.DataFrame(list(_named(columns))))
-        bad = self._bad_cells(originals, typed, keys)
+        bad = self._bad_cells(converted, unconverted, typed, keys)
         typed = _null_empty_lists(_null_bad_cells(typed, bad))
         columns.update({name: typed[name] for name in typed.columns})
 
@@ -143,15 +141,39 @@ class RecordValidator:
         flags = cast(marks, "boolean", "UTC")
         return (flags.fill_null(True) & marks.is_not_null()).rename("deleted")
 
+    def _converted(
+        self, originals: Mapping[str, pl.Series]
+    ) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
+        """The values after their fields' steps, and the cells that couldn't be converted."""
+        values, found = dict(originals), list[pl.DataFrame]()
+        for name, original in originals.items():
+            field = self._sync.attributes[name]
+            if field.convert:
+                result = convert(original, field, self._catalogue.settings.timezone)
+                values[name] = result.values
+                failed = result.reasons.is_not_null().arg_true()
+                if len(failed):
+                    cells = {"index": failed, "reason": result.reasons[failed]}
+                    found.append(
+                        pl.DataFrame(cells).select(
+                            "index", pl.lit(name).alias("attribute"), "reason"
+                        )
+                    )
+        return values, found
+
     def _bad_cells(
-        self, originals: Mapping[str, pl.Series], typed: pl.DataFrame, keys: pl.Series
+        self,
+        values: Mapping[str, pl.Series],
+        unconverted: Sequence[pl.DataFrame],
+        typed: pl.DataFrame,
+        keys: pl.Series,
     ) -> pl.DataFrame:
         """Columns index, attribute, reason: unreadable cells first, then broken rules."""
         from profile_pipelines.validation.schema import failures
 
-        found: list[pl.DataFrame] = []
-        for name, original in originals.items():
-            unreadable = (original.is_not_null() & typed[name].is_null()).arg_true()
+        found = [*unconverted]
+        for name, value in values.items():
+            unreadable = (value.is_not_null() & typed[name].is_null()).arg_true()
             if len(unreadable):
                 reason = UNREADABLE.format(type=self._attributes[name].type)
                 found.append(

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from profile_pipelines.catalog.conditions import KEYWORDS, Condition, check_condition
 from profile_pipelines.catalog.connections import Auth, Paging
+from profile_pipelines.catalog.convert_steps import CONVERT_STEPS, WORDS, ConvertStep
 from profile_pipelines.catalog.declaration import Declaration
 from profile_pipelines.catalog.load import load_catalogue
 from profile_pipelines.catalog.models import Catalogue
@@ -71,6 +72,15 @@ def test_fragments(key: str, kind: Any):
     assert len(shown) >= 3
 
 
+def test_convert_examples():
+    """The table of conversions shows valid steps, one of each kind that takes an argument."""
+    table = REFERENCE.partition("| step | what it does | it takes |")[2].partition("\n\n")[0]
+    steps = [yaml.safe_load(found) for found in re.findall(r"`(\{[^`]*\})`", table)]
+    for step in steps:
+        TypeAdapter(ConvertStep).validate_python(step)
+    assert {next(iter(step)) for step in steps} == set(CONVERT_STEPS) - set(WORDS)
+
+
 def test_every_key_is_explained():
     """Each key, operator and step of the language stands in the reference as code."""
     keys = {
@@ -79,7 +89,7 @@ def test_every_key_is_explained():
         for name, field in model.model_fields.items()
     }
     code = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`\n]+`", REFERENCE) + BLOCKS)))
-    assert keys | set(OPERATORS) | set(KEYWORDS) | set(STEP_NAMES) <= code
+    assert keys | set(OPERATORS) | set(KEYWORDS) | set(STEP_NAMES) | set(CONVERT_STEPS) <= code
 
 
 def _all_declarations(base: type[Declaration]) -> Iterator[type[Declaration]]:

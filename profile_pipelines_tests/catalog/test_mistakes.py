@@ -356,7 +356,7 @@ SOURCES = [
         [
             (
                 "sources/crm.yaml:9: syncs.contacts.attributes.tier: must be a field's name or "
-                "path, or {field: …, schedule: …}"
+                "path, or {field: …, convert: […]}"
             )
         ],
         id="no field",

@@ -46,6 +46,16 @@ def test_json_lines_come_as_text_by_path(tmp_path: Path) -> None:
     assert values(files(tmp_path, "*.ndjson.gz"), "a.b.0") == ["y"]
 
 
+def test_parquet_lists_are_looked_into(tmp_path: Path) -> None:
+    """Brackets pick from lists, also from those of structs; a struct's member keeps its type."""
+    rows = [{"lines": [{"sku": "a", "n": 1}, {"sku": "b", "n": 2}], "tags": ["x"], "s": {"n": 7}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    opened = files(tmp_path, "*.parquet")
+    assert table(opened, "lines[*].sku", "lines[sku=b].n", "tags[0]", "s.n").to_pylist() == [
+        {"lines[*].sku": '["a", "b"]', "lines[sku=b].n": "2", "tags[0]": "x", "s.n": 7}
+    ]
+
+
 def test_parquet_keeps_its_types_over_files_that_differ(tmp_path: Path) -> None:
     """Numbers are widened, a column that one file lacks is null there, times are UTC."""
     pq.write_table(

@@ -56,6 +56,44 @@ def test_paths_go_through_objects_and_lists(path: str, found: Any) -> None:
     assert getter(path)(record) is found or getter(path)(record) == found
 
 
+ORDER = {
+    "tags": [{"name": "a"}, {"name": None}, {}, {"name": "b"}],
+    "lines": [{"skus": ["x", "y"]}, {"skus": []}, {"skus": ["z"]}],
+    "custom_fields": [{"id": 12, "value": "no"}, {"id": 1234, "value": {"code": "vip"}}],
+    "metafields": [
+        {"namespace": "a", "key": "tier", "value": "low"},
+        {"namespace": "b", "key": "tier", "value": "high"},
+    ],
+    "flags": [{"on": True, "name": "first, last"}],
+    "literal[*]": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("tags[*].name", ["a", "b"]),
+        ("tags[0].name", "a"),
+        ("tags[9].name", ABSENT),
+        ("lines[*].skus[*]", ["x", "y", "z"]),
+        ("lines[*].skus[0]", ["x", "z"]),
+        ("custom_fields[id=1234].value.code", "vip"),
+        ("custom_fields[id=99].value", ABSENT),
+        ("metafields[namespace=b,key=tier].value", "high"),
+        ("metafields[namespace=b, key=tier].value", "high"),
+        ("flags[name=first, last].on", True),
+        ("flags[on=true].on", True),
+        ("tags.name[*]", ABSENT),
+        ("metafields[*].x", []),
+        ("literal[*]", 1),
+        ("broken[", ABSENT),
+    ],
+)
+def test_brackets_look_into_lists(path: str, found: Any) -> None:
+    """An entry by its number or by its members' values, or something of all entries."""
+    assert getter(path)(ORDER) is found or getter(path)(ORDER) == found
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"{} {}", b"\xff", b"NaN", b"[Infinity]", b"[" * 100_000]
 )

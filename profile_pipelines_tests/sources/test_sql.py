@@ -47,6 +47,26 @@ def test_brings_only_the_fields_asked_for_as_text(
     }
 
 
+def test_paths_look_into_columns_of_json(database: sqlite3.Connection, crm: dict[str, str]) -> None:
+    """A field may be a path into a column's JSON; a column of the very name wins."""
+    database.execute('create table people (id integer, data text, "data.name" text)')
+    rows = [
+        (1, '{"tags": [{"n": "a"}, {"n": "b"}], "name": "inner", "size": 1.50}', "outer"),
+        (2, "broken", None),
+        (3, None, None),
+    ]
+    database.executemany("insert into people values (?, ?, ?)", rows)
+    found = table(source(crm, table="people"), "data.tags[*].n", "data.name", "id", "data.size")
+    assert found.to_pydict() == {
+        "data.tags[*].n": ['["a", "b"]', None, None],
+        "data.name": ["outer", None, None],
+        "id": ["1", "2", "3"],
+        "data.size": ["1.50", None, None],
+    }
+    with pytest.raises(SourceError, match=r"there is no column 'dat.name'.*did you mean"):
+        values(source(crm, table="people"), "dat.name")
+
+
 def test_mixed_values_of_one_column_all_come_as_text(
     database: sqlite3.Connection, crm: dict[str, str]
 ) -> None:

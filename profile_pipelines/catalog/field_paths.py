@@ -1,0 +1,76 @@
+"""Paths of source fields: `items.data.0.price`, `tags[*].name`, `custom_fields[id=1234].value`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Key:
+    """A member of an object, or the entry of a list if it is a number.
+
+    `rest` is the path from here on: a key that itself contains dots wins over the parts.
+    """
+
+    name: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Each:
+    """All entries of a list: `[*]`."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The first entry of a list whose members have these values: `[id=1234]`."""
+
+    members: tuple[tuple[str, str], ...]
+
+
+Step = Key | Each | Pick
+_STEP = re.compile(r"\[(?P<inside>[^\[\]]*)\]|(?P<dot>\.?)(?P<name>[^.\[\]]+)")
+_NEXT_MEMBER = re.compile(r",(?=[^,=]+=)")
+_HINT = "write for example tags[*].name, items[0].id or custom_fields[id=1234].value"
+
+
+def parse_path(path: str) -> tuple[Step, ...]:
+    """The steps of a path. Raises ValueError, saying what would be right."""
+    steps: list[Step] = []
+    at = 0
+    while at < len(path):
+        found = _STEP.match(path, at)
+        if found is None or (found["inside"] is None and bool(found["dot"]) == (at == 0)):
+            raise ValueError(f"isn't a path; {_HINT}")
+        inside = found["inside"]
+        if inside is None:
+            steps.append(Key(found["name"], path[at + len(found["dot"]) :]))
+        else:
+            steps.append(_bracket(inside.strip()))
+        at = found.end()
+    return tuple(steps)
+
+
+def is_nested(path: str) -> bool:
+    """Whether the path may lead into a value, rather than name a column."""
+    return "." in path or "[" in path
+
+
+def leads_to_list(path: str) -> bool:
+    """Whether the path gives a list of its own making: it goes through `[*]`."""
+    return "[*]" in path
+
+
+def _bracket(inside: str) -> Step:
+    if inside == "*":
+        return Each()
+    if inside.isdecimal():
+        return Key(inside, inside)
+    members: list[tuple[str, str]] = []
+    for part in _NEXT_MEMBER.split(inside):
+        name, is_given, value = part.partition("=")
+        if not is_given or not name.strip() or not value.strip():
+            raise ValueError(f"has [{inside}], which picks no entry of a list; {_HINT}")
+        members.append((name.strip(), value.strip()))
+    return Pick(tuple(members))

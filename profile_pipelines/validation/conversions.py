@@ -1,0 +1,276 @@
+"""Applies a field's `convert` steps to a column, and tells what couldn't be converted.
+
+A missing value stays missing until a `default`. A step that fails gives null, with a reason that
+holds no value; what failed stays so, whatever follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+from profile_pipelines.catalog.convert_steps import (
+    ConvertStep,
+    DateStep,
+    DefaultStep,
+    ExtractStep,
+    JoinStep,
+    MapStep,
+    MinorUnitsStep,
+    NumberStep,
+    ReplaceStep,
+    SplitStep,
+    TimestampStep,
+)
+from profile_pipelines.catalog.field_paths import leads_to_list
+from profile_pipelines.catalog.systems import SourceField
+from profile_pipelines.catalog.time_formats import WORDS, has_time
+from profile_pipelines.validation.casts import (
+    as_text,
+    blank_to_null,
+    cast,
+    epoch_timestamps,
+    iso_timestamps,
+    local_timestamps,
+)
+
+_V = pl.col("v")
+_WHOLE = r"^[+-]?\d+(\.0*)?$"
+_NUMBERS = {
+    "decimal_comma": (r"^[+-]?(\d+|\d{1,3}([.\s'’]\d{3})+)(,\d+)?$", r"[.\s'’]"),
+    "decimal_point": (r"^[+-]?(\d+|\d{1,3}([,\s'’]\d{3})+)(\.\d+)?$", r"[,\s'’]"),
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A column after its steps. `reasons` has a text where a value couldn't be converted."""
+
+    values: pl.Series
+    reasons: pl.Series
+
+
+def convert(raw: pl.Series, field: SourceField, timezone: str) -> Converted:
+    """The column after the field's steps; `timezone` is the catalogue's."""
+    column = _Column(raw, timezone)
+    if leads_to_list(field.field):
+        column.as_list()
+    for step in field.convert:
+        column.apply(step)
+    return Converted(blank_to_null(column.values).rename(raw.name), column.reasons)
+
+
+class _Column:
+    """The values between two steps: text, lists of text, dates or timestamps."""
+
+    def __init__(self, raw: pl.Series, timezone: str) -> None:
+        self.values = raw
+        self.reasons = pl.Series("reason", [None], dtype=pl.String).new_from_index(0, len(raw))
+        self._timezone = timezone
+
+    def apply(self, step: ConvertStep) -> None:
+        match step:
+            case "trim":
+                self._text(lambda v: v.str.strip_chars())
+            case "lower":
+                self._text(lambda v: v.str.to_lowercase())
+            case "upper":
+                self._text(lambda v: v.str.to_uppercase())
+            case "first":
+                self._of_list(lambda v: v.list.first())
+            case "last":
+                self._of_list(lambda v: v.list.last())
+            case MapStep():
+                self._map(step)
+            case ReplaceStep():
+                self._text(lambda v: _replaced(v, step.replace))
+            case ExtractStep():
+                self._extract(step.extract)
+            case SplitStep():
+                self._split(step.split)
+            case JoinStep():
+                self._of_list(lambda v: v.list.join(step.join))
+            case DefaultStep():
+                self._default(step.default)
+            case DateStep():
+                self._date(step)
+            case TimestampStep():
+                times = self._times(step.timestamp, step.zone)
+                self._set(times, f"isn't a time as {step.timestamp}")
+            case MinorUnitsStep():
+                self._minor_units(step.digits)
+            case NumberStep():
+                self._number(step.number)
+
+    def as_list(self) -> None:
+        """Text that holds a JSON array, or words between commas, as a list of texts."""
+        if self.values.dtype != pl.List:
+            self._set(cast(as_text(self.values), "list", self._timezone), "isn't a list")
+        self.values = cast(self.values, "list", self._timezone)
+
+    def _set(self, values: pl.Series, reason: str) -> None:
+        """The next values; what was there and is null now has failed."""
+        self._next(values, self.values.is_not_null() & values.is_null(), reason)
+
+    def _next(self, values: pl.Series, failed: pl.Series, reason: str) -> None:
+        if failed.any():
+            frame = pl.DataFrame({"reason": self.reasons, "failed": failed, "v": values})
+            failing = pl.when("failed").then(pl.lit(reason))
+            self.reasons = frame.select(pl.coalesce("reason", failing).alias("reason"))["reason"]
+            values = frame.select(pl.when(pl.col("failed").not_()).then("v").alias("v"))["v"]
+        self.values = values
+
+    def _select(self, expression: pl.Expr) -> pl.Series:
+        return self.values.to_frame("v").select(expression.alias("v"))["v"]
+
+    def _text(
+        self,
+        change: Callable[[pl.Expr], pl.Expr],
+        holds: Callable[[pl.Expr], pl.Expr] | None = None,
+        reason: str = "",
+    ) -> None:
+        """Change every text, or every entry of a list; where `holds` is false, it fails."""
+        if self.values.dtype == pl.List:
+            self.values = self.values.cast(pl.List(pl.String), strict=False)
+            entry = pl.element()
+            values = self._select(_V.list.eval(change(entry)).list.drop_nulls())
+            passed = self._select(_V.list.eval(holds(entry)).list.all()) if holds else None
+        else:
+            self.values = as_text(self.values)
+            values = self._select(change(_V))
+            passed = self._select(holds(_V)) if holds else None
+        if passed is None:
+            self.values = values
+        else:
+            self._next(values, self.values.is_not_null() & ~passed.fill_null(True), reason)
+
+    def _map(self, step: MapStep) -> None:
+        known = list(step.map)
+        words = [_written(value) for value in step.map.values()]
+        otherwise = _written(step.otherwise)
+
+        def change(value: pl.Expr) -> pl.Expr:
+            found = value.replace_strict(known, words, default=otherwise, return_dtype=pl.String)
+            # a missing value isn't another word
+            return pl.when(value.is_not_null()).then(found)
+
+        holds = None if step.is_total else lambda value: value.is_in(known)
+        self._text(change, holds, "isn't in the map")
+
+    def _extract(self, pattern: str) -> None:
+        group = 1 if re.compile(pattern).groups else 0
+        self._text(
+            lambda v: v.str.extract(pattern, group),
+            lambda v: v.str.contains(pattern),
+            "doesn't have the form to extract from",
+        )
+
+    def _split(self, mark: str) -> None:
+        self.values = as_text(self.values)
+        entries = pl.element().str.strip_chars()
+        self.values = self._select(
+            _V.str.split(mark).list.eval(entries.filter(entries.str.len_bytes() > 0))
+        )
+
+    def _of_list(self, take: Callable[[pl.Expr], pl.Expr]) -> None:
+        self.as_list()
+        self.values = self._select(take(_V))
+
+    def _default(self, value: object) -> None:
+        missing = self.values.is_null() & self.reasons.is_null()
+        if not missing.any():
+            return
+        text = _written(value)
+        if self.values.dtype == pl.List:
+            self.values = self.values.cast(pl.List(pl.String), strict=False)
+            filling = pl.Series("d", [[text]])
+        elif self.values.dtype == pl.Date:
+            filling = cast(pl.Series("d", [text]), "date", self._timezone)
+        elif isinstance(self.values.dtype, pl.Datetime):
+            self.values = cast(self.values, "timestamp", self._timezone)
+            filling = cast(pl.Series("d", [text]), "timestamp", self._timezone)
+        else:
+            self.values = as_text(self.values)
+            filling = pl.Series("d", [text])
+        frame = pl.DataFrame({"v": self.values, "missing": missing}).with_columns(
+            filling.new_from_index(0, len(missing)).alias("d")
+        )
+        self.values = frame.select(pl.when("missing").then("d").otherwise("v").alias("v"))["v"]
+
+    def _date(self, step: DateStep) -> None:
+        form = step.date
+        reason = f"isn't a date as {form}"
+        if self.values.dtype == pl.Date:
+            return
+        if form not in WORDS and not has_time(form) and not _is_time(self.values):
+            text = as_text(self.values).str.strip_chars()
+            self._set(text.str.to_date(form, strict=False), reason)
+            return
+        if form == "iso" and not _is_time(self.values):
+            # a bare day is the same day in every time zone
+            days = as_text(self.values).str.strip_chars().str.to_date("%Y-%m-%d", strict=False)
+        else:
+            days = pl.Series("d", [None], dtype=pl.Date).new_from_index(0, len(self.values))
+        local = self._times(form, step.zone).dt.convert_time_zone(self._timezone).dt.date()
+        dates = pl.DataFrame({"d": days, "l": local}).select(pl.coalesce("d", "l"))["d"]
+        self._set(dates, reason)
+
+    def _times(self, form: str, zone: str) -> pl.Series:
+        if _is_time(self.values):
+            return cast(self.values, "timestamp", self._timezone)
+        if form in ("epoch", "epoch_ms"):
+            numbers = self.values
+            if not numbers.dtype.is_numeric():
+                numbers = as_text(numbers).str.strip_chars().cast(pl.Float64, strict=False)
+            return epoch_timestamps(numbers, milliseconds=form == "epoch_ms")
+        text = as_text(self.values).str.strip_chars()
+        if form == "iso":
+            return iso_timestamps(text, zone)
+        if "%z" in form:
+            return text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+        return local_timestamps(text, form, zone)
+
+    def _number(self, form: str) -> None:
+        pattern, separators = _NUMBERS[form]
+        text = as_text(self.values).str.strip_chars()
+        plain = text.str.replace_all(separators, "").str.replace(",", ".", literal=True)
+        frame = pl.DataFrame({"v": text, "p": plain})
+        fitting = frame.select(pl.when(_V.str.contains(pattern)).then("p").alias("v"))["v"]
+        self._set(fitting, f"isn't a number with a {form.replace('_', ' ')}")
+
+    def _minor_units(self, digits: int) -> None:
+        text = as_text(self.values).str.strip_chars()
+        whole = pl.when(_V.str.contains(_WHOLE)).then(_V.str.extract(r"^[+-]?(\d+)", 1))
+        padded = whole.str.zfill(digits + 1)
+        sign = pl.when(_V.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
+        point = pl.lit("." if digits else "")
+        major = padded.str.head(-digits) if digits else padded
+        minor = padded.str.tail(digits) if digits else pl.lit("")
+        values = text.to_frame("v").select(pl.concat_str(sign, major, point, minor).alias("v"))
+        self._set(values["v"], "isn't a whole number of minor units")
+
+
+def _is_time(values: pl.Series) -> bool:
+    return values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime)
+
+
+def _replaced(value: pl.Expr, texts: dict[str, str]) -> pl.Expr:
+    for old, new in texts.items():
+        value = value.str.replace_all(old, new, literal=True)
+    return value
+
+
+def _written(value: Any) -> str | None:
+    """A value of the catalogue as a source would write it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return str(value)
