@@ -1,11 +1,16 @@
-"""What tests of several packages need: a real PostgreSQL."""
+"""What tests of several packages need: a real PostgreSQL, an S3 and a Google Storage server."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,3 +45,70 @@ def postgres_url(postgres_server: sa.URL) -> Iterator[str]:
     yield url.render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(sa.text(f"drop database {name} with (force)"))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server of this test process (moto), without any bucket."""
+    with _emulator([sys.executable, "-m", "moto.server", "-H", "127.0.0.1"], "-p") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def google_storage_server() -> Iterator[str]:
+    """The address of a Google Cloud Storage server of this test process, with the bucket `lake`."""
+    command = [str(Path(sys.executable).parent / "gcp-storage-emulator"), "start", "--in-memory"]
+    with _emulator([*command, "--host=127.0.0.1", "--default-bucket=lake"], "--port") as address:
+        yield address
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str) -> tuple[str, dict[str, str]]:
+    """The URL of a fresh bucket, and the storage options that open it."""
+    import boto3
+
+    options = {
+        "aws_endpoint_url": s3_server,
+        "aws_access_key_id": "reader",
+        "aws_secret_access_key": "s3cret",
+        "aws_region": "eu-west-1",
+    }
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_server,
+        aws_access_key_id=options["aws_access_key_id"],
+        aws_secret_access_key=options["aws_secret_access_key"],
+        region_name=options["aws_region"],
+    )
+    name = f"bucket-{next(_numbers)}"
+    client.create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": options["aws_region"]}
+    )
+    return f"s3://{name}", options
+
+
+@contextmanager
+def _emulator(command: list[str], port_option: str) -> Iterator[str]:
+    """A server in a process of its own: Arrow's calls may hold this one's only thread."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [*command, port_option, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up and process.poll() is None:
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the server didn't start")

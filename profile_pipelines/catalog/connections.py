@@ -112,6 +112,8 @@ class FilesConnection(Declaration):
 
     type: Literal["files"]
     root: Text
+    options: dict[str, Text] = {}
+    """What the object store needs: region, endpoint, credentials."""
 
 
 Connection = Annotated[

@@ -49,7 +49,7 @@ def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
     elif kind == "files" and sync.format is None and not _TELLING_NAME.search(sync.path):
         yield (
             ("format",),
-            "is missing, and the path doesn't tell; write parquet, delta, csv or jsonl",
+            "is missing, and the path doesn't tell; write parquet, delta, iceberg, csv or jsonl",
         )
 
 

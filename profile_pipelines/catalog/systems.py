@@ -47,7 +47,7 @@ class Sync(Declaration):
     """A select statement instead of a table."""
     path: str | None = None
     """The endpoint below `base_url`, or the files below `root` with `*`, `?` and `**`."""
-    format: Literal["parquet", "delta", "csv", "jsonl"] | None = None
+    format: Literal["parquet", "delta", "iceberg", "csv", "jsonl"] | None = None
     """What the files are, where the path's ending doesn't tell."""
     params: dict[str, str | int | float | bool] = {}
     """Query parameters of every request."""

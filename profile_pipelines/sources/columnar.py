@@ -1,25 +1,27 @@
-"""Parquet files and Delta tables: only the wanted columns, a few row groups in memory."""
+"""Parquet files, Delta and Iceberg tables: only the wanted columns, few row groups in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.arrow_columns import normalised
 from profile_pipelines.sources.file_tree import FileTree
 from profile_pipelines.sources.reading import BATCH_ROWS, near
 
+_ROW_GROUP_BYTES = 4 << 30
+
 
 def parquet_dataset(where: str, tree: FileTree) -> ds.Dataset:
     """The files as one table: columns that a file lacks are null there, numbers are widened."""
     paths = [tree.full_path(file.path) for file in tree.files()]
-    schemas = [pq.read_schema(path, filesystem=tree.filesystem) for path in paths]
+    schemas = [_schema(where, tree, path) for path in paths]
     try:
         schema = pa.unify_schemas(schemas, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -30,13 +32,25 @@ def parquet_dataset(where: str, tree: FileTree) -> ds.Dataset:
     return ds.dataset(paths, schema=schema, format="parquet", filesystem=tree.filesystem)
 
 
+def _schema(where: str, tree: FileTree, path: str) -> pa.Schema:
+    metadata = pq.read_metadata(path, filesystem=tree.filesystem)
+    for at in range(metadata.num_row_groups):
+        if metadata.row_group(at).total_byte_size > _ROW_GROUP_BYTES:
+            raise SourceError(
+                f"{where}: a row group of a file of {tree.path} unpacks to more than "
+                f"{_ROW_GROUP_BYTES >> 30} GiB; write smaller row groups"
+            )
+    return metadata.schema.to_arrow_schema()
+
+
 def delta_dataset(where: str, tree: FileTree) -> ds.Dataset:
     """The table's present version, pinned."""
     from deltalake.exceptions import DeltaProtocolError
 
     table = tree.delta_table()
+    files = fs.SubTreeFileSystem(tree.full_path(tree.path), tree.filesystem)
     try:
-        return table.to_pyarrow_dataset()
+        return table.to_pyarrow_dataset(filesystem=files)
     except DeltaProtocolError:
         raise SourceError(
             f"{where}: the Delta table {tree.path} uses features (deletion vectors or column "
@@ -53,12 +67,12 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """The fields of the records whose `updated_at` isn't before `since`, or isn't known."""
     columns = {
-        str(position): _reference(where, dataset.schema, field)
+        str(position): _reference(where, dataset.schema, field)[0]
         for position, field in enumerate(fields)
     }
     newer = None
     if since is not None and updated_at is not None:
-        newer = _not_before(_reference(where, dataset.schema, updated_at), dataset, since)
+        newer = _not_before(where, dataset.schema, updated_at, since)
     scanner = dataset.scanner(
         columns=columns,
         filter=newer,
@@ -72,10 +86,10 @@ def read(
             yield from normalised(batch, fields)
 
 
-def _reference(where: str, schema: pa.Schema, field: str) -> ds.Expression:
+def _reference(where: str, schema: pa.Schema, field: str) -> tuple[ds.Expression, pa.DataType]:
     """The column of that very name, or else the member of a struct that the dots lead to."""
     if field in schema.names:
-        return ds.field(field)
+        return ds.field(field), schema.field(field).type
     parts = field.split(".")
     if parts[0] in schema.names:
         kind = schema.field(parts[0]).type
@@ -84,14 +98,14 @@ def _reference(where: str, schema: pa.Schema, field: str) -> ds.Expression:
                 break
             kind = kind.field(part).type
         else:
-            return ds.field(*parts)
+            return ds.field(*parts), kind
     raise SourceError(f"{where}: there is no column {field!r}: {near(field, schema.names)}")
 
 
 def _not_before(
-    column: ds.Expression, dataset: ds.Dataset, since: datetime
+    where: str, schema: pa.Schema, updated_at: str, since: datetime
 ) -> ds.Expression | None:
-    kind: Any = dataset.scanner(columns={"0": column}).projected_schema.field(0).type
+    column, kind = _reference(where, schema, updated_at)
     if pa.types.is_date(kind):
         bound = pa.scalar(since.astimezone(UTC).date(), kind)
     elif pa.types.is_timestamp(kind):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
+from profile_pipelines import object_store
 from profile_pipelines.errors import SourceError, SourceUnreachable
 
 
@@ -28,14 +30,17 @@ class FoundFile:
 class FileTree:
     """A root (local path or object-store URL) and a path below it, with `*`, `?` and `**`."""
 
-    def __init__(self, where: str, root: str, path: str) -> None:
+    def __init__(
+        self, where: str, root: str, path: str, options: Mapping[str, str] | None = None
+    ) -> None:
         parts = PurePosixPath(path).parts
         if ".." in parts or path.startswith("/") or "://" in path or "\\" in path:
             raise SourceError(f"{where}: path {path!r} leads out of the root; write it below it")
         self.where = where
         self.root = root
+        self.options = dict(options or {})
         self.path = "/".join(part for part in parts if part != ".")
-        self.is_local = "://" not in root
+        self.is_local = object_store.is_local(root)
 
     @property
     def has_wildcards(self) -> bool:
@@ -44,10 +49,7 @@ class FileTree:
     @property
     def shown_root(self) -> str:
         """The root without user, password or options."""
-        if self.is_local:
-            return self.root
-        parts = urlsplit(self.root)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return object_store.shown(self.root)
 
     @cached_property
     def filesystem(self) -> fs.FileSystem:
@@ -79,49 +81,78 @@ class FileTree:
                 raise SourceError(f"{self.where}: {below} is a link that leads out of the root")
         return f"{self._opened[1].rstrip('/')}/{below}"
 
-    def has_delta_log(self) -> bool:
-        info = self.filesystem.get_file_info(self.full_path(f"{self.path}/_delta_log"))
+    def located(self, uri: str) -> str:
+        """The file system's path of a URI or path that a table's own metadata names.
+
+        Raises SourceError when it isn't below the root: a table may name any file there is.
+        """
+        root = self._opened[1].rstrip("/")
+        parts = urlsplit(uri)
+        if not self.is_local:
+            path = os.path.normpath(f"{parts.netloc.partition('@')[0]}{parts.path}").rstrip("/")
+            inside = path.startswith(f"{root}/") and bool(parts.scheme)
+        else:
+            # a URI's path is quoted, a plain path isn't
+            plain = unquote(parts.path) if parts.scheme == "file" else uri
+            path = Path(plain).resolve().as_posix()
+            inside = parts.scheme in ("", "file") and Path(path).is_relative_to(root)
+        if not inside:
+            raise SourceError(
+                f"{self.where}: the table {self.path} under {self.shown_root} names a file "
+                "outside of the root; nothing outside it is read"
+            )
+        return path
+
+    def is_folder(self, below: str) -> bool:
+        info = self.filesystem.get_file_info(self.full_path(below))
         return cast(fs.FileInfo, info).type == fs.FileType.Directory
 
     def delta_table(self) -> Any:
-        """The Delta table at the path, which has no wildcards."""
+        """The Delta table at the path, which has no wildcards; its files are all in the root."""
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
         if self.has_wildcards:
             raise SourceError(f"{self.where}: a Delta table's path has no wildcards")
         full = self.full_path(self.path)
+        if self.is_local:
+            self._check_links(f"{self.path}/_delta_log")
         try:
-            return DeltaTable(full if self.is_local else f"{self.root.rstrip('/')}/{self.path}")
+            table = DeltaTable(
+                full if self.is_local else f"{self.root.rstrip('/')}/{self.path}",
+                storage_options=object_store.delta_options(self.root, self.options),
+            )
         except TableNotFoundError:
             raise SourceError(
                 f"{self.where}: there is no Delta table {self.path} under {self.shown_root}"
             ) from None
+        base = full if self.is_local else f"{self.root.rstrip('/')}/{self.path}"
+        for path in pa.table(table.get_add_actions())["path"].to_pylist():
+            # a log quotes its paths, or doesn't: neither spelling may lead outside
+            for spelled in (path, unquote(path)):
+                is_whole = spelled.startswith("/") or "://" in spelled
+                self.located(spelled if is_whole else f"{base}/{spelled}")
+        return table
+
+    def _check_links(self, folder: str) -> None:
+        path = Path(self.full_path(folder))
+        for entry in os.scandir(path) if path.is_dir() else ():
+            if entry.is_symlink():
+                self.full_path(f"{folder}/{entry.name}")
 
     @cached_property
     def _opened(self) -> tuple[fs.FileSystem, str]:
-        if self.is_local:
-            root = Path(self.root).resolve()
-            if not root.is_dir():
-                raise SourceUnreachable(f"{self.where}: there is no folder {self.root}")
-            return fs.LocalFileSystem(), root.as_posix()
+        if self.is_local and not Path(self.root).is_dir():
+            raise SourceUnreachable(f"{self.where}: there is no folder {self.root}")
         try:
-            filesystem, path = fs.FileSystem.from_uri(self.root)
-            return filesystem, path
-        except pa.ArrowInvalid:
-            return self._by_fsspec()
-
-    def _by_fsspec(self) -> tuple[fs.FileSystem, str]:
-        from fsspec.core import url_to_fs
-
-        try:
-            filesystem, path = url_to_fs(self.root)
-        except (ImportError, ValueError) as error:
+            return object_store.open_store(self.root, self.options)
+        except ImportError as error:
             raise SourceError(
                 f"{self.where}: nothing installed reads {self.shown_root} "
                 f"({type(error).__name__}); install the fsspec package for it"
             ) from None
-        return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), str(path)
+        except object_store.OptionError as error:
+            raise SourceError(f"{self.where}: options of the connection: {error}") from None
 
     def _listed(self) -> list[fs.FileInfo]:
         plain = []

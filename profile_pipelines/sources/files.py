@@ -1,7 +1,7 @@
-"""Parquet, Delta, CSV and JSON lines under one root, on a local disk or an object store.
+"""Parquet, Delta, Iceberg, CSV and JSON lines under one root, on a local disk or an object store.
 
-CSV and JSON lines give text and are read whole: `since` isn't applied to them. Parquet and
-Delta keep their types and skip what is older than `since`, if `updated_at` is a time.
+CSV and JSON lines give text and are read whole: `since` isn't applied to them. The others keep
+their types and skip what is older than `since`, if `updated_at` is a time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -22,6 +22,9 @@ from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources import columnar, file_tree, text_files
 from profile_pipelines.sources.json_records import batches, flattened
 from profile_pipelines.sources.reading import ReadRequest, near
+
+if TYPE_CHECKING:
+    from profile_pipelines.sources.iceberg import IcebergTable
 
 _SUFFIXES = {
     ".parquet": "parquet",
@@ -41,7 +44,8 @@ class FilesSource:
             raise SourceError(f"{where}: give `path`, a path below the root such as orders/*.csv")
         self.where = where
         self.sync = sync
-        self.tree = file_tree.FileTree(where, resolve(connection.root), sync.path)
+        options = {name: resolve(value) for name, value in connection.options.items()}
+        self.tree = file_tree.FileTree(where, resolve(connection.root), sync.path, options)
         self.format = sync.format or self._format_of(sync.path)
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
@@ -52,7 +56,7 @@ class FilesSource:
                 case "jsonl":
                     yield from self._read_jsonl(request)
                 case _:
-                    data = self._dataset()
+                    data = self._dataset(request)
                     yield from columnar.read(
                         self.where, data, request.fields, self.sync.updated_at, request.since
                     )
@@ -60,6 +64,8 @@ class FilesSource:
     def change_mark(self) -> str | None:
         """The files' names, sizes and times, or the Delta table's version."""
         with self._readable():
+            if self.format == "iceberg":
+                return self._iceberg().mark()
             if self.format == "delta":
                 table = self.tree.delta_table()
                 return f"{table.metadata().id}:{table.version()}"
@@ -79,7 +85,12 @@ class FilesSource:
                     lines = text_files.json_lines(self.where, self.tree)
                     return flattened(islice(lines, _INSPECTED_LINES))
                 case _:
-                    return {field.name: str(field.type) for field in self._dataset().schema}
+                    schema = (
+                        self._iceberg().schema()
+                        if self.format == "iceberg"
+                        else self._dataset(ReadRequest(())).schema
+                    )
+                    return {field.name: str(field.type) for field in schema}
 
     def _read_jsonl(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         seen: set[str] = set()
@@ -100,10 +111,17 @@ class FilesSource:
                 f"{near(missing[0], flattened(first))}"
             )
 
-    def _dataset(self) -> Any:
+    def _dataset(self, request: ReadRequest) -> Any:
+        if self.format == "iceberg":
+            return self._iceberg().dataset(request.fields, self.sync.updated_at, request.since)
         if self.format == "delta":
             return columnar.delta_dataset(self.where, self.tree)
         return columnar.parquet_dataset(self.where, self.tree)
+
+    def _iceberg(self) -> IcebergTable:
+        from profile_pipelines.sources.iceberg import IcebergTable
+
+        return IcebergTable(self.where, self.tree)
 
     def _format_of(self, path: str) -> str:
         name = path.rstrip("/").lower()
@@ -113,11 +131,11 @@ class FilesSource:
             if name.endswith(suffix):
                 return known
         with self._readable():
-            if not self.tree.has_wildcards and self.tree.has_delta_log():
+            if not self.tree.has_wildcards and self.tree.is_folder(f"{self.tree.path}/_delta_log"):
                 return "delta"
         raise SourceError(
             f"{self.where}: can't tell the format of {path}; "
-            "declare `format`: parquet, delta, csv or jsonl"
+            "declare `format`: parquet, delta, iceberg, csv or jsonl"
         )
 
     @contextmanager
@@ -146,4 +164,12 @@ class FilesSource:
                 ) from None
             raise SourceUnreachable(
                 f"{self.where}: can't read {root} ({error.strerror or type(error).__name__})"
+            ) from None
+        except Exception as error:
+            # pyiceberg's errors have no base, and quote what they read
+            if self.format != "iceberg" or isinstance(error, SourceError):
+                raise
+            raise SourceError(
+                f"{self.where}: the Iceberg table {self.sync.path} under {root} can't be read "
+                f"({type(error).__name__})"
             ) from None

@@ -1,4 +1,8 @@
-"""CSV and JSON lines, one file after the other, as text."""
+"""CSV and JSON lines, one file after the other, as text.
+
+Lines are bounded, and so is what a compressed file may unpack to: a file that was made to fill
+memory or disk ends the read with an error.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,12 @@ from profile_pipelines.sources.json_records import parse
 from profile_pipelines.sources.reading import BATCH_ROWS, near
 
 _BLOCK_BYTES = 4 << 20
+"""Most bytes of one row of CSV."""
+_LINE_BYTES = 16 << 20
+"""Most bytes of one line of JSON."""
+_UNPACKED_BYTES, _UNPACKED_TIMES = 256 << 20, 200
+"""What a compressed file may unpack to: so much, and so many times its own size beyond that."""
+_TOO_LONG = "straddling object straddles two block boundaries"
 _PARSING = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
 
 
@@ -46,8 +56,13 @@ def csv_header(where: str, tree: FileTree) -> list[str]:
 def json_lines(where: str, tree: FileTree) -> Iterator[Any]:
     """Every line's value; raises `SourceError` with the line's number if one isn't an object."""
     for file in tree.files():
-        with tree.open(file) as stream:
-            for number, line in enumerate(io.BufferedReader(stream), start=1):
+        with _opened(where, tree, file) as stream:
+            for number, line in enumerate(_lines(stream), start=1):
+                if len(line) > _LINE_BYTES:
+                    raise SourceError(
+                        f"{where}: {file.path}:{number}: this line is longer than "
+                        f"{_LINE_BYTES >> 20} MB; JSON lines have one record a line"
+                    )
                 if line.isspace():
                     continue
                 try:
@@ -61,12 +76,54 @@ def json_lines(where: str, tree: FileTree) -> Iterator[Any]:
                 yield record
 
 
+class _Bounded(io.RawIOBase):
+    """A stream that ends with an error when more comes out of it than a file may hold."""
+
+    def __init__(self, where: str, file: FoundFile, stream: pa.NativeFile) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = _UNPACKED_BYTES + _UNPACKED_TIMES * file.size
+        self._error = SourceError(
+            f"{where}: {file.path} has {file.size:,} bytes and unpacks to more than "
+            f"{self._left:,}; unpack it, if it is right"
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._stream.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise self._error
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _opened(where: str, tree: FileTree, file: FoundFile) -> io.BufferedReader:
+    return io.BufferedReader(_Bounded(where, file, tree.open(file)), _BLOCK_BYTES)
+
+
+def _lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    while line := stream.readline(_LINE_BYTES + 1):
+        yield line
+
+
 def _header(where: str, tree: FileTree, file: FoundFile) -> list[str]:
     try:
-        with tree.open(file) as stream:
-            return csv.open_csv(stream, parse_options=_PARSING).schema.names
-    except pa.ArrowInvalid:
-        raise SourceError(f"{where}: {file.path} isn't CSV with a header in UTF-8") from None
+        with _opened(where, tree, file) as stream:
+            options = csv.ReadOptions(block_size=_BLOCK_BYTES)
+            return csv.open_csv(stream, read_options=options, parse_options=_PARSING).schema.names
+    except pa.ArrowInvalid as error:
+        if _TOO_LONG in str(error):
+            raise _too_long(where, file) from None
+        raise SourceError(
+            f"{where}: {file.path} isn't CSV in UTF-8 "
+            f"with a header in its first {_BLOCK_BYTES >> 20} MB"
+        ) from None
 
 
 def _rows(
@@ -86,7 +143,7 @@ def _rows(
         quoted_strings_can_be_null=False,
     )
     try:
-        with tree.open(file) as stream:
+        with _opened(where, tree, file) as stream:
             yield from csv.open_csv(
                 stream,
                 # without threads the rows are numbered
@@ -94,8 +151,10 @@ def _rows(
                 parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
                 convert_options=options,
             )
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid as error:
         # Arrow's own text quotes the row
+        if _TOO_LONG in str(error):
+            raise _too_long(where, file) from None
         if uneven:
             row = uneven[0]
             raise SourceError(
@@ -103,3 +162,10 @@ def _rows(
                 f"the header {row.expected_columns}"
             ) from None
         raise SourceError(f"{where}: {file.path} isn't whole CSV in UTF-8") from None
+
+
+def _too_long(where: str, file: FoundFile) -> SourceError:
+    return SourceError(
+        f"{where}: {file.path} has a row longer than {_BLOCK_BYTES >> 20} MB; "
+        "a quote that isn't closed makes one row of all that follows"
+    )

@@ -417,7 +417,7 @@ SOURCES = [
         [
             (
                 "sources/crm.yaml:5: syncs.contacts.format: is missing, and the path doesn't "
-                "tell; write parquet, delta, csv or jsonl"
+                "tell; write parquet, delta, iceberg, csv or jsonl"
             )
         ],
         id="format unclear",
