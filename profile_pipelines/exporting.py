@@ -39,7 +39,7 @@ def export_profiles(
     rows = customers.profile_rows(as_of=as_of, provenance=provenance)
     with tempfile.TemporaryDirectory(prefix="profile_pipelines_") as folder:
         whole = Path(folder) / "profiles.parquet"
-        customers.workspace.lake.engine.write(rows.sql, rows.relations, whole)
+        customers.workspace.lake.engine.write(rows.sql, rows.relations, str(whole))
         with pq.ParquetFile(whole) as file:
             count = file.metadata.num_rows
             match form:

@@ -22,6 +22,7 @@ from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines.lake.lake import COMBINING, provenance_column
 from profile_pipelines.lake.table import Rows
+from profile_pipelines.lake_place import lake_place
 from profile_pipelines.landing.quarantine import quarantine_entries
 from profile_pipelines.profiles.lookup import find_profiles
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
@@ -233,7 +234,7 @@ def open_workspace(
         Workspace(
             Places(
                 Path(catalogue) if catalogue else places.catalogue,
-                Path(lake).resolve() if lake else places.lake,
+                lake_place(str(lake)) if lake else places.lake,
                 ledger or places.ledger,
             )
         )

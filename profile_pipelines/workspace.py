@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from profile_pipelines.catalog.load import load_catalogue
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.errors import LakeError
+from profile_pipelines.lake_place import Place, lake_place
 
 if TYPE_CHECKING:
     from profile_pipelines.lake import Lake
@@ -25,7 +25,7 @@ class Places:
     """Where the catalogue, the lake and the ledger are."""
 
     catalogue: Path
-    lake: Path
+    lake: Place
     ledger: str
 
     @classmethod
@@ -36,15 +36,10 @@ class Places:
         """
         home = home or Path(".demo")
         lake = os.environ.get("PROFILE_PIPELINES_LAKE") or str(home / "lake")
-        if "://" in lake:
-            raise LakeError(
-                "PROFILE_PIPELINES_LAKE names an object store; this version keeps the lake in a "
-                "folder (mount the bucket, or name a folder)"
-            )
         ledger = os.environ.get("PROFILE_PIPELINES_LEDGER")
         return cls(
             Path(os.environ.get("PROFILE_PIPELINES_CATALOG") or DEMO_CATALOGUE),
-            Path(lake).resolve(),
+            lake_place(lake),
             ledger or f"sqlite:///{(home / 'ledger.db').resolve()}",
         )
 

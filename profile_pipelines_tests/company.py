@@ -15,6 +15,7 @@ import yaml
 from profile_pipelines import pipeline
 from profile_pipelines.audiences.materialise import AudienceResult
 from profile_pipelines.identity import IdentitiesResult
+from profile_pipelines.lake_place import lake_place
 from profile_pipelines.landing import SyncResult
 from profile_pipelines.profiles import ProfilesResult
 from profile_pipelines.reading import Customers
@@ -87,11 +88,15 @@ def catalogue(
 class Company:
     """Systems in `folder`, and a workspace over them.
 
-    Every run happens an hour after the one before, on a clock that begins at `START`.
+    Every run happens an hour after the one before, on a clock that begins at `START`. The lake
+    lies in `folder` too, or at the URL `lake`.
     """
 
-    def __init__(self, folder: Path, declared: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, declared: Mapping[str, Any] | None = None, lake: str | None = None
+    ) -> None:
         self.folder = folder
+        self.lake = lake_place(lake or str(folder / "lake"))
         self.now = START
         self.declared: dict[str, Any] = {}
         self.declare(declared or catalogue())
@@ -120,7 +125,7 @@ class Company:
         for name in self.declared["systems"]:
             self._execute(name, f"create table if not exists people ({', '.join(COLUMNS)})")
         self.workspace = Workspace(
-            Places(root, self.folder / "lake", f"sqlite:///{self.folder / 'ledger.db'}")
+            Places(root, self.lake, f"sqlite:///{self.folder / 'ledger.db'}")
         )
 
     @property

@@ -52,7 +52,10 @@ def settings(
     lake: Annotated[
         str | None,
         typer.Option(
-            "--lake", metavar="DIR", envvar="PROFILE_PIPELINES_LAKE", help="The lake's folder."
+            "--lake",
+            metavar="PLACE",
+            envvar="PROFILE_PIPELINES_LAKE",
+            help="The lake: a folder, or a URL such as s3://bucket/lake.",
         ),
     ] = None,
     ledger: Annotated[

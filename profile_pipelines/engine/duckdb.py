@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 from sqlglot import exp
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class DuckDBEngine:
         self._connection.execute("SET TimeZone = 'UTC'")
         self._lock = threading.Lock()
 
+    def reach(self, filesystem: AbstractFileSystem) -> None:
+        """Let files lie in an object store; paths then begin with the store's `scheme://`."""
+        from profile_pipelines.engine.store_files import StoreFiles
+
+        self._connection.register_filesystem(StoreFiles(filesystem))
+
     def query(self, sql: exp.Expr, relations: Mapping[str, Relation]) -> pa.Table:
         """The whole result as an Arrow table."""
         with self._with_relations(relations) as connection:
@@ -67,12 +76,12 @@ class DuckDBEngine:
             names = [each[0] for each in result.description or []]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
-    def write(self, sql: exp.Expr, relations: Mapping[str, Relation], path: Path) -> Written:
+    def write(self, sql: exp.Expr, relations: Mapping[str, Relation], path: str) -> Written:
         """Write the result as one Parquet file (zstd, row groups of about 120k rows)."""
         copy = exp.Copy(
             this=exp.Subquery(this=sql),
             kind=False,
-            files=[exp.Literal.string(str(path))],
+            files=[exp.Literal.string(path)],
             params=[
                 _parameter("format", exp.var("parquet")),
                 _parameter("compression", exp.var("zstd")),
@@ -85,14 +94,14 @@ class DuckDBEngine:
         with self._with_relations(relations) as connection:
             rows = connection.execute(copy.sql(dialect="duckdb")).fetchall()
         if not rows:
-            return Written(str(path), 0, 0, {})
+            return Written(path, 0, 0, {})
         _, count, size, _, columns, *_ = rows[0]
         statistics = {
             name.strip('"'): (stats["min"], stats["max"])
             for name, stats in columns.items()
             if "min" in stats and "max" in stats
         }
-        return Written(str(path), count, size, statistics)
+        return Written(path, count, size, statistics)
 
     @contextmanager
     def _with_relations(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -16,11 +17,12 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from profile_pipelines.engine import Written
 from profile_pipelines.errors import Conflict, LakeError
+from profile_pipelines.lake_place import Place
 
 STATE_KEY = "profile_pipelines"
 
 
-def open_table(path: Path) -> DeltaTable | None:
+def open_table(path: Place) -> DeltaTable | None:
     """The table at its latest version, or None before its first commit."""
     try:
         return DeltaTable(str(path))
@@ -28,7 +30,7 @@ def open_table(path: Path) -> DeltaTable | None:
         return None
 
 
-def create_table(path: Path, schema: pa.Schema) -> DeltaTable:
+def create_table(path: Place, schema: pa.Schema) -> DeltaTable:
     """An empty table; one that another process creates at the same time is taken as it is.
 
     Statistics are limited to `seq`: any other column may hold personal data.
@@ -71,14 +73,14 @@ def add_missing_columns(table: DeltaTable, schema: pa.Schema) -> bool:
     return bool(missing)
 
 
-def new_file(path: Path) -> Path:
+def new_file(path: Place) -> Place:
     """The path for a new Parquet file of the table; it counts only once it is committed."""
     return path / f"part-{uuid4().hex}.parquet"
 
 
 def commit(
     table: DeltaTable,
-    path: Path,
+    path: Place,
     files: list[Written],
     state: dict[str, Any],
     seq: int,
@@ -113,26 +115,36 @@ def read_state(table: DeltaTable) -> dict[str, Any]:
     return {}
 
 
-def file_sequences(table: DeltaTable) -> list[tuple[str, int, int]]:
-    """Each file's absolute path with its least and greatest `seq`."""
+@dataclass(frozen=True)
+class File:
+    """A table's Parquet file by its absolute path, with its least and greatest `seq`."""
+
+    path: str
+    low: int
+    high: int
+    size: int
+
+
+def files(table: DeltaTable, path: Place) -> list[File]:
+    """The files that the table at `path` consists of."""
     actions = table.get_add_actions(flatten=True)
-    names = actions.column_names
     if len(actions) == 0:
         return []
-    paths = actions.column(names.index("path")).to_pylist()
-    lowest = actions.column(names.index("min.seq")).to_pylist()
-    highest = actions.column(names.index("max.seq")).to_pylist()
-    root = Path(table.table_uri.removeprefix("file://"))
+    names = actions.column_names
+    columns = (
+        actions.column(names.index(name)).to_pylist()
+        for name in ("path", "min.seq", "max.seq", "size_bytes")
+    )
     return [
-        (str(root / name), low, high)
-        for name, low, high in zip(paths, lowest, highest, strict=True)
+        File(str(path / name), low, high, size)
+        for name, low, high, size in zip(*columns, strict=True)
     ]
 
 
-def _add_action(path: Path, file: Written) -> AddAction:
-    location = Path(file.path)
-    if location.stat().st_size != file.size:
-        raise LakeError(f"{location.name} isn't the file that was written; nothing was committed")
+def _add_action(path: Place, file: Written) -> AddAction:
+    name = PurePosixPath(file.path).name
+    if (path / name).stat().st_size != file.size:
+        raise LakeError(f"{name} isn't the file that was written; nothing was committed")
     low, high = file.statistics["seq"]
     stats = {
         "numRecords": file.rows,
@@ -140,14 +152,7 @@ def _add_action(path: Path, file: Written) -> AddAction:
         "maxValues": {"seq": int(high)},
         "nullCount": {"seq": 0},
     }
-    return AddAction(
-        location.relative_to(path).as_posix(),
-        file.size,
-        {},
-        int(time.time() * 1000),
-        True,
-        json.dumps(stats),
-    )
+    return AddAction(name, file.size, {}, int(time.time() * 1000), True, json.dumps(stats))
 
 
 def _in_words(kind: object) -> object:

@@ -13,6 +13,7 @@ from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.lake.column_types import ARROW_TYPES
 from profile_pipelines.lake.table import LakeTable
+from profile_pipelines.lake_place import Place
 
 QUARANTINE_TYPE = pa.list_(
     pa.struct([("attribute", pa.string()), ("reason", pa.string()), ("value", pa.string())])
@@ -33,9 +34,11 @@ def record_block(system: str, sync: str) -> int:
 class Lake:
     """Where each table lies and what its columns are."""
 
-    def __init__(self, root: Path, engine: DuckDBEngine | None = None) -> None:
+    def __init__(self, root: Place, engine: DuckDBEngine | None = None) -> None:
         self.root = root
         self.engine = engine or DuckDBEngine()
+        if not isinstance(root, Path):
+            self.engine.reach(root.fs)
 
     def source(self, catalogue: Catalogue, system: str, sync: str) -> LakeTable:
         """The records of one sync."""

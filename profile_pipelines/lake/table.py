@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.column_types import CHANGE_COLUMNS
 from profile_pipelines.lake.fold import fold
+from profile_pipelines.lake_place import Place
 
 _COMPACT_SHARE = 0.2
 _COMPACT_FILES = 64
@@ -39,7 +39,7 @@ class Rows:
 class LakeTable:
     """A table by its place, key and columns (without the lake's own)."""
 
-    def __init__(self, root: Path, name: str, key: Sequence[str], schema: pa.Schema) -> None:
+    def __init__(self, root: Place, name: str, key: Sequence[str], schema: pa.Schema) -> None:
         self.name = name
         self.key = tuple(key)
         self.schema = schema
@@ -70,18 +70,18 @@ class Pinned:
         self._snapshot = snapshot
         self.state: dict[str, Any] = delta.read_state(changes) if changes is not None else {}
         self.seq: int = self.state.get("seq", 0)
-        files = delta.file_sequences(changes) if changes is not None else []
+        files = delta.files(changes, table.changes_path) if changes is not None else []
         snapshot_state = delta.read_state(snapshot) if snapshot is not None else {}
         self._folded_to: int = snapshot_state.get("folded_to", 0)
-        self._files = [entry for entry in files if entry[1] <= self.seq]
+        self._files = [file for file in files if file.low <= self.seq]
         if snapshot is not None and self._folded_to:
-            self._base = [path for path, _, _ in delta.file_sequences(snapshot)]
-            self._recent = [path for path, _, high in self._files if high > self._folded_to]
+            self._base = delta.files(snapshot, table.snapshot_path)
+            self._recent = [file for file in self._files if file.high > self._folded_to]
         else:
             # The first commit has unique keys and removes nothing: it is a snapshot already.
             self._folded_to = 1 if self._files else 0
-            self._base = [path for path, _, high in self._files if high == 1]
-            self._recent = [path for path, _, high in self._files if high > 1]
+            self._base = [file for file in self._files if file.high == 1]
+            self._recent = [file for file in self._files if file.high > 1]
 
     @property
     def exists(self) -> bool:
@@ -101,8 +101,8 @@ class Pinned:
         where: exp.Expr | None = None,
     ) -> Rows:
         """Each key's row as it stood at a moment, by the times at which runs recorded changes."""
-        base = [path for path, _, high in self._files if high == 1]
-        recent = [path for path, _, high in self._files if high > 1]
+        base = [file for file in self._files if file.high == 1]
+        recent = [file for file in self._files if file.high > 1]
         past = exp.LTE(this=column("recorded_at"), expression=literal(moment))
         condition = past if where is None else exp.and_(past, where)
         return self._fold(list(columns), alias, base, recent, 1, condition)
@@ -116,7 +116,7 @@ class Pinned:
         where: exp.Expr | None = None,
     ) -> Rows:
         """The rows of the change log after commit `since`, with the lake's own columns."""
-        files = [path for path, _, high in self._files if high > since]
+        files = [file for file in self._files if file.high > since]
         name = f"{alias}_log"
         select = select_from(name, [*columns, *CHANGE_COLUMNS.names]).where(
             exp.GT(this=column("seq"), expression=literal(since))
@@ -154,7 +154,7 @@ class Pinned:
                 column("removed", "r"),
             ).from_(rows.sql.subquery("r"))
             path = delta.new_file(table.changes_path)
-            written = engine.write(stamped, rows.relations, path)
+            written = engine.write(stamped, rows.relations, str(path))
             if not written.rows:
                 path.unlink(missing_ok=True)
                 written = None
@@ -195,7 +195,7 @@ class Pinned:
             .from_(rows.sql.subquery("r"))
             .order_by(*(column(name, "r") for name in table.key))
         )
-        file = engine.write(select, rows.relations, delta.new_file(table.snapshot_path))
+        file = engine.write(select, rows.relations, str(delta.new_file(table.snapshot_path)))
         delta.commit(
             handle, table.snapshot_path, [file], {"folded_to": self.seq}, self.seq, "overwrite"
         )
@@ -212,16 +212,16 @@ class Pinned:
     def _worth_compacting(self) -> bool:
         if len(self._recent) >= _COMPACT_FILES:
             return True
-        size = sum(Path(path).stat().st_size for path in self._recent)
-        base = sum(Path(path).stat().st_size for path in self._base)
+        size = sum(file.size for file in self._recent)
+        base = sum(file.size for file in self._base)
         return len(self._recent) > 4 and size > base * _COMPACT_SHARE
 
     def _fold(
         self,
         columns: list[str],
         alias: str,
-        base: list[str],
-        recent: list[str],
+        base: list[delta.File],
+        recent: list[delta.File],
         folded_to: int,
         where: exp.Expr | None,
     ) -> Rows:
@@ -239,7 +239,7 @@ class Pinned:
         )
         return Rows(select, relations)
 
-    def _relation(self, files: list[str]) -> Relation:
+    def _relation(self, files: list[delta.File]) -> Relation:
         if files:
-            return ParquetFiles(files, self.table.schema)
+            return ParquetFiles([file.path for file in files], self.table.schema)
         return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()

@@ -158,8 +158,15 @@ def test_ledger_url_is_not_shown(command: Command, tmp_path: Path) -> None:
         assert "hunter2" not in done.err
 
 
-def test_object_store_is_refused(command: Command) -> None:
-    """A lake that this version can't keep is told as such."""
-    done = command("freshness", "--lake", "s3://bucket/lake")
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ftp://host/lake", "can't lie at a ftp:// URL; name a folder or one of s3://"),
+        ("gs://bucket/lake", "pip install 'profile-pipelines[gcs]'"),
+    ],
+)
+def test_a_lake_out_of_reach_is_told(command: Command, url: str, told: str) -> None:
+    """A lake at a store that can't be reached says what to name or to install."""
+    done = command("freshness", "--lake", url)
     assert done.code == 5
-    assert "object store" in done.err
+    assert told in done.err.replace("\n", " ")
