@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
-import httpx
 import pytest
 
 from profile_pipelines.errors import Conflict
@@ -18,41 +12,18 @@ from profile_pipelines_tests.company import Company, catalogue, stamp
 ACTIVE = {"active": {"where": {"status": {"is": "active"}}}}
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """The address of a server that speaks S3.
-
-    A process of its own: deltalake holds the interpreter's lock while it reads a table's history.
-    """
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port = chosen.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        address = f"http://127.0.0.1:{port}"
-        retries = httpx.HTTPTransport(retries=8)
-        with httpx.Client(transport=retries) as client:
-            client.get(f"{address}/moto-api/")
-        yield address
-        server.terminate()
-
-
 @pytest.fixture
-def company(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
+def company(
+    s3_bucket: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Company:
     """A company whose lake is a bucket, reached by nothing but the usual variables."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = tmp_path.name.replace("_", "-")[:60]
-    boto3.client("s3").create_bucket(Bucket=bucket)
+    bucket, options = s3_bucket
+    for name, value in options.items():
+        monkeypatch.setenv(name.upper(), value)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", options["aws_region"])
     declared = {**catalogue(("crm",), ("status", "tier")), "audiences": ACTIVE}
-    company = Company(tmp_path, declared, lake=f"s3://{bucket}/lake")
+    company = Company(tmp_path, declared, lake=f"{bucket}/lake")
     for number in "123":
         company.put(
             "crm", number, no=f"C-{number}", changed=stamp(-5), status="active", tier="silver"
