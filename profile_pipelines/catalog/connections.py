@@ -25,7 +25,8 @@ class BearerAuth(Declaration):
 class BasicAuth(Declaration):
     type: Literal["basic"]
     username: Text
-    password: Secret
+    password: Secret | None = None
+    """Left out where the username is the whole secret."""
 
 
 class ApiKeyAuth(Declaration):

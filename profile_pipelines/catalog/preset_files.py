@@ -105,6 +105,7 @@ class LoadedPreset:
     shipped: bool = False
 
 
+_KEPT_NAMES = ("type", "since", "until", "changes", "job")
 _CONNECTION: TypeAdapter[Connection] = TypeAdapter(Connection)
 
 
@@ -153,10 +154,13 @@ def read_preset(document: Document) -> tuple[LoadedPreset | None, list[tuple[Pat
 def preset_mistakes(preset: Preset, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """What is wrong in a preset whose keys are right: its connection, its streams."""
     fields = {name: placeholder(field) for name, field in preset.fields.items()}
-    taken = [name for name in fields if name in ("type", *connection_keys())]
-    for name in taken:
-        yield ("fields", name), "is a key of every connection; choose another name"
-    unknown = sorted(fields_in(data["connection"]) - fields.keys())
+    for name in fields:
+        if name in _KEPT_NAMES:
+            yield ("fields", name), "has a meaning of its own; choose another name"
+    # the body of a login may be a query in braces
+    written = {k: v for k, v in data["connection"].items() if k != "auth"}
+    written["auth"] = {**(data["connection"].get("auth") or {}), "body": None}
+    unknown = sorted(fields_in(written) - fields.keys())
     for name in unknown:
         text = f"{{{name}}} is none of the preset's fields; declare it under fields"
         yield ("connection",), text

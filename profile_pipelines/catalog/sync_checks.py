@@ -26,6 +26,8 @@ def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, st
     yield from _place_mistakes(kind, sync)
     if sync.mode == "incremental" and sync.updated_at is None:
         yield ("mode",), "incremental needs updated_at, the field with the time of the last change"
+    if sync.deleted_when and sync.deleted is None:
+        yield ("deleted_when",), "needs deleted, the field that has these values"
     if sync.cursor is not None and sync.updated_at is None:
         yield ("cursor",), "needs updated_at, the field whose latest value it asks from"
     yield from _schedule_mistakes(sync)

@@ -66,6 +66,8 @@ class Sync(Declaration):
     """The field with the time of the last change; with it, only changes are read."""
     deleted: str | None = None
     """The field that marks a deleted record: a flag, or the time of the deletion."""
+    deleted_when: list[str | bool] = []
+    """The values of that field which mean a deletion, where it's neither flag nor time."""
     attributes: dict[
         Name,
         Annotated[

@@ -169,7 +169,8 @@ def _auth(auth: Auth | None) -> AuthBase | None:
         case BearerAuth():
             return BearerTokenAuth(token=resolve(auth.token))
         case BasicAuth():
-            return HttpBasicAuth(username=resolve(auth.username), password=resolve(auth.password))
+            password = resolve(auth.password) if auth.password is not None else ""
+            return HttpBasicAuth(username=resolve(auth.username), password=password)
         case ApiKeyAuth():
             return APIKeyAuth(name=auth.name, api_key=resolve(auth.key), location=auth.location)
 

@@ -138,6 +138,10 @@ class RecordValidator:
         if self._sync.deleted is None:
             return pl.Series("deleted", [False]).new_from_index(0, len(raw))
         marks = blank_to_null(raw[self._sync.deleted])
+        if self._sync.deleted_when:
+            values = [str(value).lower() for value in self._sync.deleted_when]
+            texts = as_text(marks).str.to_lowercase()
+            return texts.is_in(values).fill_null(False).rename("deleted")
         flags = cast(marks, "boolean", "UTC")
         return (flags.fill_null(True) & marks.is_not_null()).rename("deleted")
 

@@ -312,13 +312,13 @@ class TestShipped:
 
 def test_starter_leaves_a_catalogue_as_it_is(tmp_path: Path) -> None:
     """Attributes and identifiers that are declared already are taken as they are."""
-    folder = write_catalogue(tmp_path, **attr("points:", "preferred_language:"), **_crm_language())
+    folder = write_catalogue(tmp_path, **attr("points:", "billing_language:"), **_crm_language())
     write_preset_starter(folder, shipped("stripe"), "stripe")
     text = (folder / "sources" / "stripe.yaml").read_text()
-    assert "# - preferred_language" in text
+    assert "# - billing_language" in text
     assert "first add stripe to its sources in attributes.yaml" in text
     assert (
-        "preferred_language"
+        "billing_language"
         not in load_catalogue(folder).systems["stripe"].syncs["customers"].attributes
     )
     assert load_catalogue(folder).systems["stripe"].syncs["customers"].identifiers == {
@@ -337,7 +337,7 @@ def test_starter_without_a_common_identifier(tmp_path: Path) -> None:
 def _crm_language() -> dict[str, str]:
     from profile_pipelines_tests.catalog.folders import crm
 
-    return crm("points: points", "preferred_language: language")
+    return crm("points: points", "billing_language: language")
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_editors_mark_mistakes(change: dict[str, Any]) -> None:
     source = {
         "system": "stripe",
         "connection": {"type": "stripe", "api_key": {"env": "KEY"}, "timeout": "5s"},
-        "syncs": {"customers": {"attributes": ["preferred_language"], "updated_at": None}},
+        "syncs": {"customers": {"attributes": ["billing_language"], "updated_at": None}},
     }
     validator = Draft202012Validator(file_schema("source"))
     validator.validate(source)
