@@ -56,12 +56,13 @@ class Case:
     """The environment variables with the credentials that the server wants."""
     pages: int = 2
     """How many requests a full read of each stream takes at least."""
-    streams: tuple[str, ...] = field(default=())
+    connection: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keys of the connection that are overridden, such as a limit that would make tests wait."""
 
     @property
     def read(self) -> tuple[str, ...]:
         """The streams that are read: all that `records` names."""
-        return self.streams or tuple(self.records)
+        return tuple(self.records)
 
 
 class Shop:
@@ -82,6 +83,7 @@ class Shop:
             "base_url": url,
             "timeout": "1s",
             **private,
+            **case.connection,
             **connection,
         }
         declared["syncs"] = {name: declared["syncs"][name] for name in case.read}
