@@ -21,6 +21,7 @@ from profile_pipelines.catalog.plan import audience_cycle
 from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.sync_checks import sync_mistakes
 from profile_pipelines.catalog.systems import System
+from profile_pipelines.catalog.webhook_checks import webhook_mistakes
 
 _NEEDED: tuple[tuple[Kind, str, str], ...] = (
     ("identifier", "identifiers.yaml", "declares no identifier; records are matched by them"),
@@ -130,6 +131,8 @@ def _check_system(draft: Draft, name: str, system: System) -> None:
                     place = (*at, "attributes", attribute, *path)
                     draft.report("system", name, place, text)
             mapped.setdefault(attribute, sync_name)
+    for path, text in webhook_mistakes(system):
+        draft.report("system", name, path, text)
 
 
 def _mapping_mistake(

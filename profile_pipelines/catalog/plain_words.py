@@ -106,8 +106,10 @@ def _explain(path: Path, found: ErrorDetails, value: object) -> tuple[Path, str]
         case "literal_error":
             text = _choose(re.findall(r"'([^']*)'", ctx["expected"]), value)
         case "union_tag_invalid":
-            path = (*path, ctx["discriminator"].strip("'"))
-            chosen = cast(dict[str, Any], value)[str(path[-1])]
+            chosen = value  # the plain text that may stand for {type: text}
+            if isinstance(value, dict):
+                path = (*path, ctx["discriminator"].strip("'"))
+                chosen = cast(dict[str, Any], value)[str(path[-1])]
             text = _choose(re.findall(r"'([^']*)'", ctx["expected_tags"]), chosen)
         case "union_tag_not_found":
             text = f"the key {ctx['discriminator']} is missing".replace("'", "`")

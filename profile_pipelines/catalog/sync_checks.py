@@ -13,7 +13,7 @@ from profile_pipelines.catalog.systems import Sync
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "sql": ("table", "query"),
-    "rest": ("path", "params", "records", "paging", "cursor"),
+    "rest": ("path", "params", "records", "paging", "cursor", "one"),
     "files": ("path", "format"),
 }
 """The keys of a sync that say where its records are, by the type of the connection."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from profile_pipelines.catalog.connections import Connection, Paging
 from profile_pipelines.catalog.convert_steps import ConvertStep
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name
+from profile_pipelines.catalog.webhooks import Webhook
 
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
 
@@ -37,6 +38,28 @@ class RestCursor(Declaration):
     format: Literal["epoch", "epoch_ms", "iso"] = "epoch"
 
 
+class OneRecord(Declaration):
+    """How a REST API gives one record by its key; `404` and `410` say that it is gone."""
+
+    path: str = Field(examples=["/v1/customers/{id}"])
+    """The endpoint, with `{id}` in place of the key."""
+    params: dict[str, str | int | float | bool] = {}
+    record: str | None = None
+    """Path of the record in the answer; without it the answer itself is the record."""
+
+    @field_validator("path")
+    @classmethod
+    def _holds_the_key(cls, path: str) -> str:
+        if path.count("{id}") != 1:
+            raise ValueError("must hold {id} once, in place of the record's key")
+        return path
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Let a plain text stand for `{path: text}`."""
+        return {"path": value} if isinstance(value, str) else value
+
+
 class Sync(Declaration):
     """One extraction of a system's table, endpoint or file set."""
 
@@ -57,6 +80,13 @@ class Sync(Declaration):
     """How this endpoint's pages follow each other, where it differs from the connection's."""
     cursor: RestCursor | None = None
     """The query parameter that asks for changes since a time; needs `updated_at`."""
+    one: (
+        Annotated[
+            OneRecord, BeforeValidator(OneRecord.read, json_schema_input_type=str | OneRecord)
+        ]
+        | None
+    ) = None
+    """Where one record is read by its key, for events: `/v1/customers/{id}`."""
     # what
     key: str | None = None
     """The field that tells the records apart; without it, the strongest identifier does."""
@@ -99,3 +129,5 @@ class System(Declaration):
     """How to reach the system."""
     syncs: dict[Name, Sync] = Field(min_length=1)
     """What to read from it, by name."""
+    webhook: Webhook | None = None
+    """What it sends by itself when something changes."""

@@ -17,6 +17,7 @@ from profile_pipelines.cli import (
     run_commands,
     source_commands,
     state_commands,
+    webhook_commands,
 )
 from profile_pipelines.cli.failures import ExitCode, end_quietly, report
 from profile_pipelines.errors import ProfilePipelinesError
@@ -89,6 +90,7 @@ app.add_typer(profile_commands.profiles)
 app.add_typer(audience_commands.audience)
 app.command()(state_commands.freshness)
 app.command()(state_commands.quarantine)
+app.add_typer(webhook_commands.webhooks)
 app.add_typer(demo_commands.demo)
 
 

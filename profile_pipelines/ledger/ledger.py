@@ -7,30 +7,16 @@ data; this log holds its coverage, which moves on even when no data has changed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.types import TypeDecorator
+
+from profile_pipelines.ledger.inbox import Inbox
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, open_engine
 
 _metadata = sa.MetaData()
-
-
-class _UtcDateTime(TypeDecorator[datetime]):
-    """Aware times, in UTC on both ways: SQLite drops the time zone."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 _syncs = sa.Table(
@@ -39,7 +25,7 @@ _syncs = sa.Table(
     sa.Column("run_id", sa.String, primary_key=True),
     sa.Column("system", sa.String, primary_key=True),
     sa.Column("sync", sa.String, primary_key=True),
-    sa.Column("covered_at", _UtcDateTime, nullable=False),
+    sa.Column("covered_at", UtcDateTime, nullable=False),
     sa.Column("full", sa.Boolean, nullable=False),
     sa.Column("rows_read", sa.BigInteger, nullable=False),
     sa.Column("rows_changed", sa.BigInteger, nullable=False),
@@ -54,7 +40,7 @@ _coverage = sa.Table(
     sa.Column("system", sa.String, primary_key=True),
     sa.Column("attribute", sa.String, primary_key=True),
     sa.Column("sync", sa.String, nullable=False),
-    sa.Column("covered_at", _UtcDateTime, nullable=False),
+    sa.Column("covered_at", UtcDateTime, nullable=False),
     sa.Column("values_read", sa.BigInteger, nullable=False),
     sa.Column("invalid", sa.BigInteger, nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
@@ -99,14 +85,13 @@ class Ledger:
     """Opens (and, when it is new, creates) the ledger at a SQLAlchemy URL."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.drivername == "postgresql":
-            # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3; we ship psycopg2.
-            parsed = parsed.set(drivername="postgresql+psycopg2")
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(parsed)
-        _metadata.create_all(self._engine)
+        self._engine = open_engine(url)
+        create_tables(_metadata, self._engine)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """What the systems' events named, until it has been read."""
+        return Inbox(self._engine)
 
     def record(self, entry: SyncEntry) -> None:
         """Add a sync to the log; recording the same run again replaces it."""

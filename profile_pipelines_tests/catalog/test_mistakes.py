@@ -393,7 +393,7 @@ SOURCES = [
             ),
             (
                 "sources/crm.yaml:6: syncs.contacts.table: doesn't go with a rest connection; "
-                "there one writes path, params, records, paging or cursor"
+                "there one writes path, params, records, paging, cursor or one"
             ),
         ],
         id="table on rest",

@@ -43,6 +43,7 @@ def test_every_command_is_documented(command: Command) -> None:
     groups = {"profile": ["show"], "profiles": ["export"]}
     groups["audience"] = ["list", "preview", "members"]
     groups["sources"] = ["", "show"]
+    groups["webhooks"] = ["serve", "status"]
     groups["demo"] = ["", "change", "up", "reset"]
     for name in names:
         for part in groups.get(name, [""]):

@@ -1,0 +1,133 @@
+"""Which records do the events of a delivery name? No more of them is kept than the sync needs.
+
+- Stripe: one event, its type at `type`, its id at `id`. https://docs.stripe.com/api/events/object
+- Shopify: the body is the record; type and id of the delivery stand in the headers
+  `X-Shopify-Topic` and `X-Shopify-Webhook-Id`, which aren't signed.
+  https://shopify.dev/docs/api/webhooks/latest
+- HubSpot: a list of up to 100 events, each with its `subscriptionType`. `eventId` alone isn't
+  always unique, and a later attempt differs in `attemptNumber`.
+  https://developers.hubspot.com/docs/api/webhooks
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from profile_pipelines.catalog.systems import Sync, System
+from profile_pipelines.catalog.webhooks import Webhook, WebhookEvent
+from profile_pipelines.ledger.inbox import Named
+from profile_pipelines.sources.json_records import ABSENT, as_text, getter
+from profile_pipelines.webhooks.signatures import Delivery
+
+_TYPES = {"stripe": "type", "hubspot": "subscriptionType", "hmac": "type"}
+_HUBSPOT_EVENT = ("eventId", "subscriptionId", "portalId", "objectId", "occurredAt", "propertyName")
+_LONGEST_KEY = 500
+
+
+def named_by(
+    system: System, webhook: Webhook, delivery: Delivery, body: Any, signed_once: str | None
+) -> tuple[list[Named], int]:
+    """The records that the delivery's events name, and how many events should name one but don't.
+
+    Events that no rule fits name none. `signed_once` is a signature that includes its time, which
+    tells a delivery from others.
+    """
+    named: list[Named] = []
+    without = 0
+    events: Sequence[Any] = body if isinstance(body, list) else [body]
+    for index, event in enumerate(events):
+        rule = _rule(webhook, event, _type(webhook, delivery, event))
+        if rule is None:
+            continue
+        replay_key = _event_id(webhook, delivery, event)
+        if replay_key is None and signed_once is not None:
+            replay_key = f"{index} {signed_once}"
+        found = _named(system, rule, event, replay_key)
+        if found is None:
+            without += 1
+        else:
+            named.append(found)
+    return named, without
+
+
+def _named(system: System, rule: WebhookEvent, event: Any, replay_key: str | None) -> Named | None:
+    sync = system.syncs[rule.sync]
+    record = None if rule.record is None else _at(event, rule.record)
+    if rule.record is not None and not isinstance(record, dict):
+        return None
+    path, place = (rule.id, event) if rule.id is not None else (sync.key, record)
+    key = None if path is None else _usable(as_text(_at(place, path)))
+    if key is None:
+        return None
+    kept = None if record is None else _fields(sync, record)
+    return Named(system.system, rule.sync, key, kept, rule.deleted, replay_key)
+
+
+def _type(webhook: Webhook, delivery: Delivery, event: Any) -> str:
+    header = webhook.event_type_header
+    if header is None and webhook.signature.type == "shopify":
+        header = "X-Shopify-Topic"
+    if header is not None and webhook.event_type is None:
+        return delivery.headers.get(header.lower(), "")
+    path = webhook.event_type or _TYPES[webhook.signature.type]
+    return as_text(getter(path)(event)) or ""
+
+
+def _event_id(webhook: Webhook, delivery: Delivery, event: Any) -> str | None:
+    kind = webhook.signature.type
+    if webhook.event_id is not None or kind == "stripe":
+        return as_text(getter(webhook.event_id or "id")(event))
+    if kind == "hubspot":
+        return json.dumps([as_text(getter(name)(event)) for name in _HUBSPOT_EVENT])
+    if kind == "shopify" and "x-shopify-webhook-id" in delivery.headers:
+        # only together with the body's own signature can it hide nothing else
+        names = ("x-shopify-webhook-id", "x-shopify-hmac-sha256")
+        return " ".join(delivery.headers[name] for name in names)
+    return None
+
+
+def _rule(webhook: Webhook, event: Any, event_type: str) -> WebhookEvent | None:
+    return next(
+        (
+            rule
+            for rule in webhook.events
+            if any(_fits(pattern, event_type) for pattern in rule.types)
+            and all(
+                as_text(getter(path)(event)) == as_text(wanted)
+                for path, wanted in rule.where.items()
+            )
+        ),
+        None,
+    )
+
+
+def _fits(pattern: str, event_type: str) -> bool:
+    if pattern.endswith("*"):
+        return event_type.startswith(pattern[:-1])
+    return event_type == pattern
+
+
+def _at(event: Any, path: str) -> Any:
+    return event if path == "." else getter(path)(event)
+
+
+def _usable(key: str | None) -> str | None:
+    """Keys that a database can hold."""
+    text = (key or "").strip()
+    if not text or len(text) > _LONGEST_KEY or not text.isprintable():
+        return None
+    return text
+
+
+def _fields(sync: Sync, record: dict[str, Any]) -> str:
+    """The source fields that the sync reads, and no others, as JSON of their texts."""
+    optional = (sync.key, sync.updated_at, sync.deleted)
+    paths = [
+        *sync.identifiers.values(),
+        *(path for path in optional if path is not None),
+        *(each.field for each in sync.attributes.values()),
+    ]
+    found = {path: getter(path)(record) for path in paths}
+    return json.dumps({path: as_text(v) for path, v in found.items() if v is not ABSENT})
