@@ -3,7 +3,8 @@
     ProfilePipelinesError
     ├── CatalogueError          mistakes in the catalogue, all at once
     ├── SourceError             a source system can't be read
-    │   └── SourceUnreachable   worth another try later
+    │   ├── SourceUnreachable   worth another try later
+    │   └── NoSuchRecord        the system says that it hasn't got it
     ├── UnknownName             a name that nothing in the catalogue bears
     ├── NotFound                no profile has this identifier
     └── LakeError               the lake can't be read or written
@@ -33,6 +34,10 @@ class SourceError(ProfilePipelinesError):
 
 class SourceUnreachable(SourceError):
     """The system didn't answer, or answered with a passing fault, after all retries."""
+
+
+class NoSuchRecord(SourceError):
+    """The system hasn't got what was asked for by its address."""
 
 
 class UnknownName(ProfilePipelinesError):

@@ -19,6 +19,7 @@ from profile_pipelines.catalog.plan import audience_order, schedule_of
 from profile_pipelines.errors import Conflict, UnknownName
 from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.landing import SyncResult, sync
+from profile_pipelines.landing.named import NamedResult, sync_named
 from profile_pipelines.landing.sync import Progress
 from profile_pipelines.profiles import ProfilesResult, merge
 from profile_pipelines.workspace import Workspace
@@ -84,6 +85,23 @@ def sync_attributes(
             run_id=run_id,
             full=full,
             progress=progress,
+        )
+    )
+
+
+def sync_named_records(
+    workspace: Workspace, system: str, name: str, *, now: datetime, run_id: str
+) -> NamedResult:
+    """Read the records that events named, again when another run was faster."""
+    return _again(
+        lambda: sync_named(
+            workspace.catalogue,
+            workspace.lake,
+            workspace.ledger,
+            system,
+            name,
+            now=now,
+            run_id=run_id,
         )
     )
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from profile_pipelines.audiences.materialise import AudienceResult
     from profile_pipelines.identity import IdentitiesResult
     from profile_pipelines.landing import SyncResult
+    from profile_pipelines.landing.named import NamedResult
     from profile_pipelines.profiles import ProfilesResult
 
 
@@ -24,6 +25,7 @@ class RunReport:
 
     now: datetime
     syncs: list[SyncResult] = field(default_factory=list)
+    named: list[NamedResult] = field(default_factory=list)
     identities: IdentitiesResult | None = None
     profiles: ProfilesResult | None = None
     audiences: list[AudienceResult] = field(default_factory=list)
@@ -49,7 +51,7 @@ class RunReport:
     def wrote_anything(self) -> bool:
         """Whether any record, identity, profile or membership is another than before."""
         return (
-            any(result.changed or result.deleted for result in self.syncs)
+            any(result.changed or result.deleted for result in [*self.syncs, *self.named])
             or (self.identities is not None and self.identities.changed > 0)
             or (self.profiles is not None and self.profiles.wrote)
             or any(result.wrote for result in self.audiences)

@@ -35,7 +35,7 @@ def run(
     workspace = open_workspace()
     moment = present(now, workspace.catalogue.settings.timezone)
     due = due_syncs(workspace, moment, everything=everything)
-    _run(workspace, due, now=moment, full=full, downstream=True, as_json=as_json)
+    _run(workspace, due, now=moment, full=full, downstream=True, as_json=as_json, named=True)
 
 
 def sync(
@@ -89,6 +89,7 @@ def _run(
     full: bool,
     downstream: bool,
     as_json: bool,
+    named: bool = False,
 ) -> None:
     from profile_pipelines.cli.failures import ExitCode
     from profile_pipelines.cli.output import print_json
@@ -100,7 +101,13 @@ def _run(
     steps = len(selection) + (2 + len(workspace.catalogue.audiences) if downstream else 0)
     with reachable_systems(), watching(steps) as progress:
         report = run_in_process(
-            workspace, selection, now=now, full=full, progress=progress, downstream=downstream
+            workspace,
+            selection,
+            now=now,
+            full=full,
+            progress=progress,
+            downstream=downstream,
+            named=named,
         )
     if as_json:
         print_json(report_document(report))

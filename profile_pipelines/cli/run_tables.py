@@ -28,6 +28,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
             }
             for each in report.syncs
         ],
+        "named": report.named,
         "identities": report.identities,
         "profiles": report.profiles,
         "audiences": [
@@ -46,6 +47,10 @@ def print_report(report: RunReport) -> None:
     if report.syncs:
         console.print(_syncs(report))
         console.print()
+    for each in report.named:
+        told = f"{each.system}.{each.sync}: {spell_count(each.events)} events, "
+        changes = f"{spell_count(each.changed)} records changed, {spell_count(each.deleted)} gone"
+        console.print(told + changes, soft_wrap=True)
     if report.profiles is not None:
         _print_profiles(report)
     if report.audiences:

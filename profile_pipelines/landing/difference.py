@@ -38,13 +38,15 @@ def changed_records(
     next_record_id: int,
     duplicates: bool,
     absent_are_deleted: bool,
+    absent_named: bool = False,
 ) -> exp.Select:
     """The records that are new or differ, whole, with `removed` false.
 
     `read` names the attributes that the sync read, `brought` those of them that aren't set aside.
     A time of `now` stands for one that lies in the future, or that the source doesn't tell: alone
     it is no difference. `known` is the table as it stands (None: empty), with all of its columns.
-    The relation `incoming` must be given to the engine beside known's relations.
+    The relation `incoming` must be given to the engine beside known's relations. With
+    `absent_named` the records whose keys stand in the relation `gone` are deleted, too.
     """
     incoming = _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
     attributes = _attributes(source, identifiers)
@@ -98,7 +100,7 @@ def changed_records(
         .where(differs if absent_are_deleted else exp.and_(in_order, differs))
     )
     select: exp.Query = arrived
-    if absent_are_deleted:
+    if absent_are_deleted or absent_named:
         gone = (
             exp.select(
                 column("record_id", "k"),
@@ -116,6 +118,12 @@ def changed_records(
             )
             .where(exp.not_(column("deleted", "k")))
         )
+        if absent_named:
+            gone = gone.join(
+                named("gone", "g"),
+                on=exp.EQ(this=column("record_key", "g"), expression=column("record_key", "k")),
+                join_type="semi",
+            )
         select = exp.union(arrived, gone, distinct=False)
     return (
         exp.select(exp.Star())

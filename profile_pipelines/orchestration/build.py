@@ -11,6 +11,7 @@ from profile_pipelines.orchestration.schedules import compact_lake, schedules
 from profile_pipelines.orchestration.sensors import sensors
 from profile_pipelines.orchestration.session import Session
 from profile_pipelines.orchestration.systems import system_assets, system_checks
+from profile_pipelines.orchestration.webhooks import webhook_assets
 from profile_pipelines.workspace import Places
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[
             *(system_assets(catalogue, name) for name in catalogue.systems),
+            *webhook_assets(catalogue),
             *derived_assets(catalogue),
         ],
         asset_checks=[system_checks(catalogue, name) for name in catalogue.systems],

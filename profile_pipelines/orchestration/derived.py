@@ -8,6 +8,7 @@ from profile_pipelines.catalog.conditions import attributes_of, audiences_of
 from profile_pipelines.catalog.models import Audience, Catalogue
 from profile_pipelines.orchestration.session import Session, now_of
 from profile_pipelines.orchestration.systems import attribute_keys, owners
+from profile_pipelines.orchestration.webhooks import webhook_keys
 
 IDENTITIES = dg.AssetKey("identities")
 PROFILES = dg.AssetKey("profiles")
@@ -29,18 +30,18 @@ def derived_keys(catalogue: Catalogue) -> list[dg.AssetKey]:
 
 def derived_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
     """Identities, profiles and each audience."""
-    attributes = attribute_keys(catalogue)
+    sources = [*attribute_keys(catalogue), *webhook_keys(catalogue)]
     return [
-        _identities(attributes),
+        _identities(sources),
         _profiles(),
         *(_audience(audience) for audience in catalogue.audiences.values()),
     ]
 
 
-def _identities(attributes: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+def _identities(sources: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     @dg.asset(
         key=IDENTITIES,
-        deps=attributes,
+        deps=sources,
         group_name="profiles",
         kinds={"delta", "polars"},
         pool=POOL,

@@ -14,6 +14,7 @@ from profile_pipelines.orchestration.derived import derived_keys
 from profile_pipelines.orchestration.session import FULL_TAG, NOW_TAG, Session
 from profile_pipelines.orchestration.systems import attribute_key
 from profile_pipelines.orchestration.unrecorded import unrecorded_instance
+from profile_pipelines.orchestration.webhooks import webhook_key, webhook_systems
 from profile_pipelines.progress import RunProgress
 from profile_pipelines.report import RunReport
 
@@ -33,19 +34,24 @@ def run_in_process(
     progress: RunProgress | None = None,
     instance: dg.DagsterInstance | None = None,
     downstream: bool = True,
+    named: bool = False,
 ) -> RunReport:
     """Sync what is selected, then bring identities, profiles and audiences up to date.
 
     Two Dagster runs, so that the second takes place even where a system couldn't be read; then
     the change logs that have grown are compacted. `now` (aware) stands for the present. Without
     an `instance` the runs are recorded where `DAGSTER_HOME` says, or else nowhere. Raises
-    nothing for a step that fails: the report has its error.
+    nothing for a step that fails: the report has its error. With `named`
+    the records that events named are read, too.
     """
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     session = Session(lambda: workspace, progress)
     report = session.report
     report.now = now.astimezone(UTC)
     keys = [attribute_key(due.system, name) for due in selection for name in due.attributes]
+    if named:
+        waiting = {system for system, _ in workspace.ledger.inbox.syncs_waiting()}
+        keys += [webhook_key(s) for s in webhook_systems(workspace.catalogue) if s in waiting]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         job = _job(workspace, session)

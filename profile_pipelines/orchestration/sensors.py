@@ -12,10 +12,15 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES, derived_keys
 from profile_pipelines.orchestration.systems import attribute_key, attribute_keys
+from profile_pipelines.orchestration.webhooks import (
+    BY_TAG,
+    webhook_keys,
+    webhook_sensor,
+    webhook_systems,
+)
 
-BY_TAG = "dagster/sensor_name"
-"""Run tag, set by the daemon: the sensor that asked for the run."""
 UP_TO_DATE = "bring_up_to_date"
+_WEBHOOK_SECONDS = 5
 _HAVE_MARKS = ("sql", "files")
 """Connections that can tell cheaply that something changed; HTTP APIs can't."""
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
@@ -32,6 +37,10 @@ def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
             _change_sensor(catalogue, name, seconds)
             for name, system in catalogue.systems.items()
             if system.connection.type in _HAVE_MARKS
+        ),
+        *(
+            webhook_sensor(name, derived_keys(catalogue), min(seconds, _WEBHOOK_SECONDS))
+            for name in webhook_systems(catalogue)
         ),
         _up_to_date_sensor(catalogue, seconds),
     ]
@@ -90,7 +99,7 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
 
 def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinition:
     derived = derived_keys(catalogue)
-    watched = [*attribute_keys(catalogue), IDENTITIES, PROFILES]
+    watched = [*attribute_keys(catalogue), *webhook_keys(catalogue), IDENTITIES, PROFILES]
 
     @dg.sensor(
         name=UP_TO_DATE,

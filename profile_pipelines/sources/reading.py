@@ -24,12 +24,14 @@ class ReadRequest:
     `fields` are source field paths, each once. With `since` (aware) an incremental read brings
     at least the records whose `updated_at` is at or after it, and those without one. With
     `limit` so many records are enough, whichever they are; a source that reads page by page
-    then stops, the others may go on until the reader does.
+    then stops, the others may go on until the reader does. With `keys` only the records with
+    these keys are brought, those that are there; files can't be asked so.
     """
 
     fields: tuple[str, ...]
     since: datetime | None = None
     limit: int | None = None
+    keys: tuple[str, ...] | None = None
 
 
 class Source(Protocol):

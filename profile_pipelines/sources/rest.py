@@ -47,6 +47,8 @@ class RestSource:
             raise SourceError(f"{where}: path must be relative to base_url, without a host")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
+        if request.keys is not None:
+            return batches(self._records(request.keys), request.fields)
         return batches(self._pages(request.since), request.fields, limit=request.limit)
 
     def change_mark(self) -> str | None:
@@ -60,6 +62,20 @@ class RestSource:
     def inspect(self) -> dict[str, str]:
         """The paths in the first page's records."""
         return flattened(next(iter(self._pages(None)), []))
+
+    def _records(self, keys: tuple[str, ...]) -> Iterator[list[Any]]:
+        from profile_pipelines.sources.one_record import records
+
+        if self.sync.one is None:
+            raise SourceError(f"{self.where}: `one` doesn't say where one record is read")
+        return records(
+            self.where,
+            self.connection,
+            self.base_url,
+            self.sync.one,
+            keys,
+            first_wait=self.first_wait,
+        )
 
     def _pages(self, since: datetime | None) -> Iterator[list[Any]]:
         # dlt costs most of a second of imports

@@ -22,7 +22,7 @@ from profile_pipelines.catalog.connections import (
     RestConnection,
 )
 from profile_pipelines.catalog.secrets import resolve
-from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.errors import NoSuchRecord, SourceError, SourceUnreachable
 from profile_pipelines.sources.json_records import ABSENT, getter, parse
 from profile_pipelines.sources.rest_paging import paginator, refuse_other_host
 
@@ -45,8 +45,9 @@ def pages(
     records: str | None,
     paging: Paging,
     first_wait: float,
+    single: bool = False,
 ) -> Iterator[list[Any]]:
-    """The records of each page.
+    """The records of each page; `single` takes the answer for one record.
 
     Passing faults (429, 5xx, timeouts, cut connections) are tried again `connection.retries`
     times, after `first_wait` seconds and twice as long each time, or as Retry-After says; then
@@ -73,7 +74,7 @@ def pages(
         session=session,
         config=RuntimeConfiguration(),
     )
-    client.where, client.records = where, records
+    client.where, client.records, client.single = where, records, single
     try:
         yield from client.paginate(
             path,
@@ -114,6 +115,7 @@ class _Client(RESTClient):
 
     where: str
     records: str | None
+    single: bool
 
     def check(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Runs on every answer before anything is made of it, redirects included."""
@@ -131,6 +133,8 @@ class _Client(RESTClient):
         status = response.status_code
         if status in _PASSING:
             raise requests.HTTPError(f"status {status}", response=response)
+        if status in (404, 410) and self.single:
+            raise NoSuchRecord(f"{self.where}: the API hasn't got this record ({status})")
         if status >= 300:
             hint = _HINTS.get(status, "the API refuses the request; check `path` and `params`")
             raise SourceError(f"{self.where}: the API answered with {status}: {hint}")
@@ -147,6 +151,8 @@ class _Client(RESTClient):
     def extract_response(self, response: requests.Response, data_selector: Any) -> list[Any]:
         answer = response.json()
         found = answer if self.records is None else getter(self.records)(answer)
+        if self.single and isinstance(found, dict):
+            return [found]
         if not isinstance(found, list):
             raise SourceError(f"{self.where}: {self._no_list(answer, found)}")
         if not all(isinstance(record, dict) for record in found):

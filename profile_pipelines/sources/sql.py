@@ -25,6 +25,7 @@ from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources.json_records import as_text
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near
+from profile_pipelines.sources.sql_keys import has_key
 from profile_pipelines.sources.sql_since import changed_since, mark_columns
 
 _CONNECT_SECONDS = 10
@@ -49,6 +50,12 @@ class SqlSource:
             types = self._types(connection, described)
             changed = self._changed(types, request.since) if request.since else None
         where = [] if changed is None else [changed]
+        if request.keys is not None:
+            key = self.sync.key
+            if key is None:
+                raise SourceError(f"{self.where}: without `key` no record can be asked for")
+            backend = self.url.get_backend_name()
+            where.append(has_key(backend, sa.column(key), types.get(key), request.keys))
         if self.is_postgres:
             from profile_pipelines.sources.postgres import read_postgres, select_postgres
 

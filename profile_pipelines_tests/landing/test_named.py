@@ -1,0 +1,192 @@
+"""Records that events named: read by their keys, committed, and only then forgotten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profile_pipelines import pipeline
+from profile_pipelines.errors import SourceError
+from profile_pipelines.landing.named import NamedResult
+from profile_pipelines.ledger.inbox import Inbox, Named
+from profile_pipelines_tests.company import Company, catalogue, stamp
+from profile_pipelines_tests.sources.api_server import Api, answer, serving
+
+
+@pytest.fixture
+def company(tmp_path: Path) -> Company:
+    """A CRM with three records that were synced."""
+    declared = catalogue(("crm",), ("status", "tier"))
+    declared["audiences"]["active"] = {"where": {"status": {"is": "active"}}}
+    made = Company(tmp_path, declared)
+    for key in "123":
+        made.put("crm", key, no=key, changed=stamp(-5), status="active", tier="gold")
+    made.run()
+    return made
+
+
+def name(company: Company, *keys: str, **what: Any) -> None:
+    """Events that name records."""
+    named = [Named("crm", "people", key, **what) for key in keys]
+    company.workspace.ledger.inbox.store(named, [], now=company.now)
+
+
+def read(company: Company) -> NamedResult:
+    return pipeline.sync_named_records(
+        company.workspace, "crm", "people", now=company.now, run_id=company.run_id
+    )
+
+
+def waiting(company: Company) -> int:
+    return sum(company.workspace.ledger.inbox.syncs_waiting().values())
+
+
+def test_only_the_named_records_are_read(company: Company) -> None:
+    """A named record shows its change; another that changed too waits for its own event."""
+    for key in "12":
+        company.put("crm", key, no=key, changed=stamp(-1), status="churned", tier="gold")
+    name(company, "1", "1")
+    result = read(company)
+    assert (result.events, result.rows_read, result.changed) == (2, 1, 1)
+    assert waiting(company) == 0
+    company.settle()
+    assert company.profile("1")["status"] == "churned"
+    assert company.profile("2")["status"] == "active"
+
+
+def test_cursor_and_coverage_stay(company: Company) -> None:
+    """The next sync still finds what changed before the named record, and nothing is fresher."""
+    before = company.workspace.ledger.coverage()
+    company.put("crm", "2", no="2", changed=stamp(-2), status="churned", tier="gold")
+    company.put("crm", "1", no="1", changed=stamp(-1), status="churned", tier="gold")
+    name(company, "1")
+    read(company)
+    assert company.workspace.ledger.coverage() == before
+    assert company.sync("crm").changed == 1
+    company.settle()
+    assert company.profile("2")["status"] == "churned"
+
+
+def test_a_named_record_that_is_gone_is_deleted(company: Company) -> None:
+    """Its values go; a key that was never known adds nothing."""
+    company.remove("crm", "1")
+    name(company, "1", "nobody")
+    result = read(company)
+    assert (result.changed, result.deleted) == (0, 1)
+    company.settle()
+    assert company.profile("2")["status"] == "active"
+    members = company.workspace.lake.audience("active").pin().state["counts"]["members"]
+    assert members == 2
+
+
+def test_an_event_that_says_gone_needs_no_look(company: Company) -> None:
+    """The system isn't asked for a record that its event calls deleted."""
+    name(company, "1", gone=True)
+    assert (read(company).rows_read, waiting(company)) == (0, 0)
+
+
+def test_a_carried_record_is_taken_as_it_is(company: Company) -> None:
+    """A record that stands in the event is landed without asking; an older one changes nothing."""
+
+    def carry(status: str, hours: float) -> None:
+        record = {"id": "1", "no": "1", "changed": stamp(hours), "status": status, "tier": "gold"}
+        name(company, "1", record=json.dumps(record))
+
+    carry("churned", -1)
+    carry("prospect", -2)
+    assert read(company).changed == 1
+    company.settle()
+    assert company.profile("1")["status"] == "churned"
+    carry("prospect", -2)
+    assert read(company).changed == 0
+
+
+def test_killed_after_the_commit_it_is_done_again(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the inbox outlive a crash between commit and removal; the second time is a no-op."""
+
+    def crash(self: Inbox, numbers: list[int]) -> None:
+        raise KeyboardInterrupt
+
+    company.put("crm", "1", no="1", changed=stamp(-1), status="churned", tier="gold")
+    name(company, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "remove", crash)
+        with pytest.raises(KeyboardInterrupt):
+            read(company)
+    assert waiting(company) == 1
+    assert (read(company).changed, waiting(company)) == (0, 0)
+    company.settle()
+    assert company.profile("1")["status"] == "churned"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with serving() as made:
+        yield made
+
+
+@pytest.fixture
+def over_http(api: Api, tmp_path: Path) -> Company:
+    """The same CRM behind an API that gives one record at a time."""
+    declared = catalogue(("crm",), ("status",))
+    declared["systems"]["crm"]["connection"] = {
+        "type": "rest",
+        "base_url": api.url,
+        "retries": 0,
+        "allow_private": True,
+    }
+    if (
+        "allow_private"
+        not in __import__(
+            "profile_pipelines.catalog.connections", fromlist=["RestConnection"]
+        ).RestConnection.model_fields
+    ):
+        del declared["systems"]["crm"]["connection"]["allow_private"]
+    sync = declared["systems"]["crm"]["syncs"]["people"]
+    del sync["table"]
+    sync |= {"path": "/people", "one": {"path": "/people/{id}", "record": "person"}}
+    made = Company(tmp_path, declared)
+    api.answers["/people"] = answer([person("a/1"), person("2")])
+    made.run()
+    return made
+
+
+def person(key: str, **values: str) -> dict[str, str]:
+    return {"id": key, "no": key, "changed": stamp(-3), "status": "active", **values}
+
+
+def test_an_api_is_asked_for_each_record(over_http: Company, api: Api) -> None:
+    """By its key in the path, escaped; one that is 404 or 410 is gone."""
+    changed = person("a/1", status="churned", changed=stamp(-1))
+    api.answers["/people/a/1"] = answer({"person": changed})
+    api.answers["/people/2"] = answer({}, 404)
+    name(over_http, "a/1", "2")
+    result = read(over_http)
+    assert (result.rows_read, result.changed, result.deleted) == (1, 1, 1)
+    assert b"/people/a%2F1" in {request.scope["raw_path"] for request in api.requests}
+
+
+def test_when_nothing_is_there_the_path_is_doubted(over_http: Company, api: Api) -> None:
+    """Eleven records of which the API has none: nothing is deleted, and the events stay."""
+    keys = ["a/1", "2", *map(str, range(3, 12))]
+    for key in keys:
+        api.answers[f"/people/{key}"] = answer({}, 404)
+    name(over_http, *keys)
+    with pytest.raises(SourceError, match="check the path of `one`"):
+        read(over_http)
+    assert waiting(over_http) == 11
+
+
+def test_an_api_that_is_down_keeps_the_events(over_http: Company, api: Api) -> None:
+    """A fault on the way loses nothing."""
+    api.answers["/people/2"] = answer({}, 503)
+    name(over_http, "2")
+    with pytest.raises(SourceError):
+        read(over_http)
+    assert waiting(over_http) == 1
