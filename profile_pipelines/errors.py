@@ -3,6 +3,7 @@
     ProfilePipelinesError
     ├── CatalogueError          mistakes in the catalogue, all at once
     ├── SourceError             a source system can't be read
+    │   ├── MissingField        a field that the catalogue maps, and the source hasn't got
     │   ├── SourceUnreachable   worth another try later
     │   └── NoSuchRecord        the system says that it hasn't got it
     ├── UnknownName             a name that nothing in the catalogue bears
@@ -30,6 +31,14 @@ class CatalogueError(ProfilePipelinesError):
 
 class SourceError(ProfilePipelinesError):
     """A source system can't be read as its declaration says."""
+
+
+class MissingField(SourceError):
+    """The source hasn't got a field that was asked for; `field` is its name or path."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
 
 
 class SourceUnreachable(SourceError):

@@ -18,9 +18,10 @@ from profile_pipelines.audiences.materialise import AudienceResult, materialise
 from profile_pipelines.catalog.plan import audience_order, schedule_of
 from profile_pipelines.errors import Conflict, UnknownName
 from profile_pipelines.identity import IdentitiesResult, resolve
+from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.landing import SyncResult, sync
+from profile_pipelines.landing.extraction import Progress
 from profile_pipelines.landing.named import NamedResult, sync_named
-from profile_pipelines.landing.sync import Progress
 from profile_pipelines.profiles import ProfilesResult, merge
 from profile_pipelines.workspace import Workspace
 
@@ -152,8 +153,18 @@ def audiences_in_order(workspace: Workspace) -> Iterator[str]:
 
 def compact(workspace: Workspace) -> int:
     """Fold the change logs that have grown into their snapshots; how many were."""
+    return sum(table.pin().compact(workspace.lake.engine) for table in _tables(workspace))
+
+
+def last_commit(workspace: Workspace) -> datetime | None:
+    """The time of the lake's latest commit, as its run took the present; None without any."""
+    times = (table.pin().committed_at for table in _tables(workspace))
+    return max((each for each in times if each is not None), default=None)
+
+
+def _tables(workspace: Workspace) -> list[LakeTable]:
     catalogue, lake = workspace.catalogue, workspace.lake
-    tables = [
+    return [
         *(
             lake.source(catalogue, system, name)
             for system, declared in catalogue.systems.items()
@@ -163,4 +174,3 @@ def compact(workspace: Workspace) -> int:
         lake.profiles(catalogue),
         *(lake.audience(name) for name in catalogue.audiences),
     ]
-    return sum(table.pin().compact(lake.engine) for table in tables)

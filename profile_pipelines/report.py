@@ -39,7 +39,7 @@ class RunReport:
 
     @property
     def set_aside(self) -> list[tuple[str, str]]:
-        """(system, attribute) with too many invalid values, whose last good values stay."""
+        """(system, attribute) that were set aside, whose last good values stay."""
         return [
             (result.system, name)
             for result in self.syncs

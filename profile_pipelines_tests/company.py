@@ -123,7 +123,7 @@ class Company:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         for name in self.declared["systems"]:
-            self._execute(name, f"create table if not exists people ({', '.join(COLUMNS)})")
+            self.execute(name, f"create table if not exists people ({', '.join(COLUMNS)})")
         self.workspace = Workspace(
             Places(root, self.lake, f"sqlite:///{self.folder / 'ledger.db'}")
         )
@@ -142,13 +142,13 @@ class Company:
         """Add a row, even where there is one with this key."""
         row = {"id": key, **values}
         marks = ", ".join("?" for _ in row)
-        self._execute(
+        self.execute(
             system, f"insert into people ({', '.join(row)}) values ({marks})", *row.values()
         )
 
     def remove(self, system: str, key: str) -> None:
         """Take a row away, without a trace."""
-        self._execute(system, "delete from people where id = ?", key)
+        self.execute(system, "delete from people where id = ?", key)
 
     def sync(
         self,
@@ -198,7 +198,8 @@ class Company:
         view = self.customers.profile(identifier, **{"now": self.now, **at})
         return {name: value.value for name, value in view.values.items() if value.value is not None}
 
-    def _execute(self, system: str, statement: str, *values: object) -> None:
+    def execute(self, system: str, statement: str, *values: object) -> None:
+        """Run a statement in a system's database."""
         with closing(sqlite3.connect(self.folder / f"{system}.db")) as connection, connection:
             connection.execute(statement, values)
 

@@ -30,16 +30,21 @@ Row = Mapping[str, str | None]
 
 @dataclass
 class Delivery:
-    """A source that brings its rows as text, a few a batch, and tells nothing of changes."""
+    """A source that brings its rows as text, a few a batch, and tells nothing of changes.
+
+    Who reads it whole gets what it brought earlier, too.
+    """
 
     rows: Sequence[Row]
+    earlier: Sequence[Row] = ()
     batch: int = 3
     asked: list[ReadRequest] = field(default_factory=list[ReadRequest])
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         self.asked.append(request)
-        for start in range(0, len(self.rows), self.batch):
-            part = self.rows[start : start + self.batch]
+        rows = [*(self.earlier if request.since is None else ()), *self.rows]
+        for start in range(0, len(rows), self.batch):
+            part = rows[start : start + self.batch]
             columns = [
                 pa.array([row.get(name) for row in part], pa.string()) for name in request.fields
             ]
@@ -62,6 +67,7 @@ class Receiver:
         self.catalogue = Catalogue.model_validate(declared)
         self.lake = Lake(folder / "lake", ENGINE)
         self.ledger = Ledger("sqlite://")
+        self.delivered: dict[str, list[Row]] = {}
 
     @property
     def customers(self) -> Customers:
@@ -70,7 +76,9 @@ class Receiver:
 
     def deliver(self, system: str, rows: Sequence[Row], *, now: datetime) -> SyncResult:
         """One sync that brings these rows."""
-        delivery = Delivery(rows)
+        earlier = self.delivered.setdefault(system, [])
+        delivery = Delivery(rows, list(earlier))
+        earlier += rows
 
         def opened(declared: System, each: Sync) -> Delivery:
             return delivery

@@ -35,6 +35,9 @@ _KEPT_NAMES = frozenset([
     "seq", "recorded_at", "run_id", "removed", "system", "sync", "member", "held", "held_apart",
 ])  # fmt: skip
 
+_KEPT_SYSTEMS = frozenset({"identities", "profiles", "audiences", "journeys"})
+"""What is made of the systems stands under these names in Dagster and in the lake."""
+
 
 def cross_check(draft: Draft) -> None:
     """Add to the draft every mistake that shows only when its declarations are seen together."""
@@ -110,6 +113,9 @@ def _schedules(system: System, attribute: str) -> list[str]:
 
 
 def _check_system(draft: Draft, name: str, system: System) -> None:
+    if name in _KEPT_SYSTEMS:
+        text = "is the name of what is made of the systems; choose another"
+        draft.report("system", name, ("system",), text)
     mapped: dict[str, str] = {}
     for sync_name, sync in system.syncs.items():
         at = ("syncs", sync_name)

@@ -51,6 +51,10 @@ class Attribute(Declaration):
     """What a valid value looks like; others are quarantined."""
     max_invalid: Share = 0.05
     """Above this share of invalid values a sync's values of this attribute are set aside."""
+    max_emptied: Share = 0.2
+    """Above this share of known values that a sync would take away, they are set aside."""
+    max_changed: Share = 0.5
+    """Above this share of known values that a sync would replace by others, they are set aside."""
     consent: Name | None = None
     """The channel for whose messages this boolean is the customer's consent."""
     description: str = ""

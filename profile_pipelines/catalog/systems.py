@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from profile_pipelines.catalog.connections import Connection, Paging
 from profile_pipelines.catalog.convert_steps import ConvertStep
-from profile_pipelines.catalog.declaration import Declaration, Duration, Name
+from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share
 from profile_pipelines.catalog.webhooks import Webhook
 
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
@@ -106,11 +107,15 @@ class Sync(Declaration):
         ],
     ] = Field(examples=[{"status": "account_status"}])
     """Attribute: source field, or `{field: …, convert: […], schedule: …}`."""
+    max_deleted: Share = 0.2
+    """Above this share of records that one sync would delete, all of the sync is set aside."""
     # when
     mode: Literal["incremental", "full"] | None = None
     """Read changes only, or everything each time. Default: changes, where `updated_at` is given."""
     full_every: Duration | None = None
     """How often an incremental sync reads everything, to notice deletions."""
+    lateness: Duration = timedelta(minutes=15)
+    """How far before the newest time known an incremental read begins, for what comes late."""
     schedule: str = "0 * * * *"
     """Cron schedule of the attributes that have none of their own, in the catalogue's timezone."""
 

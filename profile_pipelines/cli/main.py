@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from profile_pipelines.cli import (
+    approve_command,
     audience_commands,
     catalogue_commands,
     demo_commands,
@@ -85,6 +86,7 @@ app.command()(catalogue_commands.schema)
 app.add_typer(source_commands.sources)
 app.command()(run_commands.run)
 app.command()(run_commands.sync)
+app.command()(approve_command.approve)
 app.add_typer(profile_commands.profile)
 app.add_typer(profile_commands.profiles)
 app.add_typer(audience_commands.audience)

@@ -34,6 +34,7 @@ def run(
 
     workspace = open_workspace()
     moment = present(now, workspace.catalogue.settings.timezone)
+    _refuse_the_past(workspace, now, moment)
     due = due_syncs(workspace, moment, everything=everything)
     _run(workspace, due, now=moment, full=full, downstream=True, as_json=as_json, named=True)
 
@@ -55,7 +56,20 @@ def sync(
     workspace = open_workspace()
     selection = _selected(workspace, system, attribute or [])
     moment = present(now, workspace.catalogue.settings.timezone)
+    _refuse_the_past(workspace, now, moment)
     _run(workspace, selection, now=moment, full=full, downstream=not only, as_json=as_json)
+
+
+def _refuse_the_past(workspace: Workspace, given: str | None, moment: datetime) -> None:
+    """The history can't be written before what it holds already. Raises BadParameter."""
+    from profile_pipelines.pipeline import last_commit
+
+    last = None if given is None else last_commit(workspace)
+    if last is not None and moment < last:
+        raise typer.BadParameter(
+            f"--now lies before the lake's last commit, {last:%Y-%m-%dT%H:%M:%SZ}: a run can't "
+            "write into the past; to see it use --as-of"
+        )
 
 
 def _selected(workspace: Workspace, system: str, attributes: Sequence[str]) -> list[DueSync]:

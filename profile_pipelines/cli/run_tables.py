@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from profile_pipelines.cli.output import spell_count, stdout, styled, table
 from profile_pipelines.report import RunReport
+
+if TYPE_CHECKING:
+    from profile_pipelines.landing import SyncResult
 
 
 def report_document(report: RunReport) -> dict[str, Any]:
@@ -25,6 +29,13 @@ def report_document(report: RunReport) -> dict[str, Any]:
                 "quarantined": each.quarantined,
                 "bad_records": each.bad_records,
                 "attributes": each.attributes,
+                "set_aside": [
+                    {"attribute": attribute or None, **vars(reason), "says": str(reason)}
+                    for attribute, reasons in each.set_aside.items()
+                    for reason in reasons
+                ],
+                "drift": each.drift,
+                "ahead": each.ahead,
             }
             for each in report.syncs
         ],
@@ -56,18 +67,37 @@ def print_report(report: RunReport) -> None:
     if report.audiences:
         console.print(_audiences(report))
         console.print()
-    for system, attribute in report.set_aside:
-        console.print(
-            styled("set aside: ", "yellow"),
-            f"{system}.{attribute} has too many invalid values; the last good ones stay "
-            f"(see profile-pipelines quarantine {system})",
-            sep="",
-            soft_wrap=True,
-        )
+    for each in report.syncs:
+        _print_findings(each, report.run_ids[0] if report.run_ids else "")
     for step, message in report.errors.items():
         console.print(styled(f"failed: {step}: ", "bold red"), message, sep="", soft_wrap=True)
     if report.ok and not report.wrote_anything:
         console.print("Nothing has changed: nothing was written.")
+
+
+def _print_findings(result: SyncResult, run_id: str) -> None:
+    """What was set aside and why, and what has changed about the source itself."""
+    where = f"{result.system}.{result.sync}"
+    lines = [("set aside: ", f"{place}: {reason}") for place, reason in _reasons(result)]
+    if lines:
+        quarantine = f"see profile-pipelines quarantine {result.system}"
+        lines.append(("", f"the last good values stay ({quarantine}); let it through with"))
+        lines.append(("", f"  profile-pipelines approve {run_id}"))
+    lines += [("schema: ", f"{where}: {line}") for line in result.drift]
+    if result.ahead:
+        ahead = (
+            f"{spell_count(result.ahead)} records bear a time in the future, which counts as now"
+        )
+        lines.append(("clock: ", f"{where}: {ahead}"))
+    for label, text in lines:
+        stdout().print(styled(label, "yellow"), text, sep="", soft_wrap=True)
+
+
+def _reasons(result: SyncResult) -> Iterator[tuple[str, str]]:
+    for attribute, reasons in result.set_aside.items():
+        place = f"{result.system}.{attribute or result.sync}"
+        for reason in reasons:
+            yield place, str(reason)
 
 
 def _syncs(report: RunReport) -> Any:

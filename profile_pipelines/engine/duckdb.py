@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,16 @@ Relation = pa.Table | list[str] | ParquetFiles
 
 @dataclass(frozen=True)
 class Written:
-    """A Parquet file that the engine wrote; `statistics` has min and max by column, as text."""
+    """A Parquet file that the engine wrote; `statistics` has min and max by column, as text.
+
+    `nulls` counts the rows without a value by column.
+    """
 
     path: str
     rows: int
     size: int
     statistics: dict[str, tuple[str, str]]
+    nulls: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class DuckDBEngine:
@@ -101,7 +105,12 @@ class DuckDBEngine:
             for name, stats in columns.items()
             if "min" in stats and "max" in stats
         }
-        return Written(path, count, size, statistics)
+        nulls = {
+            name.strip('"'): int(stats["null_count"])
+            for name, stats in columns.items()
+            if "null_count" in stats
+        }
+        return Written(path, count, size, statistics, nulls)
 
     @contextmanager
     def _with_relations(

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from sqlglot import exp
 
-from profile_pipelines.engine import DuckDBEngine
+from profile_pipelines.engine import DuckDBEngine, Written
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, literal, named, select_from
 from profile_pipelines.errors import Conflict
@@ -26,6 +27,7 @@ from profile_pipelines.lake_place import Place
 
 _COMPACT_SHARE = 0.2
 _COMPACT_FILES = 64
+_AT = "at"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,12 @@ class Rows:
 
     sql: exp.Select
     relations: dict[str, Relation] = field(default_factory=dict[str, Relation])
+
+
+def rows_of(written: Written) -> Rows:
+    """What a file holds that was written for a commit."""
+    committed = exp.select(exp.Star()).from_(named("committed"))
+    return Rows(committed, {"committed": [written.path]})
 
 
 class LakeTable:
@@ -69,6 +77,9 @@ class Pinned:
         self._changes = changes
         self._snapshot = snapshot
         self.state: dict[str, Any] = delta.read_state(changes) if changes is not None else {}
+        at: str | None = self.state.pop(_AT, None)
+        self.committed_at = None if at is None else datetime.fromisoformat(at)
+        """The time of the last commit, as its run took the present (UTC)."""
         self.seq: int = self.state.get("seq", 0)
         files = delta.files(changes, table.changes_path) if changes is not None else []
         snapshot_state = delta.read_state(snapshot) if snapshot is not None else {}
@@ -140,24 +151,40 @@ class Pinned:
         are no rows and the state is what it was, nothing is written at all. Raises Conflict
         when another run was faster.
         """
+        written = None if rows is None else self.write(engine, rows, now=now, run_id=run_id)
+        return self.commit_written(written, now=now, state=state)
+
+    def write(
+        self, engine: DuckDBEngine, rows: Rows, *, now: datetime, run_id: str
+    ) -> Written | None:
+        """Write the rows for the next commit, where nobody sees them yet; None without any."""
+        table = self.table
+        table.changes_path.mkdir(parents=True, exist_ok=True)
+        stamped = exp.select(
+            *(column(name, "r") for name in table.schema.names),
+            exp.alias_(exp.cast(literal(self.seq + 1), "BIGINT"), "seq", quoted=True),
+            exp.alias_(literal(self._stamp(now)), "recorded_at", quoted=True),
+            exp.alias_(literal(run_id), "run_id", quoted=True),
+            column("removed", "r"),
+        ).from_(rows.sql.subquery("r"))
+        path = delta.new_file(table.changes_path)
+        written = engine.write(stamped, rows.relations, str(path))
+        if not written.rows:
+            path.unlink(missing_ok=True)
+            return None
+        return written
+
+    def discard(self, written: Written) -> None:
+        """Take away what `write` wrote, in place of a commit."""
+        (self.table.changes_path / PurePosixPath(written.path).name).unlink(missing_ok=True)
+
+    def commit_written(
+        self, written: Written | None, *, now: datetime, state: dict[str, Any]
+    ) -> Rows | None:
+        """Commit what `write` wrote, as `commit` does."""
         table = self.table
         handle = self._changes
         seq = self.seq + 1
-        written = None
-        if rows is not None:
-            table.changes_path.mkdir(parents=True, exist_ok=True)
-            stamped = exp.select(
-                *(column(name, "r") for name in table.schema.names),
-                exp.alias_(exp.cast(literal(seq), "BIGINT"), "seq", quoted=True),
-                exp.alias_(literal(now), "recorded_at", quoted=True),
-                exp.alias_(literal(run_id), "run_id", quoted=True),
-                column("removed", "r"),
-            ).from_(rows.sql.subquery("r"))
-            path = delta.new_file(table.changes_path)
-            written = engine.write(stamped, rows.relations, str(path))
-            if not written.rows:
-                path.unlink(missing_ok=True)
-                written = None
         if written is None and state == {k: v for k, v in self.state.items() if k != "seq"}:
             return None
         if handle is None:
@@ -168,11 +195,9 @@ class Pinned:
         if delta.add_missing_columns(handle, table.schema):
             self._refuse_newer(handle)
         files = [written] if written else []
-        delta.commit(handle, table.changes_path, files, {**state, "seq": seq}, seq)
-        if written is None:
-            return None
-        committed = exp.select(exp.Star()).from_(named("committed"))
-        return Rows(committed, {"committed": [written.path]})
+        stamped = {**state, "seq": seq, _AT: self._stamp(now).isoformat()}
+        delta.commit(handle, table.changes_path, files, stamped, seq)
+        return None if written is None else rows_of(written)
 
     def compact(self, engine: DuckDBEngine, *, force: bool = False) -> bool:
         """Fold the change log into a new snapshot when it has grown; whether it did."""
@@ -200,6 +225,10 @@ class Pinned:
             handle, table.snapshot_path, [file], {"folded_to": self.seq}, self.seq, "overwrite"
         )
         return True
+
+    def _stamp(self, now: datetime) -> datetime:
+        """Times in the log never go back, also when a run commits that began before the last."""
+        return now if self.committed_at is None else max(now, self.committed_at)
 
     def _refuse_newer(self, handle: DeltaTable) -> None:
         """A handle that was opened or moved on since the pin may know of commits that it doesn't.

@@ -31,7 +31,7 @@ class Cursors:
         still = set(pinned.table.schema.names)
         self._stored = {name: cursor for name, cursor in stored.items() if name in still}
 
-    def since(self) -> datetime | None:
+    def oldest(self) -> datetime | None:
         """The oldest of the cursors; None when an attribute has to be read whole."""
         if self._declared.updated_at is None or self._declared.mode == "full" or not self._chosen:
             return None
@@ -42,6 +42,16 @@ class Cursors:
             times.append(datetime.fromisoformat(cursor["at"]))
         return min(times)
 
+    def since(self) -> datetime | None:
+        """From where to read: a while before the oldest cursor, for what comes late."""
+        oldest = self.oldest()
+        return None if oldest is None else oldest - self._declared.lateness
+
+    def newest(self) -> datetime | None:
+        """The newest time of a record that was read for any of the attributes."""
+        times = [cursor["at"] for cursor in self._valid() if cursor and cursor["at"]]
+        return datetime.fromisoformat(max(times)) if times else None
+
     def have_mark(self, mark: str | None) -> bool:
         """Whether all was read already when the source had this mark."""
         return mark is not None and all(
@@ -49,18 +59,21 @@ class Cursors:
         )
 
     def after(
-        self, brought: Sequence[str], mark: str | None, latest: datetime | None
+        self, brought: Sequence[str], mark: str | None, latest: datetime | None, *, whole: bool
     ) -> dict[str, Any]:
-        """The state to commit, once `brought` was read up to the record time `latest`."""
+        """The cursors to commit, once `brought` was read up to the record time `latest`.
+
+        Only a `whole` read takes a cursor back.
+        """
         cursors = dict(self._stored)
         for name, known in zip(self._chosen, self._valid(), strict=True):
             if name not in brought:
                 continue
             at = None if latest is None else latest.isoformat()
-            if known is not None and known["at"] is not None:
+            if not whole and known is not None and known["at"] is not None:
                 at = known["at"] if at is None else max(at, known["at"])
             cursors[name] = {"mapping": self._mappings[name], "at": at, "mark": digest(mark)}
-        return {"cursors": cursors}
+        return cursors
 
     def _valid(self) -> list[dict[str, Any] | None]:
         """The chosen attributes' cursors; None where the mapping is another than was read."""

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-
-import pyarrow as pa
-from sqlglot import exp
+from typing import TYPE_CHECKING
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.engine.sql import column, literal
-from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import record_block
-from profile_pipelines.lake.table import Rows
+from profile_pipelines.engine import Written
+from profile_pipelines.errors import MissingField
+from profile_pipelines.lake import Lake
+from profile_pipelines.landing import drift
 from profile_pipelines.landing.cursors import Cursors
-from profile_pipelines.landing.difference import (
-    changed_records,
-    incoming_schema,
+from profile_pipelines.landing.extraction import Landing, Progress, known_records, read, write
+from profile_pipelines.landing.guard import (
+    Guard,
+    Known,
+    count_losses,
+    known_at_least,
+    went_back,
 )
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
 from profile_pipelines.landing.spool import Spool
-from profile_pipelines.ledger import Ledger, SyncEntry
+from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
-from profile_pipelines.sources import ReadRequest, Source, open_source
+from profile_pipelines.sources import ReadRequest, open_source
 
-_VALIDATED_AT_ONCE = 300_000
+if TYPE_CHECKING:
+    from profile_pipelines.validation.records import Findings
 
-Progress = Callable[[int], None]
-"""Called with the number of rows read so far."""
+Reasons = dict[str, tuple[Excess, ...]]
+"""Why something was set aside: by attribute, under WHOLE_SYNC what concerns all of the sync."""
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What one sync did. `changed` counts new and changed records, deletions apart."""
+    """What one sync did. `changed` counts new and changed records, deletions apart.
+
+    `drift` tells how the source's fields differ from those last seen; `ahead` counts the records
+    whose time lies in the future, which counts as now.
+    """
 
     system: str
     sync: str
@@ -44,6 +50,9 @@ class SyncResult:
     deleted: int = 0
     bad_records: int = 0
     attributes: dict[str, AttributeEntry] = field(default_factory=dict[str, AttributeEntry])
+    set_aside: Reasons = field(default_factory=dict[str, tuple[Excess, ...]])
+    drift: tuple[str, ...] = ()
+    ahead: int = 0
 
     @property
     def quarantined(self) -> int:
@@ -66,226 +75,284 @@ def sync(
 ) -> SyncResult:
     """Bring the records of one sync up to date, for the given attributes (default: all of it).
 
-    An attribute with too many invalid values is set aside: its share is measured on all the
-    records that the sync keeps, so that one bad row in a small increment doesn't do that.
+    An attribute is set aside when too many of its values are invalid (measured on all the records
+    that the sync keeps, so that one bad row in a small increment doesn't do that), would be
+    emptied or changed, or when the source hasn't got its field any more. All of the sync is set
+    aside when it would delete too many records, or when its source went back in time. What was
+    approved meanwhile is let through (docs/adr/0007).
 
     Reads what has changed since the attributes' cursors, or everything: with `full`, without
-    cursors, or when `full_every` has passed. A full read also finds deletions. Raises
-    SourceError when the system can't be read whole, Conflict when another run was faster;
-    in both cases the lake is as it was.
+    cursors, when `full_every` has passed, or when what was set aside had been read whole. A full
+    read also finds deletions. Raises SourceError when the system can't be read whole, Conflict
+    when another run was faster; in both cases the lake is as it was.
     """
-    now = now.astimezone(UTC)
     declared = catalogue.systems[system].syncs[name]
     wanted = set(declared.attributes if attributes is None else attributes)
-    landing = _Landing(
+    pinned = lake.source(catalogue, system, name).pin()
+    landing = Landing(
         catalogue,
         lake,
-        lake.source(catalogue, system, name).pin(),
+        pinned,
         system,
         name,
         tuple(a for a in declared.attributes if a in wanted),
-        now,
+        # a run that began before the last commit reads after it all the same
+        max(now.astimezone(UTC), pinned.committed_at or now),
+        run_id,
     )
-    cursors = Cursors(catalogue, declared, landing.chosen, landing.pinned)
-    whole = full or _full_is_due(ledger, system, name, declared, now)
-    since = None if whole else cursors.since()
-    source = open_source(catalogue.systems[system], declared)
-    mark = source.change_mark()
-    if not whole and cursors.have_mark(mark) and _tells_of_every_change(landing, source, since):
-        result = _unchanged(landing, ledger)
-    else:
-        request = ReadRequest(_fields(declared, landing.chosen), since)
-        result = _read_and_commit(landing, source, request, cursors, mark, run_id, progress)
+    waiting = [
+        each
+        for each in ledger.set_asides.open(system, name)
+        if each.attribute in wanted or each.attribute == WHOLE_SYNC
+    ]
+    result = _Attempt(landing, ledger, waiting, asked_full=full, progress=progress).result()
     ledger.record(
         SyncEntry(
             run_id=run_id,
             system=system,
             sync=name,
-            covered_at=now,
+            covered_at=landing.now,
             full=result.full,
             rows_read=result.rows_read,
             rows_changed=result.changed,
             rows_deleted=result.deleted,
             bad_records=result.bad_records,
             attributes=result.attributes,
+            set_aside=result.set_aside,
         )
     )
     return result
 
 
-@dataclass(frozen=True)
-class _Landing:
-    """What is landed, and where: one sync's chosen attributes, into its pinned table."""
+class _Attempt:
+    """One sync that is under way, from its source to the commit."""
 
-    catalogue: Catalogue
-    lake: Lake
-    pinned: Pinned
-    system: str
-    name: str
-    chosen: tuple[str, ...]
-    now: datetime
+    def __init__(
+        self,
+        landing: Landing,
+        ledger: Ledger,
+        waiting: list[SetAside],
+        *,
+        asked_full: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.landing = landing
+        self.ledger = ledger
+        self.asked_full = asked_full
+        self.progress = progress
+        self.guard = Guard(landing.catalogue.attributes, landing.declared.max_deleted, waiting)
+        self.whole = (
+            asked_full
+            or _full_is_due(ledger, landing)
+            or any(each.full and each.excess.kind != "missing" for each in waiting)
+        )
+        declared = landing.declared
+        self.source = open_source(landing.catalogue.systems[landing.system], declared)
+        self.at_least: dict[str, int] = landing.pinned.state.get("values", {})
+
+    def result(self) -> SyncResult:
+        landing, source = self.landing, self.source
+        fields = drift.told_fields(landing.catalogue.systems[landing.system], source)
+        self.drift = drift.drift(landing.pinned.state.get("fields"), fields)
+        self.fields = landing.pinned.state.get("fields") if fields is None else fields
+        absent = drift.missing(landing.declared, landing.chosen, fields)
+        self.mark = source.change_mark()
+        while True:
+            present = tuple(a for a in landing.chosen if a not in absent)
+            self.landing = replace(landing, chosen=present)
+            try:
+                found = self._unchanged() or self._read(whole=self.whole)
+            except MissingField as error:
+                lost = {
+                    a: drift.no_field(error.field, source.inspect())
+                    for a in present
+                    if landing.declared.attributes[a].field == error.field
+                }
+                if not lost or error.field in landing.needed:
+                    raise
+                absent |= lost
+            else:
+                return _with_absent(found, absent, self._quarantined)
 
     @property
-    def declared(self) -> Sync:
-        return self.catalogue.systems[self.system].syncs[self.name]
+    def _quarantined(self) -> Mapping[str, int]:
+        return quarantined_by_attribute(self.landing.lake, self.landing.pinned.table.pin())
 
+    def _unchanged(self) -> SyncResult | None:
+        """What to say when the source is as it was, and isn't read; None when it may not be.
 
-def _unchanged(landing: _Landing, ledger: Ledger) -> SyncResult:
-    """Nothing was read; what lies in quarantine is still there."""
-    before = ledger.latest_of(landing.system)
-    entries = {
-        a: AttributeEntry(in_quarantine=before[a].in_quarantine)
-        if a in before
-        else AttributeEntry()
-        for a in landing.chosen
-    }
-    return SyncResult(landing.system, landing.name, full=False, attributes=entries)
-
-
-def _read_and_commit(
-    landing: _Landing,
-    source: Source,
-    request: ReadRequest,
-    cursors: Cursors,
-    mark: str | None,
-    run_id: str,
-    progress: Progress | None,
-) -> SyncResult:
-    from profile_pipelines.validation.records import RecordValidator
-
-    catalogue, lake, pinned = landing.catalogue, landing.lake, landing.pinned
-    known, last_id = _known(lake, pinned)
-    last_id = max(last_id, record_block(landing.system, landing.name))
-    validator = RecordValidator(catalogue, landing.declared, landing.chosen, landing.now)
-    findings = validator.findings
-    with Spool(incoming_schema(pinned.table.schema, landing.chosen)) as spool:
-        for table in _gathered(source.read(request), progress):
-            spool.add(validator.validate(table))
-        records = max(spool.rows, known)
-        set_aside = {
-            a
+        What lies in quarantine is still there.
+        """
+        landing, system = self.landing, self.landing.system
+        cursors = Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
+        if self.whole or self.drift or not cursors.have_mark(self.mark):
+            return None
+        if not self._tells_of_every_change(cursors.oldest()):
+            return None
+        before = self.ledger.latest_of(system)
+        entries = {
+            a: AttributeEntry(in_quarantine=before[a].in_quarantine)
+            if a in before
+            else AttributeEntry()
             for a in landing.chosen
-            if findings.invalid(a) > catalogue.attributes[a].max_invalid * records
         }
-        brought = [a for a in landing.chosen if a not in set_aside]
-        rows = _difference(landing, spool, brought, last_id, absent=request.since is None)
-        state = cursors.after(brought, mark, findings.latest)
-        committed = pinned.commit(lake.engine, rows, now=landing.now, run_id=run_id, state=state)
-    changed, deleted = _count(lake, committed)
-    quarantined = quarantined_by_attribute(lake, pinned.table.pin())
-    return SyncResult(
-        landing.system,
-        landing.name,
-        request.since is None,
-        findings.rows,
-        changed,
-        deleted,
-        findings.bad_records,
-        {
-            a: AttributeEntry(
-                findings.values.get(a, 0),
-                findings.invalid(a),
-                findings.reasons.get(a, {}),
-                a in set_aside,
-                quarantined.get(a, 0),
-            )
-            for a in landing.chosen
-        },
-    )
+        return SyncResult(system, landing.name, full=False, attributes=entries)
 
+    def _tells_of_every_change(self, since: datetime | None) -> bool:
+        """Whether a source whose mark is as it was can be taken as unchanged.
 
-def _gathered(batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Iterator[pa.Table]:
-    """The rows of many batches together: a small table costs as much to validate as a large one.
+        A mark of files tells of every change. That of a database counts records and compares the
+        newest times, which is enough only where records bear the time of their change, and none
+        can still come late with a time before the newest known.
+        """
+        landing = self.landing
+        if landing.catalogue.systems[landing.system].connection.type == "files":
+            return True
+        if since is None:
+            return False
+        coverage = self.ledger.coverage()
+        looked = [coverage.get((landing.system, a)) for a in landing.chosen]
+        late_until = since + landing.declared.lateness
+        if any(each is None or each <= late_until for each in looked):
+            return False
+        return self.source.has_newer(since) is False
 
-    Every batch is told to `progress` as it comes.
-    """
-    total, gathered = 0, list[pa.RecordBatch]()
-    for batch in batches:
-        total += batch.num_rows
-        gathered.append(batch)
-        if progress is not None:
-            progress(total)
-        if sum(each.num_rows for each in gathered) >= _VALIDATED_AT_ONCE:
-            yield pa.Table.from_batches(gathered)
-            gathered = []
-    if gathered:
-        yield pa.Table.from_batches(gathered)
+    def _read(self, *, whole: bool) -> SyncResult:
+        from profile_pipelines.validation.records import RecordValidator
 
-
-def _difference(
-    landing: _Landing, spool: Spool, brought: Sequence[str], last_id: int, *, absent: bool
-) -> Rows:
-    incoming = {"incoming": spool.relation()}
-    pinned = landing.pinned
-    schema = pinned.table.schema
-    known = pinned.current(schema.names, "state") if pinned.exists else None
-    select = changed_records(
-        schema,
-        [f"id_{identifier}" for identifier in landing.declared.identifiers],
-        brought,
-        known,
-        read=landing.chosen,
-        now=landing.now,
-        next_record_id=last_id + 1,
-        duplicates=spool.may_repeat_keys(),
-        absent_are_deleted=absent,
-    )
-    return Rows(select, {**incoming, **(known.relations if known else {})})
-
-
-def _tells_of_every_change(landing: _Landing, source: Source, since: datetime | None) -> bool:
-    """Whether a source whose mark is as it was can be taken as unchanged.
-
-    A mark of files tells of every change. That of a database counts records and compares the
-    newest times, which is enough only where records bear the time of their change.
-    """
-    if landing.catalogue.systems[landing.system].connection.type == "files":
-        return True
-    return since is not None and source.has_newer(since) is False
-
-
-def _known(lake: Lake, pinned: Pinned) -> tuple[int, int]:
-    """How many records are known, and the greatest number given to one."""
-    if not pinned.exists:
-        return 0, 0
-    rows = pinned.current(["record_id"], "state")
-    totals = exp.select(
-        exp.alias_(exp.Count(this=exp.Star()), "records"),
-        exp.alias_(
-            exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0)), "last"
-        ),
-    ).from_(rows.sql.subquery("r"))
-    found = lake.engine.rows(totals, rows.relations)[0]
-    return found["records"], found["last"]
-
-
-def _full_is_due(ledger: Ledger, system: str, name: str, declared: Sync, now: datetime) -> bool:
-    if declared.full_every is None:
-        return False
-    last = ledger.last_full(system, name)
-    return last is None or now - last >= declared.full_every
-
-
-def _fields(declared: Sync, chosen: Sequence[str]) -> tuple[str, ...]:
-    optional = (declared.key, declared.updated_at, declared.deleted)
-    return tuple(
-        dict.fromkeys(
-            [
-                *declared.identifiers.values(),
-                *(path for path in optional if path is not None),
-                *(declared.attributes[attribute].field for attribute in chosen),
-            ]
+        landing = self.landing
+        lake, pinned, declared, chosen = (
+            landing.lake, landing.pinned, landing.declared, landing.chosen,
+        )  # fmt: skip
+        cursors = Cursors(landing.catalogue, declared, chosen, pinned)
+        request = ReadRequest(landing.fields, None if whole else cursors.since())
+        validator = RecordValidator(landing.catalogue, declared, chosen, landing.now)
+        findings = validator.findings
+        known = known_records(lake, pinned)
+        with Spool(landing.spooled) as spool:
+            read(self.source, request, validator, spool, self.progress)
+            newest, latest = cursors.newest(), findings.latest
+            behind = newest is not None and (latest is None or latest < newest)
+            if behind and request.since is not None:
+                # only all of it tells a source that was taken back from one whose newest went
+                return self._read(whole=True)
+            held = self._faults(findings, request, known, spool.rows)
+            if request.since is None and not spool.rows:
+                held |= _some(WHOLE_SYNC, self.guard.vanished(known))
+            elif behind and newest and latest and not self.asked_full:
+                held |= self._gone_back(spool, known, newest, latest)
+            written, held = self._written(spool, known, held, absent=request.since is None)
+        rows, deleted = (0, 0) if written is None else landing.counts(written)
+        if WHOLE_SYNC not in held:
+            state = {
+                "cursors": cursors.after(
+                    [a for a in chosen if a not in held],
+                    self.mark,
+                    latest,
+                    whole=request.since is None,
+                ),
+                "values": known_at_least(self.at_least, written, deleted, declared.attributes),
+                "fields": self.fields,
+            }
+            pinned.commit_written(written, now=landing.now, state=state)
+        quarantined = self._quarantined
+        return SyncResult(
+            landing.system,
+            landing.name,
+            request.since is None,
+            findings.rows,
+            rows - deleted,
+            deleted,
+            findings.bad_records,
+            {
+                a: AttributeEntry(
+                    findings.values.get(a, 0),
+                    findings.invalid(a),
+                    findings.reasons.get(a, {}),
+                    a in held or WHOLE_SYNC in held,
+                    quarantined.get(a, 0),
+                )
+                for a in chosen
+            },
+            held,
+            self.drift,
+            findings.ahead,
         )
+
+    def _written(
+        self, spool: Spool, known: Known, held: Reasons, *, absent: bool
+    ) -> tuple[Written | None, Reasons]:
+        """What is ready to be committed, without what has to be set aside; and that."""
+        landing, pinned = self.landing, self.landing.pinned
+        while WHOLE_SYNC not in held:
+            brought = [a for a in landing.chosen if a not in held]
+            written = write(landing, spool, brought, known, absent=absent)
+            if written is None or not self.guard.may_exceed(written, brought, known, self.at_least):
+                return written, held
+            losses = count_losses(landing.lake, pinned, written, brought)
+            self.at_least = {**self.at_least, **losses.values}
+            excesses = self.guard.excesses(losses, brought, known)
+            if not excesses:
+                return written, held
+            pinned.discard(written)
+            held = {**held, **{a: tuple(each) for a, each in excesses.items()}}
+        return None, held
+
+    def _faults(self, findings: Findings, request: ReadRequest, known: Known, rows: int) -> Reasons:
+        """The attributes that are unusable as they were read: invalid, or absent from JSON."""
+        held: Reasons = {}
+        records = max(rows, known.records)
+        for a in self.landing.chosen:
+            held |= _some(a, self.guard.invalid(a, findings.invalid(a), records))
+        if request.seen:
+            gone = drift.unseen(
+                self.landing.declared,
+                self.landing.chosen,
+                request.seen,
+                findings.rows,
+                self.at_least,
+                known.living,
+            )
+            held |= {a: (each,) for a, each in gone.items()}
+        return held
+
+    def _gone_back(self, spool: Spool, known: Known, newest: datetime, latest: datetime) -> Reasons:
+        """The reason to hold a source of which a whole read shows records older than before."""
+        if self.guard.approves(WHOLE_SYNC, "backwards"):
+            return {}
+        landing = self.landing
+        older = went_back(landing.lake, landing.pinned, {"incoming": spool.relation()})
+        if not older:
+            return {}
+        said = f"the source's newest change is of {latest:%Y-%m-%d %H:%M:%S} UTC"
+        before = f"{newest:%Y-%m-%d %H:%M:%S} UTC was read before"
+        excess = Excess("backwards", older, known.living, 0.0, f"{said}, but {before}")
+        return {WHOLE_SYNC: (excess,)}
+
+
+def _some(attribute: str, excesses: list[Excess]) -> Reasons:
+    return {attribute: tuple(excesses)} if excesses else {}
+
+
+def _with_absent(
+    found: SyncResult, absent: Mapping[str, Excess], quarantined: Mapping[str, int]
+) -> SyncResult:
+    """The result with the attributes whose fields the source hasn't got, which are set aside."""
+    if not absent:
+        return found
+    entries = {
+        a: AttributeEntry(set_aside=True, in_quarantine=quarantined.get(a, 0)) for a in absent
+    }
+    return replace(
+        found,
+        attributes={**found.attributes, **entries},
+        set_aside={**found.set_aside, **{a: (each,) for a, each in absent.items()}},
     )
 
 
-def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:
-    """New or changed records, and deletions."""
-    if committed is None:
-        return 0, 0
-    counts = exp.select(
-        exp.alias_(exp.Count(this=exp.Star()), "rows"),
-        exp.alias_(exp.CountIf(this=column("deleted", "c")), "deleted"),
-    ).from_(committed.sql.subquery("c"))
-    found = lake.engine.rows(counts, committed.relations)[0]
-    return found["rows"] - int(found["deleted"]), int(found["deleted"])
+def _full_is_due(ledger: Ledger, landing: Landing) -> bool:
+    every = landing.declared.full_every
+    if every is None:
+        return False
+    last = ledger.last_full(landing.system, landing.name)
+    return last is None or landing.now - last >= every

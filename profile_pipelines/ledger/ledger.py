@@ -14,6 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from profile_pipelines.ledger.inbox import Inbox
+from profile_pipelines.ledger.set_asides import (
+    WHOLE_SYNC,
+    Excess,
+    SetAsides,
+    record_set_asides,
+    set_asides,
+)
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, open_engine
 
 _metadata = sa.MetaData()
@@ -67,7 +74,10 @@ class AttributeEntry:
 
 @dataclass(frozen=True)
 class SyncEntry:
-    """One successful sync. `covered_at` is the `now` with which it began (UTC)."""
+    """One sync that came to its end. `covered_at` is the `now` with which it began (UTC).
+
+    `set_aside` has the reasons by attribute, under WHOLE_SYNC those for which nothing was brought.
+    """
 
     run_id: str
     system: str
@@ -79,6 +89,7 @@ class SyncEntry:
     rows_deleted: int
     bad_records: int
     attributes: dict[str, AttributeEntry]
+    set_aside: dict[str, tuple[Excess, ...]] = field(default_factory=dict[str, tuple[Excess, ...]])
 
 
 class Ledger:
@@ -87,6 +98,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         create_tables(_metadata, self._engine)
+        self.set_asides = SetAsides(self._engine)
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -129,6 +141,17 @@ class Ledger:
                         for name, found in entry.attributes.items()
                     ],
                 )
+            held = [name for name, found in entry.attributes.items() if found.set_aside]
+            brought = [name for name in entry.attributes if name not in held]
+            record_set_asides(
+                connection,
+                entry.set_aside,
+                **identity,
+                sync=entry.sync,
+                brought=brought if WHOLE_SYNC in entry.set_aside else [*brought, WHOLE_SYNC],
+                full=entry.full,
+                now=entry.covered_at,
+            )
 
     def coverage(self, as_of: datetime | None = None) -> dict[tuple[str, str], datetime]:
         """When each (system, attribute) was last synced with success, now or as of a moment."""
@@ -148,9 +171,16 @@ class Ledger:
             }
 
     def last_full(self, system: str, sync: str) -> datetime | None:
-        """When the sync last read its source in full."""
-        select = sa.select(sa.func.max(_syncs.c.covered_at)).filter_by(
-            system=system, sync=sync, full=True
+        """When the sync last read its source in full, and set nothing aside."""
+        held = (
+            sa.select(set_asides.c.run_id)
+            .filter_by(system=system, sync=sync)
+            .where(set_asides.c.run_id == _syncs.c.run_id, set_asides.c.kind != "missing")
+        )
+        select = (
+            sa.select(sa.func.max(_syncs.c.covered_at))
+            .filter_by(system=system, sync=sync, full=True)
+            .where(~held.exists())
         )
         with self._engine.connect() as connection:
             return connection.execute(select).scalar()

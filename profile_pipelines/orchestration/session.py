@@ -25,6 +25,9 @@ NOW_TAG = "profile_pipelines/now"
 FULL_TAG = "profile_pipelines/full"
 """Run tag: `true` reads the sources whole instead of what changed."""
 
+APPROVE_TAG = "profile_pipelines/approve"
+"""Run tag: the id of an earlier run; what it set aside is approved, and let through by this run."""
+
 
 class Session:
     """The resource `session` of all assets; it opens the workspace when one of them asks for it.

@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import schedule_of, sync_of
 from profile_pipelines.catalog.systems import Sync, System
-from profile_pipelines.orchestration.session import Session, now_of, reads_in_full
+from profile_pipelines.orchestration.session import APPROVE_TAG, Session, now_of, reads_in_full
+
+if TYPE_CHECKING:
+    from profile_pipelines.ledger import SetAside
 
 CHECK = "valid_values"
 _SHORTEST_WINDOW_SECONDS = 60
@@ -53,6 +58,8 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
 
         session: Session = context.resources.session
         now, full = now_of(context.run.tags), reads_in_full(context.run.tags)
+        if approved := context.run.tags.get(APPROVE_TAG):
+            _approve(session, approved, context.run.run_id, now)
         selected = {key.path[-1] for key in context.selected_asset_keys}
         failures: list[dg.Failure] = []
         for sync, each in declared.syncs.items():
@@ -82,6 +89,8 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
                 "records_deleted": result.deleted,
                 "bad_records": result.bad_records,
                 "full_read": result.full,
+                **({"records_ahead_of_time": result.ahead} if result.ahead else {}),
+                **({"schema_drift": "; ".join(result.drift)} if result.drift else {}),
             }
             for attribute in attributes:
                 entry = result.attributes[attribute]
@@ -114,9 +123,10 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
             asset=attribute_key(name, attribute),
             blocking=True,
             description=(
-                "Fails when too many of the values that the latest sync read are invalid "
-                f"(more than {catalogue.attributes[attribute].max_invalid:.0%}): they were set "
-                "aside, and the last good values stay. Warns while any lie in quarantine."
+                "Fails when the latest sync was set aside: too many of its values were invalid "
+                f"(more than {catalogue.attributes[attribute].max_invalid:.0%}), or it would have "
+                "emptied, changed or deleted too much, or the source has lost the field. The last "
+                "good values stay. Warns while any lie in quarantine."
             ),
         )
         for attribute in attributes_of(catalogue.systems[name])
@@ -129,8 +139,11 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
         required_resource_keys={"session"},
     )
     def check_system(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from profile_pipelines.ledger import WHOLE_SYNC
+
         session: Session = context.resources.session
         latest = session.workspace.ledger.latest_of(name)
+        waiting = session.workspace.ledger.set_asides.newest(name)
         for check in context.selected_asset_check_keys:
             entry = latest.get(check.asset_key.path[-1])
             if entry is None:
@@ -142,6 +155,12 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
                     description="no sync has read this attribute yet",
                 )
                 continue
+            sync, _ = sync_of(catalogue, name, check.asset_key.path[-1])
+            held = [
+                each
+                for each in waiting
+                if each.sync == sync and each.attribute in (WHOLE_SYNC, check.asset_key.path[-1])
+            ]
             yield dg.AssetCheckResult(
                 asset_key=check.asset_key,
                 check_name=CHECK,
@@ -149,20 +168,50 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
                 severity=(
                     dg.AssetCheckSeverity.ERROR if entry.set_aside else dg.AssetCheckSeverity.WARN
                 ),
-                description=(
-                    "too many values are invalid: they were set aside, the last good ones stay"
-                    if entry.set_aside
-                    else None
-                ),
+                description=_told(held) if entry.set_aside else None,
                 metadata={
                     "values_read": entry.values_read,
                     "invalid_values": entry.invalid,
                     "in_quarantine": entry.in_quarantine,
                     **{f"invalid: {reason}": n for reason, n in sorted(entry.reasons.items())},
+                    **(_figures(held) if entry.set_aside else {}),
                 },
             )
 
     return check_system
+
+
+def _approve(session: Session, approved: str, run_id: str, now: datetime) -> None:
+    """Once more in a run that is retried: then there is nothing left to approve."""
+    set_asides = session.workspace.ledger.set_asides
+    if any(each.run_id == approved and each.approved_at for each in set_asides.all()):
+        return
+    with session.step("approval") as details:
+        rows = set_asides.approve(approved, by=f"run {run_id}", now=now)
+        details.append(f"{len(rows)} let through")
+
+
+def _told(held: "list[SetAside]") -> str:
+    """Why, and what to do."""
+    reasons = "; ".join(str(each.excess) for each in held) or "too much was invalid or would change"
+    runs = sorted({each.run_id for each in held if each.excess.kind != "missing"})
+    todo = (
+        f" Correct the source, or let it through: profile-pipelines approve {runs[-1]}, or run it "
+        f"with the tag {APPROVE_TAG}: {runs[-1]}."
+        if runs
+        else ""
+    )
+    return f"{reasons}: set aside, the last good values stay.{todo}"
+
+
+def _figures(held: "list[SetAside]") -> dict[str, int | float]:
+    found: dict[str, int | float] = {}
+    for each in held:
+        kind = each.excess.kind
+        found[f"set aside: {kind}"] = each.excess.count
+        found[f"set aside: {kind}, of"] = each.excess.out_of
+        found[f"set aside: {kind}, limit"] = each.excess.limit
+    return found
 
 
 def owners(declared: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from profile_pipelines.errors import SourceError
+from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources.arrow_columns import normalised
 from profile_pipelines.sources.file_tree import FileTree
 from profile_pipelines.sources.reading import BATCH_ROWS, near
@@ -99,7 +99,7 @@ def _reference(where: str, schema: pa.Schema, field: str) -> tuple[ds.Expression
             kind = kind.field(part).type
         else:
             return ds.field(*parts), kind
-    raise SourceError(f"{where}: there is no column {field!r}: {near(field, schema.names)}")
+    raise MissingField(field, f"{where}: there is no column {field!r}: {near(field, schema.names)}")
 
 
 def _not_before(

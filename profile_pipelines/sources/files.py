@@ -18,7 +18,7 @@ import pyarrow as pa
 from profile_pipelines.catalog.connections import FilesConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
 from profile_pipelines.sources import columnar, file_tree, text_files
 from profile_pipelines.sources.json_records import batches, flattened
 from profile_pipelines.sources.reading import ReadRequest, near
@@ -106,9 +106,10 @@ class FilesSource:
         missing = [field for field in request.fields if field not in seen]
         if count and missing:
             first = islice(text_files.json_lines(self.where, self.tree), _INSPECTED_LINES)
-            raise SourceError(
+            raise MissingField(
+                missing[0],
                 f"{self.where}: no record of {self.sync.path} has {missing[0]!r}: "
-                f"{near(missing[0], flattened(first))}"
+                f"{near(missing[0], flattened(first))}",
             )
 
     def _dataset(self, request: ReadRequest) -> Any:

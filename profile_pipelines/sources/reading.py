@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
@@ -25,19 +25,22 @@ class ReadRequest:
     at least the records whose `updated_at` is at or after it, and those without one. With
     `limit` so many records are enough, whichever they are; a source that reads page by page
     then stops, the others may go on until the reader does. With `keys` only the records with
-    these keys are brought, those that are there; files can't be asked so.
+    these keys are brought, those that are there; files can't be asked so. A source whose
+    records need not have all fields (JSON) adds to `seen` those that any record has.
     """
 
     fields: tuple[str, ...]
     since: datetime | None = None
     limit: int | None = None
     keys: tuple[str, ...] | None = None
+    seen: set[str] = field(default_factory=set[str], compare=False)
 
 
 class Source(Protocol):
     """A sync's table, endpoint or file set, opened for reading.
 
-    Every method raises `SourceError` for a declaration that doesn't fit the system and
+    Every method raises `SourceError` (`MissingField` for a field that isn't there) for a
+    declaration that doesn't fit the system and
     `SourceUnreachable` for a system that doesn't answer. None of the messages holds a record's
     values or a secret.
     """

@@ -49,7 +49,9 @@ class RestSource:
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         if request.keys is not None:
             return batches(self._records(request.keys), request.fields)
-        return batches(self._pages(request.since), request.fields, limit=request.limit)
+        return batches(
+            self._pages(request.since), request.fields, request.seen, limit=request.limit
+        )
 
     def change_mark(self) -> str | None:
         """None: what makes an answer new differs from API to API."""

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from profile_pipelines.catalog.connections import SqlConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
 from profile_pipelines.sources.json_records import as_text
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near
 from profile_pipelines.sources.sql_keys import has_key
@@ -195,9 +195,10 @@ class SqlSource:
         for field in fields:
             if field not in described:
                 origin = f"table {self.sync.table}" if self.sync.table else "the query's result"
-                raise SourceError(
+                raise MissingField(
+                    field,
                     f"{self.where}: there is no column {field!r} in {origin}: "
-                    f"{near(field, described)}"
+                    f"{near(field, described)}",
                 )
 
     def _check_table(self, connection: sa.Connection, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
-from profile_pipelines.errors import SourceError
+from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources.file_tree import FileTree, FoundFile
 from profile_pipelines.sources.json_records import parse
 from profile_pipelines.sources.reading import BATCH_ROWS, near
@@ -39,8 +39,9 @@ def read_csv(where: str, tree: FileTree, fields: Sequence[str]) -> Iterator[pa.R
         header = _header(where, tree, file)
         for field in fields:
             if field not in header:
-                raise SourceError(
-                    f"{where}: there is no column {field!r} in {file.path}: {near(field, header)}"
+                raise MissingField(
+                    field,
+                    f"{where}: there is no column {field!r} in {file.path}: {near(field, header)}",
                 )
         for batch in _rows(where, tree, file, fields):
             arranged = pa.RecordBatch.from_arrays(batch.columns, schema=schema)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -25,6 +25,7 @@ from profile_pipelines.validation.identifiers import normalise
 NO_IDENTIFIER = "no usable identifier"
 NOT_UNIQUE = "not unique"
 UNREADABLE = "not readable as {type}"
+_CLOCKS_DIFFER = timedelta(minutes=5)
 QUARANTINE = pl.List(pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String}))
 
 _ENTRY_COLUMNS = {
@@ -44,6 +45,8 @@ class Findings:
     values: dict[str, int] = field(default_factory=dict[str, int])
     reasons: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     latest: datetime | None = None
+    ahead: int = 0
+    """Records whose time lies further in the future than clocks differ."""
 
     def invalid(self, attribute: str) -> int:
         """How many values of the attribute failed."""
@@ -121,6 +124,7 @@ class RecordValidator:
             times = pl.Series("updated_at", [self._now], dtype=POLARS_TYPES["timestamp"])
             return times.new_from_index(0, len(raw))
         times = cast(raw[self._sync.updated_at], "timestamp", "UTC")
+        self.findings.ahead += int((times > self._now + _CLOCKS_DIFFER).sum())
         return (
             times.to_frame("v")
             .select(

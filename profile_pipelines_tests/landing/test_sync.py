@@ -201,6 +201,7 @@ def test_full_reads_come_round(company: Company) -> None:
     declared["systems"]["crm"]["syncs"]["people"]["full_every"] = "1d"
     company.declare(declared)
     company.put("crm", "1", no="1", changed=stamp(-3))
+    company.put("crm", "2", no="2", changed=stamp(-3))
     assert company.sync("crm").full
     company.now += 23 * HOUR
     assert not company.sync("crm").full

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import dagster as dg
 import pytest
 
 from profile_pipelines.orchestration.systems import CHECK, owners
-from profile_pipelines_tests.orchestration.conftest import Business, materialise
+from profile_pipelines_tests.orchestration.conftest import NOW, Business, materialise
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
@@ -109,6 +111,29 @@ def test_too_many_invalid_values_block_what_depends_on_them(
     assert found["orders"].passed
     assert "profiles" not in materialised(result)
     assert business.members("gold") == 3
+
+
+def test_a_set_aside_attribute_tells_why_and_is_let_through_by_a_tag(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """The failed check has counts and limit, and the run to approve; a tag with it lets it in."""
+    materialise(business, instance)
+    business.crm(*((n, f"C{n}", "silver", "true", "2026-02-02 10:00:00") for n in range(4, 31)))
+    materialise(business, instance, now=NOW + timedelta(hours=1))
+    business.crm(*((n, f"C{n}", None, "true", "2026-02-03 10:00:00") for n in range(1, 13)))  # type: ignore[arg-type]
+    held = materialise(business, instance, now=NOW + timedelta(hours=2))
+    tier = checks(held)["tier"]
+    assert tier.severity is dg.AssetCheckSeverity.ERROR
+    assert "12 of 30 values would be emptied (limit 20%)" in (tier.description or "")
+    assert held.run_id in (tier.description or "")
+    assert tier.metadata["set aside: emptied, of"].value == 30
+    assert business.members("gold") == 3
+    job = business.definitions().resolve_implicit_global_asset_job_def()
+    now = (NOW + timedelta(hours=3)).isoformat()
+    tags = {"profile_pipelines/now": now, "profile_pipelines/approve": held.run_id}
+    approved = job.execute_in_process(instance=instance, tags=tags)
+    assert checks(approved)["tier"].passed
+    assert business.members("gold") == 0
 
 
 def test_no_value_of_a_customer_reaches_dagster(

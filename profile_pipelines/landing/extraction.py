@@ -1,0 +1,147 @@
+"""From a source into the spool, and from the spool to what is ready to be committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.systems import Sync
+from profile_pipelines.engine import Written
+from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import record_block
+from profile_pipelines.lake.table import Rows, rows_of
+from profile_pipelines.landing.difference import changed_records, incoming_schema
+from profile_pipelines.landing.guard import Known
+from profile_pipelines.landing.spool import Spool
+from profile_pipelines.sources import ReadRequest, Source
+
+if TYPE_CHECKING:
+    from profile_pipelines.validation.records import RecordValidator
+
+_VALIDATED_AT_ONCE = 300_000
+
+Progress = Callable[[int], None]
+"""Called with the number of rows read so far."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What is landed, and where: one sync's chosen attributes, into its pinned table."""
+
+    catalogue: Catalogue
+    lake: Lake
+    pinned: Pinned
+    system: str
+    name: str
+    chosen: tuple[str, ...]
+    now: datetime
+    run_id: str
+
+    @property
+    def declared(self) -> Sync:
+        """The sync as the catalogue has it."""
+        return self.catalogue.systems[self.system].syncs[self.name]
+
+    @property
+    def needed(self) -> list[str]:
+        """The fields without which no record can be read."""
+        declared = self.declared
+        optional = (declared.key, declared.updated_at, declared.deleted)
+        return [*declared.identifiers.values(), *(path for path in optional if path is not None)]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields to read, each once."""
+        mapped = (self.declared.attributes[attribute].field for attribute in self.chosen)
+        return tuple(dict.fromkeys([*self.needed, *mapped]))
+
+    @property
+    def spooled(self) -> pa.Schema:
+        """The columns of the spool."""
+        return incoming_schema(self.pinned.table.schema, self.chosen)
+
+    def counts(self, written: Written) -> tuple[int, int]:
+        """The rows of what was written, and those of them that are deleted records."""
+        rows = rows_of(written)
+        counts = exp.select(
+            exp.alias_(exp.Count(this=exp.Star()), "rows"),
+            exp.alias_(exp.CountIf(this=column("deleted", "c")), "deleted"),
+        ).from_(rows.sql.subquery("c"))
+        found = self.lake.engine.rows(counts, rows.relations)[0]
+        return found["rows"], int(found["deleted"])
+
+
+def read(
+    source: Source,
+    request: ReadRequest,
+    validator: RecordValidator,
+    spool: Spool,
+    progress: Progress | None,
+) -> None:
+    """Bring all that is asked for into the spool, validated."""
+    for table in _gathered(source.read(request), progress):
+        spool.add(validator.validate(table))
+
+
+def write(
+    landing: Landing, spool: Spool, brought: Sequence[str], known: Known, *, absent: bool
+) -> Written | None:
+    """Write the records that are new or differ; None without any. See `changed_records`."""
+    incoming = {"incoming": spool.relation()}
+    pinned = landing.pinned
+    schema = pinned.table.schema
+    state = pinned.current(schema.names, "state") if pinned.exists else None
+    select = changed_records(
+        schema,
+        [f"id_{identifier}" for identifier in landing.declared.identifiers],
+        brought,
+        state,
+        read=landing.chosen,
+        now=landing.now,
+        next_record_id=max(known.last_id, record_block(landing.system, landing.name)) + 1,
+        duplicates=spool.may_repeat_keys(),
+        absent_are_deleted=absent,
+    )
+    rows = Rows(select, {**incoming, **(state.relations if state else {})})
+    return pinned.write(landing.lake.engine, rows, now=landing.now, run_id=landing.run_id)
+
+
+def known_records(lake: Lake, pinned: Pinned) -> Known:
+    """What the table holds."""
+    if not pinned.exists:
+        return Known()
+    rows = pinned.current(["record_id", "deleted"], "state")
+    totals = exp.select(
+        exp.alias_(exp.Count(this=exp.Star()), "records"),
+        exp.alias_(exp.CountIf(this=exp.not_(column("deleted", "r"))), "living"),
+        exp.alias_(
+            exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0)), "last"
+        ),
+    ).from_(rows.sql.subquery("r"))
+    found = lake.engine.rows(totals, rows.relations)[0]
+    return Known(found["records"], int(found["living"] or 0), found["last"])
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Iterator[pa.Table]:
+    """The rows of many batches together: a small table costs as much to validate as a large one.
+
+    Every batch is told to `progress` as it comes.
+    """
+    total, gathered = 0, list[pa.RecordBatch]()
+    for batch in batches:
+        total += batch.num_rows
+        gathered.append(batch)
+        if progress is not None:
+            progress(total)
+        if sum(each.num_rows for each in gathered) >= _VALIDATED_AT_ONCE:
+            yield pa.Table.from_batches(gathered)
+            gathered = []
+    if gathered:
+        yield pa.Table.from_batches(gathered)

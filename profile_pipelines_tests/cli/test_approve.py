@@ -1,0 +1,62 @@
+"""`approve`: what was set aside, and letting it through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from profile_pipelines_tests.cli.conftest import Command
+from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """A CRM of which half of the tiers would be emptied by the next sync."""
+    company = Company(tmp_path / "company", catalogue(("crm",), ("tier", "points")))
+    for key in range(30):
+        company.put("crm", str(key), no=str(key + 1), changed=stamp(-9), tier="gold")
+    company.run()
+    for key in range(15):
+        company.put("crm", str(key), no=str(key + 1), changed=stamp(-1))
+    places = company.workspace.places
+    for name, place in (
+        ("CATALOG", places.catalogue), ("LAKE", places.lake), ("LEDGER", places.ledger)
+    ):  # fmt: skip
+        monkeypatch.setenv(f"PROFILE_PIPELINES_{name}", str(place))
+    return company
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
+    (tmp_path / "company").mkdir()
+
+
+def test_from_a_set_aside_sync_to_its_approval(command: Command, company: Company) -> None:
+    """The run says why and what to do; the listing shows it; an approval lets it in once."""
+    held = command("run", "--all", "--now", company.now.isoformat())
+    assert "set aside: crm.tier: 15 of 30 values would be emptied (limit 20%)" in held.out
+    [waiting] = command("approve", "--json").json
+    assert f"profile-pipelines approve {waiting['run_id']}" in held.out
+    assert (waiting["attribute"], waiting["approved_at"]) == ("tier", None)
+
+    done = command("approve", waiting["run_id"][-8:], "--by", "anna")
+    assert done.code == 0, done.err
+    assert "the next sync of crm brings it" in done.out
+    assert (
+        command("approve", waiting["run_id"], "--by", "bert", "--json").json[0]["approved_by"]
+        == "anna"
+    )
+
+    later = (company.now + HOUR).isoformat()
+    assert command("run", "--all", "--now", later, "--json").json["set_aside"] == []
+    assert "Nothing is set aside" in command("approve").out
+    assert "by anna" in " ".join(command("approve", "--all").out.split())
+    assert command("approve", waiting["run_id"]).code == 3
+
+
+def test_a_run_in_the_past_is_refused(command: Command, company: Company) -> None:
+    """A present before the lake's last commit is a mistake in the command."""
+    done = command("run", "--now", "2026-01-01")
+    assert done.code == 2
+    assert "before the lake" in done.err
