@@ -8,13 +8,25 @@ TOOLS := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint up bench install clean
+.PHONY: demo test test-services lint up bench install clean
 
 demo: $(READY) ## create the environment, run the main job on the sample systems, show the result
 	$(BIN)/profile-pipelines demo
 
 test: $(TOOLS) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's packages bring
+	@set -e; export PATH="$$PATH:/usr/sbin"; \
+	if command -v mariadbd mariadb-install-db > /dev/null; then :; \
+	elif command -v apt-get > /dev/null; then \
+	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$as_root apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends mariadb-server-core mariadb-client-core > /dev/null; \
+	else \
+	  echo "make test-services: left out, because this machine has neither MariaDB nor apt-get"; exit 0; \
+	fi; \
+	$(BIN)/python -m pytest -m services
 
 lint: $(TOOLS) ## ruff and pyright
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources.arrow_columns import normalised
+from profile_pipelines.sources.sql_dialects import Column
 
 _AS_IT_IS = {
     "boolean", "smallint", "integer", "bigint", "real", "double precision", "text",
@@ -35,17 +36,17 @@ def type_names(connection: sa.Connection, described: Mapping[str, int]) -> dict[
     return {column: names.get(code, "unknown") for column, code in described.items()}
 
 
-def select_postgres(fields: Sequence[str], types: Mapping[str, str]) -> sa.Select[Any]:
-    """The fields, with arrays as JSON and all that Arrow would get as opaque bytes as text."""
-    columns: list[sa.ColumnElement[Any]] = []
-    for position, field in enumerate(fields):
-        column: sa.ColumnElement[Any] = sa.column(field)
-        if types[field].endswith("[]"):
-            column = sa.cast(sa.func.to_json(column), sa.Text())
-        elif types[field] not in _AS_IT_IS:
-            column = sa.cast(column, sa.Text())
-        columns.append(column.label(f"c{position}"))
-    return sa.select(*columns)
+def select_postgres(columns: Sequence[Column]) -> sa.Select[Any]:
+    """The columns, with arrays as JSON and all that Arrow would get as opaque bytes as text."""
+    selected: list[sa.ColumnElement[Any]] = []
+    for position, column in enumerate(columns):
+        value, type_name = column.expression, column.type_name or ""
+        if type_name.endswith("[]"):
+            value = sa.cast(sa.func.to_json(value), sa.Text())
+        elif type_name not in _AS_IT_IS:
+            value = sa.cast(value, sa.Text())
+        selected.append(value.label(f"c{position}"))
+    return sa.select(*selected)
 
 
 def read_postgres(
@@ -68,6 +69,7 @@ def read_postgres(
         raise SourceUnreachable(f"{where}: can't connect to {place} ({kind})") from None
     with connection, connection.cursor() as cursor:
         try:
+            cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute(sql)
             for batch in cursor.fetch_record_batch():
                 yield from normalised(batch, fields)

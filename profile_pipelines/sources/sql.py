@@ -1,7 +1,7 @@
 """Tables and queries of any database that SQLAlchemy reaches.
 
 Cheap questions go by SQLAlchemy. Records of PostgreSQL come by ADBC (`sources.postgres`), those
-of other databases by SQLAlchemy's streaming cursor, as text.
+of other databases by Arrow where their drivers have it, else as text (`sources.sql_batches`).
 """
 
 from __future__ import annotations
@@ -9,22 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.pool import NullPool
 
 from profile_pipelines.catalog.connections import SqlConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
-from profile_pipelines.sources.json_records import as_text
+from profile_pipelines.sources import sql_batches
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near
+from profile_pipelines.sources.sql_dialects import (
+    DRIVERS,
+    Column,
+    create_engine,
+    find_column,
+    is_named,
+    kind_of,
+    mssql_types,
+    query_sql,
+    table_sql,
+)
 from profile_pipelines.sources.sql_keys import has_key
 from profile_pipelines.sources.sql_since import changed_since, mark_columns
 
@@ -39,70 +48,67 @@ class SqlSource:
         self.where = where
         self.sync = sync
         self.url = _url(where, resolve(connection.url))
-        self.is_postgres = self.url.get_backend_name() == "postgresql"
+        self.backend = self.url.get_backend_name()
         if (sync.table is None) == (sync.query is None):
             raise SourceError(f"{where}: give either `table` or `query` for a sql connection")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         with self.connected() as connection:
             described = self.described(connection)
-            self._check(connection, described, [*request.fields, *self._updated_at()])
-            types = self._types(connection, described)
-            changed = self._changed(types, request.since) if request.since else None
+            columns = [self._column(connection, described, field) for field in request.fields]
+            updated_at = self._updated_at(connection, described)
+            changed = self._changed(updated_at, request.since) if request.since else None
+            named = self._named(connection, described, request.keys)
+            origin = self._from(connection)
         where = [] if changed is None else [changed]
-        if request.keys is not None:
-            key = self.sync.key
-            if key is None:
-                raise SourceError(f"{self.where}: without `key` no record can be asked for")
-            backend = self.url.get_backend_name()
-            where.append(has_key(backend, sa.column(key), types.get(key), request.keys))
-        if self.is_postgres:
+        if named is not None:
+            where.append(named)
+        if self.backend == "postgresql":
             from profile_pipelines.sources.postgres import read_postgres, select_postgres
 
-            statement = (
-                select_postgres(request.fields, types).select_from(self._from()).where(*where)
-            )
+            statement = select_postgres(columns).select_from(origin).where(*where)
             yield from read_postgres(self.where, self.place, self.url, statement, request.fields)
         else:
-            columns = [sa.column(field) for field in request.fields]
-            yield from self._stream(sa.select(*columns).select_from(self._from()).where(*where))
+            selected = [
+                sql_batches.readable(self.backend, column).label(f"c{position}")
+                for position, column in enumerate(columns)
+            ]
+            statement = sa.select(*selected).select_from(origin).where(*where)
+            yield from self._stream(statement, columns, request.fields)
 
     def change_mark(self) -> str | None:
         """How many records there are, the newest `updated_at`, and how many bear it."""
         with self.connected() as connection:
-            described = self.described(connection)
-            self._check(connection, described, self._updated_at())
-            marked = mark_columns(self.sync.updated_at, self._from())
-            row = self._execute(connection, sa.select(*marked).select_from(self._from())).one()
+            updated_at = self._updated_at(connection, self.described(connection))
+            origin = self._from(connection)
+            marked = mark_columns(updated_at.expression if updated_at else None, origin)
+            row = self._execute(connection, sa.select(*marked).select_from(origin)).one()
         return ":".join("" if value is None else str(value) for value in row)
 
     def has_newer(self, since: datetime) -> bool | None:
         """Whether any record's `updated_at` is later than `since`, or missing."""
-        updated_at = self.sync.updated_at
-        if updated_at is None:
+        if self.sync.updated_at is None:
             return None
         with self.connected() as connection:
-            described = self.described(connection)
-            self._check(connection, described, [updated_at])
-            newer = self._changed(self._types(connection, described), since, strictly=True)
+            updated_at = self._updated_at(connection, self.described(connection))
+            newer = self._changed(updated_at, since, strictly=True)
             if newer is None:
                 return None
-            found = sa.select(sa.literal(1)).select_from(self._from()).where(newer).limit(1)
+            origin = self._from(connection)
+            found = sa.select(sa.literal(1)).select_from(origin).where(newer).limit(1)
             return self._execute(connection, found).first() is not None
 
     def inspect(self) -> dict[str, str]:
         with self.connected() as connection:
             described = self.described(connection)
-            if self.is_postgres:
-                return self._types(connection, described)
-            if self.sync.table is None:
-                return dict.fromkeys(described, "unknown")
-            schema, table = _split(self.sync.table)
-            types = {
-                column["name"]: str(column["type"])
-                for column in sa.inspect(connection).get_columns(table, schema)
-            }
-        return {name: types.get(name, "unknown") for name in described}
+            types = {c.name: c.type_name for c in described.values() if c.type_name is not None}
+            if self.sync.table is not None and not types:
+                schema, table = _split(self.sync.table)
+                types = {
+                    str(column["name"]): str(column["type"])
+                    for column in sa.inspect(connection).get_columns(table, schema)
+                }
+        return {name: types.get(name) or types.get(name.lower(), "unknown") for name in described}
 
     @property
     def place(self) -> str:
@@ -127,12 +133,13 @@ class SqlSource:
         finally:
             engine.dispose()
 
-    def described(self, connection: sa.Connection) -> dict[str, Any]:
-        """The columns of the table or query, with the driver's type codes, without reading it."""
-        nothing = sa.select(sa.text("*")).select_from(self._from()).where(sa.text("1 = 0"))
+    def described(self, connection: sa.Connection) -> dict[str, Column]:
+        """The columns of the table or query by name, without reading it."""
+        origin = self._from(connection)
+        nothing = sa.select(sa.text("*")).select_from(origin).where(sa.text("1 = 0"))
         try:
             cursor = connection.execute(nothing).cursor
-            description = cursor.description if cursor is not None else None
+            found = list(cursor.description or ()) if cursor is not None else []
         except exc.DBAPIError as error:
             connection.rollback()
             if self.sync.table is not None:
@@ -141,65 +148,89 @@ class SqlSource:
             raise SourceError(
                 f"{self.where}: {self.place} refuses to read this: {self._said(error)}"
             ) from None
-        return {column[0]: column[1] for column in description or ()}
+        codes = {str(column[0]): column[1] for column in found}
+        names = self._type_names(connection, codes, nothing)
+        return {
+            name: Column(name, code, names.get(name), kind_of(self.backend, code, names.get(name)))
+            for name, code in codes.items()
+        }
+
+    def _type_names(
+        self, connection: sa.Connection, codes: dict[str, Any], statement: sa.Select[Any]
+    ) -> dict[str, str]:
+        if self.backend in ("postgresql", "redshift"):
+            from profile_pipelines.sources.postgres import type_names
+
+            return type_names(connection, codes)
+        if self.backend == "mssql":
+            return mssql_types(connection, statement)
+        # the others' drivers name the types, or number them as `kind_of` knows
+        return {name: str(code) for name, code in codes.items() if is_named(self.backend, code)}
 
     def _engine(self) -> sa.Engine:
         backend, database = self.url.get_backend_name(), self.url.database
-        # SQLite would make an empty database of a mistyped path
-        is_path = backend == "sqlite" and database and ":" not in database
-        if is_path and not Path(str(database)).is_file():
-            raise SourceUnreachable(f"{self.where}: there is no SQLite file {database}")
+        # SQLite and DuckDB would make an empty database of a mistyped path
+        is_file = backend in ("sqlite", "duckdb") and database and ":" not in database
+        if is_file and not Path(str(database)).is_file():
+            name = "SQLite" if backend == "sqlite" else "DuckDB"
+            raise SourceUnreachable(f"{self.where}: there is no {name} file {database}")
         options: dict[str, Any] = {}
         if backend == "postgresql":
             options["connect_timeout"] = self.url.query.get("connect_timeout", _CONNECT_SECONDS)
-        try:
-            return sa.create_engine(
-                self.url, poolclass=NullPool, connect_args=options, hide_parameters=True
-            )
-        except (exc.ArgumentError, ImportError) as error:
-            raise SourceError(
-                f"{self.where}: no driver for {self.url.drivername!r} is installed"
-                f" ({type(error).__name__}); install the Python package that has it"
-            ) from None
+        elif backend in ("mysql", "mariadb"):
+            options["connect_timeout"] = _CONNECT_SECONDS
+        elif backend == "duckdb" and is_file:
+            # another process may have it open, and a mistyped path makes no new file
+            options["read_only"] = True
+        engine = create_engine(self.where, self.url, options)
+        is_postgres = backend == "postgresql"
+        return engine.execution_options(postgresql_readonly=True) if is_postgres else engine
 
-    def _from(self) -> sa.FromClause | sa.TextClause:
+    def _from(self, connection: sa.Connection) -> sa.TextClause:
         if self.sync.table is not None:
-            schema, table = _split(self.sync.table)
-            return sa.table(table, schema=schema)
-        query = (self.sync.query or "").strip().rstrip(";")
-        # a colon would start a parameter; a last line may be a comment
-        return sa.text(re.sub(r"(?<!\\):", r"\\:", f"({query}\n) AS source_query"))
-
-    def _types(self, connection: sa.Connection, described: dict[str, Any]) -> dict[str, str]:
-        if not self.is_postgres:
-            return {}
-        from profile_pipelines.sources.postgres import type_names
-
-        return type_names(connection, described)
+            origin = table_sql(connection.dialect, self.sync.table)
+        else:
+            origin = query_sql(self.where, self.backend, self.sync.query or "")
+        # a colon would start a parameter
+        return sa.text(re.sub(r"(?<!\\):", r"\\:", origin))
 
     def _changed(
-        self, types: dict[str, str], since: datetime, *, strictly: bool = False
+        self, updated_at: Column | None, since: datetime, *, strictly: bool = False
     ) -> sa.ColumnElement[bool] | None:
-        updated_at = self.sync.updated_at
         if updated_at is None:
             return None
-        backend, type_name = self.url.get_backend_name(), types.get(updated_at)
-        return changed_since(backend, sa.column(updated_at), type_name, since, strictly=strictly)
+        return changed_since(
+            self.backend, updated_at.expression, updated_at.kind, since, strictly=strictly
+        )
 
-    def _updated_at(self) -> list[str]:
-        return [self.sync.updated_at] if self.sync.updated_at is not None else []
+    def _named(
+        self, connection: sa.Connection, described: dict[str, Column], keys: Sequence[str] | None
+    ) -> sa.ColumnElement[bool] | None:
+        """Whether a record is one of those asked for by their keys; None when all are wanted."""
+        if keys is None:
+            return None
+        if self.sync.key is None:
+            raise SourceError(f"{self.where}: without `key` no record can be asked for")
+        key = self._column(connection, described, self.sync.key)
+        type_name = key.type_name if self.backend == "postgresql" else None
+        return has_key(self.backend, key.expression, type_name, keys)
 
-    def _check(
-        self, connection: sa.Connection, described: dict[str, Any], fields: Sequence[str]
-    ) -> None:
-        for field in fields:
-            if field not in described:
-                origin = f"table {self.sync.table}" if self.sync.table else "the query's result"
-                raise MissingField(
-                    field,
-                    f"{self.where}: there is no column {field!r} in {origin}: "
-                    f"{near(field, described)}",
-                )
+    def _updated_at(self, connection: sa.Connection, described: dict[str, Column]) -> Column | None:
+        if self.sync.updated_at is None:
+            return None
+        return self._column(connection, described, self.sync.updated_at)
+
+    def _column(
+        self, connection: sa.Connection, described: dict[str, Column], field: str
+    ) -> Column:
+        column = find_column(described, field, connection.dialect)
+        if column is None:
+            origin = f"table {self.sync.table}" if self.sync.table else "the query's result"
+            raise MissingField(
+                field,
+                f"{self.where}: there is no column {field!r} in {origin}: {near(field, described)}",
+            )
+        return column
 
     def _check_table(self, connection: sa.Connection, name: str) -> None:
         inspector = sa.inspect(connection)
@@ -209,23 +240,25 @@ class SqlSource:
         known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
         raise SourceError(f"{self.where}: there is no table {name!r}: {near(table, known)}")
 
-    def _stream(self, statement: sa.Select[Any]) -> Iterator[pa.RecordBatch]:
-        names = [column.name for column in statement.selected_columns]
-        schema = pa.schema([pa.field(name, pa.string()) for name in names])
-        rows = max(1, min(BATCH_ROWS, _CELLS_AT_ONCE // max(1, len(names))))
+    def _stream(
+        self, statement: sa.Select[Any], columns: Sequence[Column], fields: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        rows = max(1, min(BATCH_ROWS, _CELLS_AT_ONCE // max(1, len(fields))))
         with self.connected() as connection:
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=rows)
-            result = self._execute(streaming, statement)
-            partitions = result.partitions(rows)
-            while True:
-                try:
-                    part = next(partitions, None)
-                except exc.DBAPIError as error:
-                    raise self._broken(error) from None
-                if part is None:
-                    return
-                columns = [_texts(column) for column in zip(*part, strict=True)]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            try:
+                yield from sql_batches.read(
+                    connection, self.backend, statement, columns, fields, rows
+                )
+            except exc.DBAPIError as error:
+                raise self._broken(error) from None
+            except Exception as error:
+                # fast readers raise their driver's own errors, whose text may quote records
+                if not isinstance(error, _driver_errors(connection)):
+                    raise
+                kind = type(error).__name__
+                raise SourceError(
+                    f"{self.where}: {self.place} can't run the reading ({kind})"
+                ) from None
 
     def _execute(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
         try:
@@ -255,40 +288,17 @@ def _url(where: str, text: str) -> sa.URL:
             f"{where}: the connection's url isn't one; "
             "it looks like postgresql://user:password@host:5432/database"
         ) from None
-    if url.drivername in ("postgresql", "postgres"):
-        # SQLAlchemy would take psycopg 3, which isn't what is installed
-        return url.set(drivername="postgresql+psycopg2")
+    if url.drivername in DRIVERS:
+        # SQLAlchemy would take another one, which isn't what the extras bring
+        database = "postgresql" if url.drivername == "postgres" else url.drivername
+        return url.set(drivername=f"{database}+{DRIVERS[url.drivername]}")
     return url
+
+
+def _driver_errors(connection: sa.Connection) -> type[Exception]:
+    return getattr(connection.dialect.dbapi, "Error", exc.DBAPIError)
 
 
 def _split(table: str) -> tuple[str | None, str]:
     schema, dot, name = table.rpartition(".")
     return (schema, name) if dot else (None, table)
-
-
-def _texts(values: Sequence[Any]) -> pa.Array:
-    if all(value is None or type(value) is str for value in values):
-        return pa.array(values, pa.string())
-    return pa.array([_text(value) for value in values], pa.string())
-
-
-def _text(value: Any) -> str | None:
-    kind = type(value)
-    if value is None or kind is str:
-        return value
-    if kind is int:
-        return str(value)
-    match value:
-        case float():
-            return repr(value)
-        case datetime():
-            aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-            return aware.astimezone(UTC).isoformat()
-        case date() | time():
-            return value.isoformat()
-        case bytes() | memoryview():
-            return bytes(value).decode("utf-8", "replace")
-        case str() | bool() | int() | Decimal() | list() | dict():
-            return as_text(value)
-        case _:
-            return str(value)
