@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from profile_pipelines.catalog.declaration import Declaration, Duration, Secret, Text
+from profile_pipelines.catalog.declaration import Declaration, Duration, Secret, Size, Text
+from profile_pipelines.catalog.durations import parse_duration
+
+Location = Literal["query", "body", "variables"]
+"""Where a parameter goes: into the address, or to a dotted path in the body or in the variables
+of a GraphQL query."""
 
 
 class SqlConnection(Declaration):
@@ -36,7 +42,39 @@ class ApiKeyAuth(Declaration):
     location: Literal["header", "query"] = "header"
 
 
-Auth = Annotated[BearerAuth | BasicAuth | ApiKeyAuth, Field(discriminator="type")]
+class OAuth2Auth(Declaration):
+    """A token by client credentials, or by a refresh token where one is given."""
+
+    type: Literal["oauth2"]
+    url: Text
+    """The token endpoint; it may be on another host than the API."""
+    client_id: Text
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = None
+    scope: str | None = None
+    params: dict[str, Text] = {}
+    """Further fields of the token request, such as `audience`."""
+    client_auth: Literal["body", "basic"] = "body"
+    """Whether id and secret go into the token request's form or its Authorization header."""
+
+
+class LoginAuth(Declaration):
+    """A token by a JSON login request, such as a GraphQL mutation."""
+
+    type: Literal["login"]
+    path: str
+    """The login's endpoint, below `base_url`."""
+    body: dict[str, Any]
+    """What is posted, as JSON; secrets are `{env: NAME}` at any depth."""
+    found_at: str
+    """Path of the token in the answer."""
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+
+
+Auth = Annotated[
+    BearerAuth | BasicAuth | ApiKeyAuth | OAuth2Auth | LoginAuth, Field(discriminator="type")
+]
 
 
 class CursorPaging(Declaration):
@@ -44,8 +82,11 @@ class CursorPaging(Declaration):
 
     type: Literal["cursor"]
     param: str
+    location: Location = "query"
     next: str | None = None
     """Path of the next cursor in the answer."""
+    next_header: str | None = None
+    """Header with the next cursor; `null` ends the pages (Salesforce's `Sforce-Locator`)."""
     last_record: str | None = None
     """Path in the last record whose value is the next cursor (Stripe's `starting_after`)."""
     more: str | None = None
@@ -55,8 +96,10 @@ class CursorPaging(Declaration):
 
     @model_validator(mode="after")
     def _one_reference(self) -> Self:
-        if (self.next is None) == (self.last_record is None):
-            raise ValueError("needs either next or last_record: where the next cursor stands")
+        if [self.next, self.next_header, self.last_record].count(None) != 2:
+            raise ValueError(
+                "needs one of next, next_header and last_record: where the next cursor stands"
+            )
         return self
 
 
@@ -70,12 +113,16 @@ class LinkPaging(Declaration):
 
 
 class PagePaging(Declaration):
-    """Numbered pages until an empty one, or up to the number of pages in `total_header`."""
+    """Numbered pages until an empty one, or up to the number of pages that the API tells."""
 
     type: Literal["page"]
     param: str = "page"
+    location: Location = "query"
     start: int = 1
     total_header: str | None = None
+    """Header with the number of pages."""
+    total: str | None = None
+    """Path of the number of pages in the answer."""
 
 
 class OffsetPaging(Declaration):
@@ -84,7 +131,10 @@ class OffsetPaging(Declaration):
     type: Literal["offset"]
     param: str = "offset"
     limit_param: str = "limit"
+    location: Location = "query"
     limit: int = 100
+    total: str | None = None
+    """Path of the number of records in the answer, which spares the last, empty page."""
 
 
 class NoPaging(Declaration):
@@ -94,6 +144,26 @@ class NoPaging(Declaration):
 Paging = Annotated[
     CursorPaging | LinkPaging | PagePaging | OffsetPaging | NoPaging, Field(discriminator="type")
 ]
+
+
+class RateLimit(Declaration):
+    """At most so many requests in any period of this length."""
+
+    count: int = Field(gt=0, le=1_000_000)
+    period: Duration = Field(gt=timedelta(0))
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Let `10 per minute` and `100 per 10 seconds` stand for count and period."""
+        if isinstance(value, dict | RateLimit):
+            return cast(object, value)
+        match = re.fullmatch(r"\s*(\d+)\s+per\s+(?:(\d+)\s*)?([a-z]+)\s*", str(value))
+        if match is None:
+            raise ValueError("must be a rate, for example 10 per minute or 100 per 10 seconds")
+        return {"count": int(match[1]), "period": parse_duration(f"{match[2] or 1}{match[3]}")}
+
+
+Rate = Annotated[RateLimit, BeforeValidator(RateLimit.read, json_schema_input_type=str)]
 
 
 class RestConnection(Declaration):
@@ -106,6 +176,16 @@ class RestConnection(Declaration):
     paging: Paging = NoPaging(type="none")
     timeout: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
     retries: int = Field(default=5, ge=0, le=20)
+    rate_limit: Rate | None = None
+    """What the API allows; all syncs of the system on this machine share it."""
+    allow_private: bool | list[str] = False
+    """Whether the API may be at a private or loopback address; or only these hosts may."""
+    hosts: list[str] = []
+    """Further hosts from which the results of bulk jobs may be downloaded, without secrets."""
+    max_answer: Size = 200 * 2**20
+    """The largest answer that is taken, unpacked."""
+    max_download: Size = 20 * 2**30
+    """The largest result of a bulk job that is taken, unpacked."""
 
 
 class FilesConnection(Declaration):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
@@ -32,6 +33,14 @@ Share = Annotated[
     BeforeValidator(lambda value: _share(value), json_schema_input_type=float | str),
     Field(ge=0, le=1),
 ]
+
+_SizeText = Annotated[str, Field(pattern=r"^\s*\d+\s*[kMG]?B\s*$", examples=["200 MB"])]
+Size = Annotated[
+    int,
+    BeforeValidator(lambda value: _size(value), json_schema_input_type=_SizeText),
+    Field(gt=0),
+]
+"""A number of bytes, written as `200 MB`."""
 
 
 class Declaration(BaseModel):
@@ -70,3 +79,12 @@ def _share(value: object) -> object:
     if number == value.strip() or not number.replace(".", "", 1).isdecimal():
         raise ValueError("must be a share, for example 5% or 0.05")
     return float(number) / 100
+
+
+def _size(value: object) -> object:
+    if isinstance(value, int):
+        return value
+    match = re.fullmatch(r"\s*(\d+)\s*([kMG]?)B\s*", str(value))
+    if match is None:
+        raise ValueError("must be a size, for example 200 MB or 2 GB")
+    return int(match[1]) * 1024 ** ("", "k", "M", "G").index(match[2])

@@ -33,7 +33,7 @@ def literal_secrets(source: object) -> Iterator[tuple[Path, str]]:
             for name, sync in cast(dict[str, Any], syncs).items():
                 if isinstance(sync, dict):
                     options = cast(dict[str, Any], sync)
-                    for key in ("params", "path", "one"):
+                    for key in ("params", "path", "headers", "body", "graphql", "bulk", "one"):
                         yield from _search(options.get(key), ("syncs", name, key))
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import cast
 
 from profile_pipelines.catalog.connections import Connection
 from profile_pipelines.catalog.field_paths import parse_path
 from profile_pipelines.catalog.mistakes import Path, in_words
+from profile_pipelines.catalog.rest_requests import CHANGES, GraphQL
 from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.systems import Sync
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "sql": ("table", "query"),
-    "rest": ("path", "params", "records", "paging", "cursor", "one"),
+    "rest": (
+        *("path", "method", "params", "headers", "body", "graphql", "records", "paging", "cursor"),
+        *("window", "bulk", "rate_limit", "one"),
+    ),
     "files": ("path", "format"),
 }
 """The keys of a sync that say where its records are, by the type of the connection."""
@@ -30,6 +35,8 @@ def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, st
         yield ("deleted_when",), "needs deleted, the field that has these values"
     if sync.cursor is not None and sync.updated_at is None:
         yield ("cursor",), "needs updated_at, the field whose latest value it asks from"
+    if kind == "rest":
+        yield from _request_mistakes(sync)
     yield from _schedule_mistakes(sync)
     if kind == "rest":
         yield from _path_mistakes(sync)
@@ -53,6 +60,54 @@ def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
             ("format",),
             "is missing, and the path doesn't tell; write parquet, delta, iceberg, csv or jsonl",
         )
+
+
+def _request_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    cursor, window = sync.cursor, sync.window
+    posted = sync.body is not None or sync.graphql is not None
+    if sync.body is not None and sync.graphql is not None:
+        yield ("graphql",), "stands beside body; keep one of them"
+    if posted and sync.method == "GET":
+        yield ("method",), "GET sends no body; take method out, or write POST"
+    if sync.bulk is not None and (sync.window is not None or sync.paging is not None):
+        yield ("bulk",), "its result has paging of its own; take window and paging out"
+    if window is not None and cursor is None:
+        yield ("window",), "needs cursor, by which the API is asked for a time of change"
+    if window is not None and window.by == "split" and cursor is not None and not cursor.ends:
+        yield (
+            ("cursor",),
+            "windows that are split need an end; write until, or {until} in the text",
+        )
+    if cursor is None:
+        return
+    if cursor.text is not None and not any(CHANGES in text for text in _texts(sync)):
+        yield (
+            ("cursor", "text"),
+            "has no place; write {changes} into path, params, body or graphql where it belongs",
+        )
+    if cursor.param is not None and cursor.location != "query":
+        wanted = {"body": sync.body, "variables": sync.graphql}[cursor.location]
+        if wanted is None:
+            need = "a body" if cursor.location == "body" else "graphql"
+            yield ("cursor", "location"), f"{cursor.location} needs {need}, which isn't given"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in which `{changes}` can stand."""
+    if isinstance(value, Sync):
+        for part in (value.path, value.params, value.body, value.graphql):
+            yield from _texts(part)
+    elif isinstance(value, GraphQL):
+        yield value.query
+        yield from _texts(value.variables)
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in cast(dict[str, object], value).values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in cast(list[object], value):
+            yield from _texts(item)
 
 
 def _schedule_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:

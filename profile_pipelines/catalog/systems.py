@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from profile_pipelines.catalog.connections import Connection, Paging
+from profile_pipelines.catalog.connections import Connection, Paging, Rate
 from profile_pipelines.catalog.convert_steps import ConvertStep
-from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share
+from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share, Text
+from profile_pipelines.catalog.rest_requests import BulkJob, GraphQL, Params, RestCursor, Window
 from profile_pipelines.catalog.webhooks import Webhook
 
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
@@ -32,19 +33,12 @@ class SourceField(Declaration):
         return {"field": value} if isinstance(value, str) else cast(object, value)
 
 
-class RestCursor(Declaration):
-    """How an incremental read asks for records changed since a time."""
-
-    param: str
-    format: Literal["epoch", "epoch_ms", "iso"] = "epoch"
-
-
 class OneRecord(Declaration):
     """How a REST API gives one record by its key; `404` and `410` say that it is gone."""
 
     path: str = Field(examples=["/v1/customers/{id}"])
     """The endpoint, with `{id}` in place of the key."""
-    params: dict[str, str | int | float | bool] = {}
+    params: Params = {}
     record: str | None = None
     """Path of the record in the answer; without it the answer itself is the record."""
 
@@ -73,14 +67,28 @@ class Sync(Declaration):
     """The endpoint below `base_url`, or the files below `root` with `*`, `?` and `**`."""
     format: Literal["parquet", "delta", "iceberg", "csv", "jsonl"] | None = None
     """What the files are, where the path's ending doesn't tell."""
-    params: dict[str, str | int | float | bool] = {}
+    method: Literal["GET", "POST"] | None = None
+    """How the endpoint is asked. Default: POST with a body or a GraphQL query, else GET."""
+    params: Params = {}
     """Query parameters of every request."""
+    headers: dict[str, Text] = {}
+    """Headers of every request, beside the connection's."""
+    body: dict[str, Any] | None = None
+    """The JSON body of every request; secrets are `{env: NAME}` at any depth."""
+    graphql: GraphQL | None = None
+    """A GraphQL query instead of a body."""
     records: str | None = None
     """Path of the list of records in the answer; without it the answer itself is the list."""
     paging: Paging | None = None
     """How this endpoint's pages follow each other, where it differs from the connection's."""
     cursor: RestCursor | None = None
-    """The query parameter that asks for changes since a time; needs `updated_at`."""
+    """How changes since a time are asked for; needs `updated_at`."""
+    window: Window | None = None
+    """How to read past the number of records at which the API's results stop."""
+    bulk: BulkJob | None = None
+    """That the request starts a job, whose result is downloaded when it's done."""
+    rate_limit: Rate | None = None
+    """What the API allows for this endpoint, beside the connection's limit."""
     one: (
         Annotated[
             OneRecord, BeforeValidator(OneRecord.read, json_schema_input_type=str | OneRecord)

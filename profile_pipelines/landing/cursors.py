@@ -94,7 +94,10 @@ def _mapping(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
         "timezone": catalogue.settings.timezone,
         "origin": declared.model_dump(
             mode="json",
-            include={"table", "query", "path", "params", "records", "key", "updated_at", "deleted"},
+            include={
+                *("table", "query", "path", "method", "params", "body", "graphql", "records"),
+                *("bulk", "key", "updated_at", "deleted"),
+            },
         ),
         "identifiers": {
             name: [path, catalogue.identifiers[name].model_dump(mode="json")]

@@ -6,45 +6,31 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from profile_pipelines.catalog.connections import NoPaging, RestConnection
+from profile_pipelines.catalog.connections import NoPaging
 from profile_pipelines.catalog.systems import OneRecord
 from profile_pipelines.errors import NoSuchRecord, SourceError
+from profile_pipelines.sources.rest_client import RestClient
+from profile_pipelines.sources.rest_request import Call
 
 _ENOUGH_TO_DOUBT = 10
 
 
 def records(
-    where: str,
-    connection: RestConnection,
-    base_url: str,
-    one: OneRecord,
-    keys: Sequence[str],
-    *,
-    first_wait: float,
+    where: str, client: RestClient, one: OneRecord, keys: Sequence[str]
 ) -> Iterator[list[Any]]:
     """A list with the record for each key; none for one that the API says isn't there.
 
     Raises SourceError when more than ten are asked for and not one is there.
     """
-    from profile_pipelines.sources.rest_client import pages
-
     found = 0
     for key in keys:
+        params = {
+            name: str(value).lower() if isinstance(value, bool) else value
+            for name, value in one.params.items()
+        }
+        asked = Call(one.path.replace("{id}", quote(key, safe="")), params=params)
         try:
-            for page in pages(
-                where,
-                connection,
-                base_url,
-                path=one.path.replace("{id}", quote(key, safe="")),
-                params={
-                    name: str(value).lower() if isinstance(value, bool) else value
-                    for name, value in one.params.items()
-                },
-                records=one.record,
-                paging=NoPaging(type="none"),
-                first_wait=first_wait,
-                single=True,
-            ):
+            for page in client.pages(asked, one.record, NoPaging(type="none"), single=True):
                 found += 1
                 yield page
         except NoSuchRecord:

@@ -7,8 +7,9 @@ incremental read brings everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,27 +19,39 @@ from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import batches, flattened
 from profile_pipelines.sources.reading import ReadRequest
+from profile_pipelines.sources.rest_request import Call, call, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from profile_pipelines.sources.rate_limit import RateLimiter
+    from profile_pipelines.sources.rest_client import RestClient
+
 _FIRST_WAIT = 0.5
-_OVERLAP = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RestSource:
     """An endpoint of an HTTP API, page by page.
 
     `first_wait` is the pause before the first retry in seconds; every further one doubles it.
+    `clock` tells when a read begins, which ends the last of the windows by time.
     """
 
     def __init__(
-        self, where: str, connection: RestConnection, sync: Sync, *, first_wait: float = _FIRST_WAIT
+        self,
+        where: str,
+        connection: RestConnection,
+        sync: Sync,
+        *,
+        first_wait: float = _FIRST_WAIT,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.where = where
         self.connection = connection
         self.sync = sync
         self.first_wait = first_wait
+        self.clock = clock
         self.base_url = resolve(connection.base_url)
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -47,11 +60,14 @@ class RestSource:
             raise SourceError(f"{where}: path must be relative to base_url, without a host")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
-        if request.keys is not None:
-            return batches(self._records(request.keys), request.fields)
-        return batches(
-            self._pages(request.since), request.fields, request.seen, limit=request.limit
-        )
+        if request.keys is None:
+            pages, seen = self._pages(request.since), request.seen
+        else:
+            pages, seen = self._records(request.keys), None
+        try:
+            yield from batches(pages, request.fields, seen, limit=request.limit)
+        except RecursionError:
+            raise SourceError(f"{self.where}: the answer is nested too deeply") from None
 
     def change_mark(self) -> str | None:
         """None: what makes an answer new differs from API to API."""
@@ -70,43 +86,72 @@ class RestSource:
 
         if self.sync.one is None:
             raise SourceError(f"{self.where}: `one` doesn't say where one record is read")
-        return records(
-            self.where,
-            self.connection,
-            self.base_url,
-            self.sync.one,
-            keys,
-            first_wait=self.first_wait,
-        )
+        with self._client() as client:
+            yield from records(self.where, client, self.sync.one, keys)
 
     def _pages(self, since: datetime | None) -> Iterator[list[Any]]:
+        with self._client() as client:
+            if self.sync.window is not None:
+                yield from self._windows(client, since)
+            elif self.sync.bulk is not None:
+                from profile_pipelines.sources.rest_bulk import bulk_pages
+
+                yield from bulk_pages(self.where, client, self.sync.bulk, self._call(since))
+            else:
+                paging = self.sync.paging or self.connection.paging
+                yield from client.pages(self._call(since), self.sync.records, paging)
+
+    @contextmanager
+    def _client(self) -> Iterator[RestClient]:
         # dlt costs most of a second of imports
-        from profile_pipelines.sources.rest_client import pages
+        from profile_pipelines.sources.rest_client import RestClient
 
-        params: dict[str, Any] = {
-            name: str(value).lower() if isinstance(value, bool) else value
-            for name, value in self.sync.params.items()
-        }
-        if since is not None and self.sync.cursor is not None:
-            params[self.sync.cursor.param] = _written(since, self.sync.cursor.format)
-        return pages(
-            self.where,
-            self.connection,
-            self.base_url,
-            path=self.sync.path or "",
-            params=params,
-            records=self.sync.records,
-            paging=self.sync.paging or self.connection.paging,
-            first_wait=self.first_wait,
+        client = RestClient(
+            self.where, self.connection, self.base_url, self._limiters(), self.first_wait
         )
+        try:
+            yield client
+        finally:
+            client.close()
 
+    def _windows(self, client: RestClient, since: datetime | None) -> Iterator[list[Any]]:
+        from profile_pipelines.sources.rest_window import Windows
 
-def _written(since: datetime, form: str) -> str:
-    early = since.astimezone(UTC).replace(microsecond=0) - _OVERLAP
-    match form:
-        case "epoch":
-            return str(int(early.timestamp()))
-        case "epoch_ms":
-            return str(int(early.timestamp()) * 1000)
-        case _:
-            return early.strftime("%Y-%m-%dT%H:%M:%SZ")
+        cursor, window = self.sync.cursor, self.sync.window
+        paging = self.sync.paging or self.connection.paging
+        if cursor is None or window is None or self.sync.updated_at is None:
+            raise SourceError(f"{self.where}: a window needs a cursor and updated_at")
+
+        def ask(start: str, end: str | None) -> Any:
+            asked = call(self.where, self.sync, cursor, start, end)
+            return client.pages(asked, self.sync.records, paging)
+
+        windows = Windows(self.where, window, cursor.format, self.sync.updated_at, ask)
+        begins = since or self._start() or _EPOCH
+        return windows.pages(begins, self.clock(), early=since is not None)
+
+    def _call(self, since: datetime | None) -> Call:
+        cursor = self.sync.cursor
+        if cursor is None:
+            return call(self.where, self.sync)
+        if since is not None:
+            text = written(since, cursor.format, early=True)
+        else:
+            start = self._start()
+            text = None if start is None else written(start, cursor.format)
+        return call(self.where, self.sync, cursor, text)
+
+    def _start(self) -> datetime | None:
+        day = self.sync.cursor.start if self.sync.cursor is not None else None
+        return None if day is None else datetime.combine(day, time(), UTC)
+
+    def _limiters(self) -> list[RateLimiter]:
+        limits = (
+            (self.connection.rate_limit, self.base_url),
+            (self.sync.rate_limit, f"{self.base_url} {self.sync.path}"),
+        )
+        if not any(limit for limit, _ in limits):
+            return []
+        from profile_pipelines.sources.rate_limit import RateLimiter
+
+        return [RateLimiter(limit, key) for limit, key in limits if limit is not None]

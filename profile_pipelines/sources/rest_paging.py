@@ -16,6 +16,7 @@ from requests import Request, Response
 from profile_pipelines.catalog.connections import (
     CursorPaging,
     LinkPaging,
+    Location,
     NoPaging,
     OffsetPaging,
     PagePaging,
@@ -23,6 +24,7 @@ from profile_pipelines.catalog.connections import (
 )
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import as_text, getter
+from profile_pipelines.sources.rest_request import place
 
 
 def paginator(where: str, paging: Paging, base_url: str) -> BasePaginator:
@@ -89,16 +91,17 @@ class CursorPaginator(_ReferencePaginator):
     def __init__(self, where: str, paging: CursorPaging) -> None:
         super().__init__(where, paging)
         self.paging = paging
-        if (paging.next is None) == (paging.last_record is None):
-            raise SourceError(f"{where}: cursor paging needs either `next` or `last_record`")
 
     def update_request(self, request: Request) -> None:
         if self.reference is not None:
-            _set_params(request, {self.paging.param: self.reference})
+            _put(self.where, request, self.paging.location, self.paging.param, self.reference)
 
     def _next(self, response: Response, answer: Any, records: list[Any]) -> str | None:
         if self.paging.next is not None:
             return as_text(getter(self.paging.next)(answer)) or None
+        if self.paging.next_header is not None:
+            text = response.headers.get(self.paging.next_header, "").strip()
+            return None if text in ("", "null") else text
         if not records:
             return None
         path = self.paging.last_record or ""
@@ -134,10 +137,12 @@ class LinkPaginator(_ReferencePaginator):
 class _NumberPaginator(BasePaginator):
     """Counts up by itself; the same page twice means that the API doesn't know the parameter."""
 
-    def __init__(self, where: str, param: str, start: int) -> None:
+    def __init__(self, where: str, paging: PagePaging | OffsetPaging, start: int) -> None:
         super().__init__()
         self.where = where
-        self.param = param
+        self.param = paging.param
+        self.location: Location = paging.location
+        self.total = paging.total
         self.number = start
         self.last: bytes | None = None
 
@@ -145,7 +150,7 @@ class _NumberPaginator(BasePaginator):
         self.update_request(request)
 
     def update_request(self, request: Request) -> None:
-        _set_params(request, {self.param: self.number})
+        _put(self.where, request, self.location, self.param, self.number)
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         self._has_next_page = bool(data)
@@ -157,40 +162,54 @@ class _NumberPaginator(BasePaginator):
             )
         self.last = content
 
+    def _total(self, response: Response) -> int | None:
+        """The number that the answer has at `total`."""
+        if self.total is None:
+            return None
+        text = as_text(getter(self.total)(response.json())) or ""
+        if not text.isdecimal():
+            raise SourceError(f"{self.where}: the answer has no number at {self.total!r}")
+        return int(text)
+
 
 class PagePaginator(_NumberPaginator):
-    """Numbered pages until an empty one, or the number of pages in a header is reached."""
+    """Numbered pages until an empty one, or as many as the API says there are."""
 
     def __init__(self, where: str, paging: PagePaging) -> None:
-        super().__init__(where, paging.param, paging.start)
+        super().__init__(where, paging, paging.start)
         self.start = paging.start
         self.total_header = paging.total_header
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)
         self.number += 1
+        total = self._total(response)
         if self.total_header is not None:
-            total = response.headers.get(self.total_header, "")
-            if not total.strip().isdecimal():
+            text = response.headers.get(self.total_header, "")
+            if not text.strip().isdecimal():
                 raise SourceError(f"{self.where}: no number in the header {self.total_header}")
-            if self.number - self.start >= int(total):
-                self._has_next_page = False
+            total = int(text)
+        if total is not None and self.number - self.start >= total:
+            self._has_next_page = False
 
 
 class OffsetPaginator(_NumberPaginator):
     """Goes on by as many records as came, until none come: an API may give less than asked."""
 
     def __init__(self, where: str, paging: OffsetPaging) -> None:
-        super().__init__(where, paging.param, 0)
-        self.limit = {paging.limit_param: paging.limit}
+        super().__init__(where, paging, 0)
+        self.limit_param, self.limit = paging.limit_param, paging.limit
 
     def update_request(self, request: Request) -> None:
         super().update_request(request)
-        _set_params(request, self.limit)
+        _put(self.where, request, self.location, self.limit_param, self.limit)
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         super().update_state(response, data)
         self.number += len(data or [])
+        total = self._total(response)
+        if total is not None and self.number >= total:
+            self._has_next_page = False
 
 
 def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None:
@@ -203,9 +222,9 @@ def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None
         )
 
 
-def _set_params(request: Request, params: dict[str, Any]) -> None:
-    present: Any = request.params
-    request.params = {**(present or {}), **params}
+def _put(where: str, request: Request, location: Location, name: str, value: Any) -> None:
+    sent: Any = request
+    place(where, sent.params, sent.json, name, location, value)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,9 +29,13 @@ class Api:
         self.answers: dict[str, Answer] = {}
         self.faults: list[Answer] = []
         self.requests: list[Request] = []
+        self.bodies: list[Any] = []
 
     async def handle(self, request: Request) -> Response:
         self.requests.append(request)
+        content = await request.body()
+        request.state.body = _body(content)
+        self.bodies.append(request.state.body)
         answer = self.faults.pop(0) if self.faults else self.answers[request.url.path]
         if answer is hang:
             # until the client gives up
@@ -41,6 +46,15 @@ class Api:
     def queries(self) -> list[dict[str, str]]:
         """The parameters of the requests so far, in order."""
         return [dict(request.query_params) for request in self.requests]
+
+
+def _body(content: bytes) -> Any:
+    """JSON, or a form, or nothing."""
+    if not content:
+        return None
+    if content.startswith(b"{"):
+        return json.loads(content)
+    return dict(parse_qsl(content.decode()))
 
 
 def answer(body: Any, status: int = 200, **headers: str) -> Answer:
@@ -74,7 +88,7 @@ def serving() -> Iterator[Api]:
     """A server on a free port, up when the block begins and down at its end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         api = Api(listener.getsockname()[1])
-        app = Starlette(routes=[Route("/{path:path}", api.handle)])
+        app = Starlette(routes=[Route("/{path:path}", api.handle, methods=["GET", "POST"])])
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
         )

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.sources import ReadRequest, Source, open_source
+from profile_pipelines.sources.rest import RestSource
+from profile_pipelines_tests.sources.api_server import Api
 
 
 def source(connection: Mapping[str, Any], **sync: Any) -> Source:
@@ -23,6 +25,21 @@ def source(connection: Mapping[str, Any], **sync: Any) -> Source:
         }
     )
     return open_source(system, system.syncs["people"])
+
+
+def people(api: Api, connection: Mapping[str, Any] | None = None, **sync: Any) -> RestSource:
+    """The endpoint `people` of a test's API, without long waits."""
+    declared = {
+        "type": "rest",
+        "base_url": api.url,
+        "retries": 2,
+        "allow_private": True,
+        **(connection or {}),
+    }
+    opened = source(declared, **{"path": "people", **sync})
+    assert isinstance(opened, RestSource)
+    opened.first_wait = 0.001
+    return opened
 
 
 def table(opened: Source, *fields: str, since: datetime | None = None) -> pa.Table:

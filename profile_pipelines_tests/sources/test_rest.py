@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +10,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
-from profile_pipelines.sources import Source
-from profile_pipelines.sources.rest import RestSource
 from profile_pipelines_tests.sources.api_server import (
     Answer,
     Api,
@@ -22,33 +19,11 @@ from profile_pipelines_tests.sources.api_server import (
     redirect,
     serving,
 )
-from profile_pipelines_tests.sources.reads import source, table, values
+from profile_pipelines_tests.sources.reads import people, source, table, values
 
 SINCE = datetime(2024, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 PEOPLE = [{"id": number} for number in range(1, 8)]
 ALL = [str(number) for number in range(1, 8)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Api]:
-    with serving() as api:
-        yield api
-
-
-@pytest.fixture
-def api(server: Api) -> Api:
-    server.answers = {}
-    server.faults = []
-    server.requests = []
-    return server
-
-
-def people(api: Api, connection: dict[str, Any] | None = None, **sync: Any) -> Source:
-    declared = {"type": "rest", "base_url": api.url, "retries": 2, **(connection or {})}
-    opened = source(declared, path="people", **sync)
-    assert isinstance(opened, RestSource)
-    opened.first_wait = 0.001
-    return opened
 
 
 def test_fields_are_found_by_path_and_come_as_text_without_loss(api: Api) -> None:

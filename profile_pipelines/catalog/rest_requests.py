@@ -1,0 +1,118 @@
+"""How an endpoint of an HTTP API is asked: changes, windows, GraphQL queries, bulk jobs."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from profile_pipelines.catalog.connections import Location, NoPaging, Paging
+from profile_pipelines.catalog.declaration import Declaration, Duration, Text
+
+Params = dict[str, str | int | float | bool]
+CHANGES = "{changes}"
+"""Where the cursor's text goes, in a path, a parameter, a body or a GraphQL query."""
+
+
+class RestCursor(Declaration):
+    """How an incremental read asks for records changed since a time."""
+
+    param: str | None = None
+    """The parameter, or path in the body, that holds the time."""
+    location: Location = "query"
+    text: str | None = None
+    """A condition with `{since}` (and `{until}`) that goes where `{changes}` stands."""
+    until: str | None = None
+    """The parameter, or path in the body, that holds the end of a window."""
+    format: Literal["epoch", "epoch_ms", "iso", "date"] = "epoch"
+    start: date | None = None
+    """The day (UTC) from which a full read asks; without it, it asks without any time."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.param is None) == (self.text is None):
+            raise ValueError("needs either param or text: where the time goes")
+        if self.text is not None and "{since}" not in self.text:
+            raise ValueError("the text needs {since}, where the time goes")
+        return self
+
+    @property
+    def ends(self) -> bool:
+        """Whether a request can be given an end, too."""
+        return self.until is not None or (self.text is not None and "{until}" in self.text)
+
+
+class Window(Declaration):
+    """Reads past the number of records at which an API's results stop, by time of change.
+
+    `advance`: the records come sorted by `updated_at`, the oldest first; each page is asked for
+    from the last one's time. `split`: a span of time with too many records is halved.
+    """
+
+    cap: int = Field(gt=0)
+    """The number of records at which the API's results stop."""
+    by: Literal["advance", "split"] = "advance"
+    total: str | None = None
+    """Path of the number of records in the answer; spares reading up to the cap to split."""
+
+
+class GraphQL(Declaration):
+    """A query by GraphQL: posted with its variables; `errors` in an answer are errors."""
+
+    query: str
+    variables: dict[str, Any] = {}
+
+
+class BulkPoll(Declaration):
+    """How to ask what has become of a job. `{job}` stands for its id."""
+
+    path: str
+    method: Literal["GET", "POST"] | None = None
+    params: Params = {}
+    body: dict[str, Any] | None = None
+    graphql: GraphQL | None = None
+    state: str
+    """Path of the job's state in the answer."""
+    done: list[str] = Field(min_length=1)
+    """The states in which the result is ready."""
+    failed: list[str] = []
+    """The states in which there will be none."""
+    every: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    timeout: Duration = Field(default=timedelta(hours=1), gt=timedelta(0))
+
+
+class BulkResult(Declaration):
+    """Where the result of a job is: at a path, or at an address that the poll's answer names."""
+
+    path: str | None = None
+    """The result's endpoint, with `{job}`."""
+    url: str | None = None
+    """Path of the result's address in the poll's answer; no address means no records."""
+    format: Literal["csv", "jsonl"]
+    params: Params = {}
+    headers: dict[str, Text] = {}
+    paging: Paging = NoPaging(type="none")
+    parent: str | None = None
+    """The field in which a line names its parent: such lines go into its `children`."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("needs either path or url: where the result is")
+        if self.paging.type not in ("none", "link") and not (
+            self.paging.type == "cursor" and self.paging.next_header
+        ):
+            raise ValueError("a result is paged by cursor with next_header, or by link")
+        return self
+
+
+class BulkJob(Declaration):
+    """The sync's request starts a job; when it's done its result is downloaded."""
+
+    job: str
+    """Path of the job's id in the answer of the request."""
+    errors: str | None = None
+    """Path of the list of reasons for which the job wasn't started."""
+    poll: BulkPoll
+    result: BulkResult
