@@ -394,7 +394,8 @@ SOURCES = [
             ),
             (
                 "sources/crm.yaml:6: syncs.contacts.table: doesn't go with a rest connection; "
-                "there one writes path, params, records, paging, cursor or one"
+                "there one writes path, method, params, headers, body, graphql, records, "
+                "paging, cursor, window, bulk, rate_limit or one"
             ),
         ],
         id="table on rest",
@@ -440,8 +441,8 @@ SOURCES = [
         ),
         [
             (
-                "sources/crm.yaml:7: syncs.contacts.paging.cursor: needs either next or "
-                "last_record: where the next cursor stands"
+                "sources/crm.yaml:7: syncs.contacts.paging.cursor: needs one of next, "
+                "next_header and last_record: where the next cursor stands"
             )
         ],
         id="cursor paging without cursor",
@@ -546,6 +547,31 @@ SECRETS = [
             )
         ],
         id="parameter",
+    ),
+    pytest.param(
+        sources(
+            "{type: rest, base_url: 'https://x'}",
+            "path: x\n    body: {login: {password: hunter2}}\n    method: GET\n"
+            "    updated_at: at\n    window: {cap: 9, by: split}\n"
+            "    cursor: {text: 'at > {since}'}",
+        ),
+        [
+            (
+                "sources/crm.yaml:7: syncs.contacts.body.login.password: secrets never stand in "
+                "YAML; write {env: NAME} and set that environment variable"
+            ),
+            "sources/crm.yaml:8: syncs.contacts.method: GET sends no body; take method out, or "
+            "write POST",
+            (
+                "sources/crm.yaml:11: syncs.contacts.cursor: windows that are split need an end; "
+                "write until, or {until} in the text"
+            ),
+            (
+                "sources/crm.yaml:11: syncs.contacts.cursor.text: has no place; write {changes} "
+                "into path, params, body or graphql where it belongs"
+            ),
+        ],
+        id="request that doesn't fit together",
     ),
 ]
 
