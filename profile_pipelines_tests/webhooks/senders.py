@@ -109,7 +109,7 @@ def catalogue() -> dict[str, Any]:
         return {
             "system": name,
             "kind": "crm",
-            "connection": {"type": "rest", "base_url": "http://127.0.0.1:1"},
+            "connection": {"type": "rest", "allow_private": True, "base_url": "http://127.0.0.1:1"},
             "syncs": {
                 "people": {
                     "path": "/people",
