@@ -14,10 +14,11 @@ from profile_pipelines_tests.presets import fault_proxy as faults
 from profile_pipelines_tests.presets.billing_servers import CASES as BILLING
 from profile_pipelines_tests.presets.fault_proxy import Fault, proxying
 from profile_pipelines_tests.presets.preset_case import Case, Shop, World
+from profile_pipelines_tests.presets.support_servers import CASES as SUPPORT
 from profile_pipelines_tests.presets.woocommerce_server import CASES as WOOCOMMERCE
 from profile_pipelines_tests.sources.api_server import serving
 
-CASES = [*BILLING, *WOOCOMMERCE]
+CASES = [*BILLING, *SUPPORT, *WOOCOMMERCE]
 
 PASSING: dict[str, Fault] = {
     "429": faults.status(429, retry_after="0"),
