@@ -197,6 +197,16 @@ class FilesConnection(Declaration):
     """What the object store needs: region, endpoint, credentials."""
 
 
+class CustomConnection(Declaration):
+    """A Python function that yields dictionaries or Arrow."""
+
+    type: Literal["custom"]
+    name: str = Field(examples=["our_package.sources:people"])
+    """`module:function`, or the name of an entry point in the group `profile_pipelines.sources`."""
+    options: dict[str, Text] = {}
+    """The keyword arguments of the function."""
+
+
 Connection = Annotated[
-    SqlConnection | RestConnection | FilesConnection, Field(discriminator="type")
+    SqlConnection | RestConnection | FilesConnection | CustomConnection, Field(discriminator="type")
 ]

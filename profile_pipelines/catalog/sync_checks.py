@@ -20,6 +20,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         *("window", "bulk", "rate_limit", "one"),
     ),
     "files": ("path", "format"),
+    "custom": ("path",),
 }
 """The keys of a sync that say where its records are, by the type of the connection."""
 _TELLING_NAME = re.compile(r"\.(parquet|((csv|jsonl|ndjson)(\.(gz|bz2|zst|lz4))?))$", re.IGNORECASE)
@@ -52,6 +53,8 @@ def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
             yield ("table",), "is missing; write the table's name, or query: select …"
         elif sync.table is not None and sync.query is not None:
             yield ("query",), "stands beside table; keep one of them"
+    elif kind == "custom":
+        return
     elif sync.path is None:
         example = "/v1/customers" if kind == "rest" else "customers/*.parquet"
         yield ("path",), f"is missing; write for example path: {example}"

@@ -206,7 +206,7 @@ class _Attempt:
         can still come late with a time before the newest known.
         """
         landing = self.landing
-        if landing.catalogue.systems[landing.system].connection.type == "files":
+        if landing.catalogue.systems[landing.system].connection.type in ("files", "custom"):
             return True
         if since is None:
             return False

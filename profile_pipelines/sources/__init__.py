@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from profile_pipelines.catalog.connections import FilesConnection, RestConnection, SqlConnection
+from profile_pipelines.catalog.connections import (
+    CustomConnection,
+    FilesConnection,
+    RestConnection,
+    SqlConnection,
+)
 from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, Source
 
@@ -32,6 +37,10 @@ def open_source(system: System, sync: Sync) -> Source:
 
             files = FilesSource(where, system.connection, sync)
             return files if files.format == "jsonl" else NestedColumns(files)
+        case CustomConnection():
+            from profile_pipelines.sources.custom import CustomSource
+
+            return CustomSource(where, system.connection, sync)
 
 
 def _name(system: System, sync: Sync) -> str:

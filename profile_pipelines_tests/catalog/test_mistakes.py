@@ -451,8 +451,8 @@ SOURCES = [
         crm("type: sql", "type: sqll"),
         [
             (
-                "sources/crm.yaml:3: connection.type: must be sql, rest or files, or a preset of "
-                "`profile-pipelines sources`; did you mean sql?"
+                "sources/crm.yaml:3: connection.type: must be sql, rest, files or custom, "
+                "or a preset of `profile-pipelines sources`; did you mean sql?"
             )
         ],
         id="misspelt connection type",

@@ -167,8 +167,8 @@ MISTAKES = [
     pytest.param(
         _files(connection="{type: desc, site: acme, token: {env: T}}"),
         [
-            "sources/crm.yaml:2: connection.type: must be sql, rest or files, or a preset of "
-            "`profile-pipelines sources`; did you mean desk?"
+            "sources/crm.yaml:2: connection.type: must be sql, rest, files or custom, "
+            "or a preset of `profile-pipelines sources`; did you mean desk?"
         ],
         id="misspelt preset",
     ),
