@@ -129,6 +129,20 @@ def test_a_run_says_no_personal_value(company: Company) -> None:
     assert _leaks(repr(results) + repr(settled)) == []
 
 
+def test_a_set_aside_says_no_personal_value(company: Company) -> None:
+    """A field that is gone is told by its name, the others' names included; no value is."""
+    company.run()
+    people = company.declared["systems"]["crm"]["syncs"]["people"]
+    people["attributes"]["tier"] = "level"
+    company.declare(company.declared)
+    with _everything_said() as said:
+        results = company.run()
+    assert results[0].attributes["tier"].set_aside
+    waiting = company.workspace.ledger.set_asides.newest()
+    assert waiting
+    assert _leaks(said.getvalue() + repr(results) + repr(waiting)) == []
+
+
 def _another_type(company: Company) -> None:
     company.declared["attributes"]["tier"]["type"] = "integer"
     company.declared["audiences"] = {}
@@ -138,7 +152,7 @@ def _another_type(company: Company) -> None:
 
 def _missing_column(company: Company) -> None:
     people = company.declared["systems"]["crm"]["syncs"]["people"]
-    people["attributes"]["tier"] = "level"
+    people["identifiers"]["email"] = "mail"
     company.declare(company.declared)
     company.run()
 
