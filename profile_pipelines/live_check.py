@@ -5,7 +5,7 @@ Reads a bounded sample of each sync and writes nothing. Values leave this module
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -147,6 +147,7 @@ class _SyncCheck:
         self.sample = sample
         self.report = LiveSync(system, name)
         self.identifiers: dict[str, list[pl.Series]] = {}
+        self._unique: dict[str, list[pl.DataFrame]] = {}
         self._filled: dict[str, int] = {}
         self._samples: dict[str, dict[str, None]] = {}
 
@@ -224,6 +225,10 @@ class _SyncCheck:
             for name in self.sync.identifiers:
                 if f"id_{name}" in records.columns:
                     self.identifiers.setdefault(name, []).append(records[f"id_{name}"])
+            for name in self.sync.attributes:
+                if name in records.columns and self.catalogue.attributes[name].valid.unique:
+                    found = records.select("record_key", value=name)
+                    self._unique.setdefault(name, []).append(found)
 
     def _conclude(self, each: LiveField, validator: RecordValidator | None) -> None:
         filled = self._filled.get(each.field)
@@ -236,11 +241,20 @@ class _SyncCheck:
             known = frozenset(map(str, declared.valid.in_ or ()))
             known = FLAGS if declared.type == "boolean" else known
             each.invalid = validator.findings.invalid(each.name) if validator else 0
+            each.invalid += _shared(self._unique.get(each.name, []))
         elif each.role == "identifier":
             usable = sum(len(s) - s.null_count() for s in self.identifiers.get(each.name, ()))
             each.invalid = max(0, filled - usable)
         texts = list(self._samples[each.field])[:_SHOWN]
         each.samples = tuple(mask(text, known) for text in texts)
+
+
+def _shared(found: Sequence[pl.DataFrame]) -> int:
+    """How many values other records of the sample have, too."""
+    if not found:
+        return 0
+    values = pl.concat(found).drop_nulls()
+    return values.filter(pl.col("record_key").n_unique().over("value") > 1).height
 
 
 def _mapped(sync: Sync) -> Iterator[tuple[Role, str, str]]:

@@ -48,7 +48,7 @@ def changed_records(
     The relation `incoming` must be given to the engine beside known's relations. With
     `absent_named` the records whose keys stand in the relation `gone` are deleted, too.
     """
-    incoming = _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
+    incoming = arrivals(source, brought, duplicates=duplicates)
     attributes = _attributes(source, identifiers)
     if known is None:
         select = exp.select(
@@ -73,11 +73,6 @@ def changed_records(
         ),
         distinct(_kept_quarantine(read, attributes), column("quarantine", "k")),
     )
-    in_order = exp.func(
-        "COALESCE",
-        exp.GTE(this=column("updated_at", "i"), expression=column("updated_at", "k")),
-        exp.true(),
-    )
     arrived = (
         exp.select(
             exp.alias_(_new_id(next_record_id, "k"), "record_id", quoted=True),
@@ -97,7 +92,7 @@ def changed_records(
             on=exp.EQ(this=column("record_key", "i"), expression=column("record_key", "k")),
             join_type="left",
         )
-        .where(differs if absent_are_deleted else exp.and_(in_order, differs))
+        .where(differs if absent_are_deleted else exp.and_(in_order("i", "k"), differs))
     )
     select: exp.Query = arrived
     if absent_are_deleted or absent_named:
@@ -129,6 +124,20 @@ def changed_records(
         exp.select(exp.Star())
         .with_(exp.to_identifier("known", quoted=True), as_=known.sql)
         .from_(select.subquery("changed"))
+    )
+
+
+def arrivals(source: pa.Schema, brought: Sequence[str], *, duplicates: bool) -> exp.Select:
+    """What came in, each key once; `duplicates` says whether one may have come repeatedly."""
+    return _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
+
+
+def in_order(incoming: str, known: str) -> exp.Expr:
+    """Whether what came isn't older than what is known."""
+    return exp.func(
+        "COALESCE",
+        exp.GTE(this=column("updated_at", incoming), expression=column("updated_at", known)),
+        exp.true(),
     )
 
 

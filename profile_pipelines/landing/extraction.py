@@ -20,6 +20,7 @@ from profile_pipelines.lake.table import Rows, rows_of
 from profile_pipelines.landing.difference import changed_records, incoming_schema
 from profile_pipelines.landing.guard import Known
 from profile_pipelines.landing.spool import Spool
+from profile_pipelines.landing.unique import Marks
 from profile_pipelines.sources import ReadRequest, Source
 
 if TYPE_CHECKING:
@@ -91,7 +92,13 @@ def read(
 
 
 def write(
-    landing: Landing, spool: Spool, brought: Sequence[str], known: Known, *, absent: bool
+    landing: Landing,
+    spool: Spool,
+    brought: Sequence[str],
+    known: Known,
+    marks: Marks,
+    *,
+    absent: bool,
 ) -> Written | None:
     """Write the records that are new or differ; None without any. See `changed_records`."""
     incoming = {"incoming": spool.relation()}
@@ -106,10 +113,11 @@ def write(
         read=landing.chosen,
         now=landing.now,
         next_record_id=max(known.last_id, record_block(landing.system, landing.name)) + 1,
-        duplicates=spool.may_repeat_keys(),
+        duplicates=spool.may_repeat_keys() or marks.touch_known,
         absent_are_deleted=absent,
     )
     rows = Rows(select, {**incoming, **(state.relations if state else {})})
+    rows = marks.applied(rows, landing.chosen, brought)
     return pinned.write(landing.lake.engine, rows, now=landing.now, run_id=landing.run_id)
 
 

@@ -23,6 +23,7 @@ from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.difference import changed_records, incoming_schema
 from profile_pipelines.landing.spool import Spool
+from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Waiting
 from profile_pipelines.sources import ReadRequest, open_source
@@ -116,6 +117,16 @@ def _commit(
         absent = pa.table(
             {"record_key": pa.array(sorted((gone | set(asked)) - arrived), pa.string())}
         )
+        shared = marks(
+            lake,
+            pinned,
+            {a: catalogue.attributes[a] for a in attributes},
+            spool,
+            absent_are_deleted=False,
+            gone=absent,
+        )
+        for a in attributes:
+            validator.findings.add(a, NOT_UNIQUE, shared.count(a))
         known = pinned.current(schema.names, "state") if pinned.exists else None
         last_id = max(_last_id(lake, pinned), record_block(system, name))
         select = changed_records(
@@ -126,12 +137,13 @@ def _commit(
             read=attributes,
             now=now,
             next_record_id=last_id + 1,
-            duplicates=spool.may_repeat_keys(),
+            duplicates=spool.may_repeat_keys() or shared.touch_known,
             absent_are_deleted=False,
             absent_named=known is not None,
         )
         relations: dict[str, Any] = {"incoming": spool.relation(), "gone": absent}
         rows = Rows(select, {**relations, **(known.relations if known else {})})
+        rows = shared.applied(rows, attributes, attributes)
         state = {key: value for key, value in pinned.state.items() if key != "seq"}
         committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
         return validator.findings, spool.rows, committed

@@ -23,6 +23,7 @@ from profile_pipelines.landing.guard import (
 )
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
 from profile_pipelines.landing.spool import Spool
+from profile_pipelines.landing.unique import NOT_UNIQUE, Marks, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import ReadRequest, open_source
@@ -236,12 +237,21 @@ class _Attempt:
             if behind and request.since is not None:
                 # only all of it tells a source that was taken back from one whose newest went
                 return self._read(whole=True)
+            shared = marks(
+                lake,
+                pinned,
+                {a: landing.catalogue.attributes[a] for a in chosen},
+                spool,
+                absent_are_deleted=request.since is None,
+            )
+            for a in chosen:
+                findings.add(a, NOT_UNIQUE, shared.count(a))
             held = self._faults(findings, request, known, spool.rows)
             if request.since is None and not spool.rows:
                 held |= _some(WHOLE_SYNC, self.guard.vanished(known))
             elif behind and newest and latest and not self.asked_full:
                 held |= self._gone_back(spool, known, newest, latest)
-            written, held = self._written(spool, known, held, absent=request.since is None)
+            written, held = self._written(spool, known, held, shared, absent=request.since is None)
         rows, deleted = (0, 0) if written is None else landing.counts(written)
         if WHOLE_SYNC not in held:
             state = {
@@ -280,13 +290,13 @@ class _Attempt:
         )
 
     def _written(
-        self, spool: Spool, known: Known, held: Reasons, *, absent: bool
+        self, spool: Spool, known: Known, held: Reasons, shared: Marks, *, absent: bool
     ) -> tuple[Written | None, Reasons]:
         """What is ready to be committed, without what has to be set aside; and that."""
         landing, pinned = self.landing, self.landing.pinned
         while WHOLE_SYNC not in held:
             brought = [a for a in landing.chosen if a not in held]
-            written = write(landing, spool, brought, known, absent=absent)
+            written = write(landing, spool, brought, known, shared, absent=absent)
             if written is None or not self.guard.may_exceed(written, brought, known, self.at_least):
                 return written, held
             losses = count_losses(landing.lake, pinned, written, brought)

@@ -23,7 +23,6 @@ from profile_pipelines.validation.conversions import convert
 from profile_pipelines.validation.identifiers import normalise
 
 NO_IDENTIFIER = "no usable identifier"
-NOT_UNIQUE = "not unique"
 UNREADABLE = "not readable as {type}"
 _CLOCKS_DIFFER = timedelta(minutes=5)
 QUARANTINE = pl.List(pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String}))
@@ -47,6 +46,13 @@ class Findings:
     latest: datetime | None = None
     ahead: int = 0
     """Records whose time lies further in the future than clocks differ."""
+
+    def add(self, attribute: str, reason: str, count: int) -> None:
+        """Count values that failed for this reason."""
+        if not count:
+            return
+        reasons = self.reasons.setdefault(attribute, {})
+        reasons[reason] = reasons.get(reason, 0) + count
 
     def invalid(self, attribute: str) -> int:
         """How many values of the attribute failed."""
@@ -98,7 +104,7 @@ class RecordValidator:
             ]
         )
         keys = self._record_keys(raw, pl.DataFrame(list(_named(columns))))
-        bad = self._bad_cells(converted, unconverted, typed, keys)
+        bad = self._bad_cells(converted, unconverted, typed)
         typed = _null_empty_lists(_null_bad_cells(typed, bad))
         columns.update({name: typed[name] for name in typed.columns})
 
@@ -174,7 +180,6 @@ class RecordValidator:
         values: Mapping[str, pl.Series],
         unconverted: Sequence[pl.DataFrame],
         typed: pl.DataFrame,
-        keys: pl.Series,
     ) -> pl.DataFrame:
         """Columns index, attribute, reason: unreadable cells first, then broken rules."""
         from profile_pipelines.validation.schema import failures
@@ -191,9 +196,6 @@ class RecordValidator:
                 )
         if typed.columns:
             found.append(failures(self._schema, typed))
-        for name, attribute in self._attributes.items():
-            if attribute.valid.unique:
-                found.append(_shared(typed[name], keys))
         if not found:
             return pl.DataFrame(
                 schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String}
@@ -237,23 +239,11 @@ class RecordValidator:
                 findings.values.get(name, 0) + len(original) - (original.null_count())
             )
         for name, reason, count in bad.group_by("attribute", "reason").len().iter_rows():
-            reasons = findings.reasons.setdefault(name, {})
-            reasons[reason] = reasons.get(reason, 0) + count
+            findings.add(name, reason, count)
         # A time in the future isn't yet: later changes may still bear an earlier one.
         latest = updated_at.filter(updated_at < self._now).max()
         if isinstance(latest, datetime) and (findings.latest is None or latest > findings.latest):
             findings.latest = latest
-
-
-def _shared(values: pl.Series, keys: pl.Series) -> pl.DataFrame:
-    """The values that several records have; versions of one record may repeat theirs."""
-    return (
-        pl.DataFrame({"value": values, "key": keys})
-        .with_row_index()
-        .filter(pl.col("value").is_not_null())
-        .filter(pl.col("key").n_unique().over("value") > 1)
-        .select("index", attribute=pl.lit(values.name), reason=pl.lit(NOT_UNIQUE))
-    )
 
 
 def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
