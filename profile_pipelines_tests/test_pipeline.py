@@ -109,6 +109,30 @@ def test_a_deleted_customer_leaves(company: Company) -> None:
     assert _members(company) == {"1": (True, False), "3": (True, False)}
 
 
+@pytest.mark.parametrize("way", ["marked", "absent"])
+def test_a_deletion_at_the_source_falls_back_to_the_next_in_trust(
+    company: Company, way: str
+) -> None:
+    """What the deleted record gave goes, the next system's value shows; both as it returns."""
+    company.put("billing", "1", no="1", changed=stamp(-4), status="prospect", points="1")
+    company.put("crm", "2", no="2", changed=stamp(-3), status="active", tier="gold")
+    company.run()
+    assert company.profile("1") == {"status": "active", "tier": "gold", "points": 1}
+    whole = {"no": "1", "status": "active", "tier": "gold"}
+    if way == "marked":
+        company.put("crm", "1", changed=stamp(0.5), gone="yes", **whole)
+    else:
+        company.remove("crm", "1")
+    results = company.run(full=way == "absent")
+    assert [result.deleted for result in results] == [1, 0]
+    assert company.profile("1") == {"status": "prospect", "points": 1}
+    assert set(_members(company)) == {"2", "3"}
+    company.put("crm", "1", changed=stamp(1.5), **whole)
+    assert company.run()[0].changed == 1
+    assert company.profile("1") == {"status": "active", "tier": "gold", "points": 1}
+    assert set(_members(company)) == {"1", "2", "3"}
+
+
 def test_a_failing_system_leaves_everything_as_it_was(company: Company) -> None:
     """An error of one sync commits nothing of it and says where it was."""
     company.run()

@@ -779,3 +779,15 @@ def test_all_at_once(tmp_path: Path):
         "catalogue.yaml:1",
         "sources/crm.yaml:9",
     ]
+
+
+@pytest.mark.parametrize("name", ["audiences", "identities", "profiles", "journeys"])
+def test_a_system_has_no_name_of_what_is_made_of_systems(tmp_path: Path, name: str):
+    """In Dagster and in the lake these names are taken."""
+    files = {
+        f"sources/{name}.yaml": VALID["sources/crm.yaml"].replace("system: crm", f"system: {name}"),
+        "attributes.yaml": VALID["attributes.yaml"].replace("[crm]", f"[crm, {name}]"),
+    }
+    assert mistakes_in(write_catalogue(tmp_path, **files)) == [
+        f"sources/{name}.yaml:1: system: is the name of what is made of the systems; choose another"
+    ]

@@ -9,6 +9,7 @@ import pytest
 from profile_pipelines.errors import NotFound
 from profile_pipelines.ledger import SetAside
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
+from profile_pipelines_tests.sources.api_server import answer, serving
 
 KEYS = [str(number) for number in range(1, 41)]
 
@@ -240,3 +241,42 @@ def test_new_fields_are_told_once(company: Company) -> None:
     company.execute("crm", "alter table people add column nickname")
     assert company.run()[0].drift == ("the field nickname is new",)
     assert company.run()[0].drift == ()
+
+
+def test_a_path_that_no_record_has_any_more_stops_its_attribute(tmp_path: Path) -> None:
+    """An API tells its fields by its records alone: many must have lost one, a few may."""
+    with serving() as api:
+        declared = catalogue(("crm",), ("status", "tier"))
+        crm = declared["systems"]["crm"]
+        crm["connection"] = {
+            "type": "rest", "base_url": api.url, "retries": 0, "allow_private": True
+        }  # fmt: skip
+        sync = crm["syncs"]["people"]
+        del sync["table"]
+        sync["path"] = "/people"
+        sync["attributes"]["tier"] = "plan.tier"
+        company = Company(tmp_path, declared)
+        first = {"changed": stamp(-9), "status": "active"}
+        people = [{"id": key, "no": key, **first, "plan": {"tier": "gold"}} for key in KEYS]
+        api.answers["/people"] = answer(people)
+        assert company.run()[0].set_aside == {}
+
+        lost = [
+            {"id": key, "no": key, "changed": stamp(-1), "status": "churned"}
+            if int(key) <= 15
+            else {"id": key, "no": key, **first}
+            for key in KEYS
+        ]
+        api.answers["/people"] = answer([*people[:-5], *lost[-5:]])
+        assert company.run(full=True)[0].set_aside == {}
+        assert company.profile("40") == {"status": "active"}
+        api.answers["/people"] = answer(lost)
+        [result] = company.run()
+        assert [str(each) for each in result.set_aside["tier"]] == [
+            "no record has the field plan.tier"
+        ]
+        assert company.profile("1") == {"status": "churned", "tier": "gold"}
+        api.answers["/people"] = answer(people)
+        [result] = company.run(full=True)
+        assert result.set_aside == {}
+        assert _waiting(company) == []
