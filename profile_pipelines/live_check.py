@@ -5,7 +5,7 @@ Reads a bounded sample of each sync and writes nothing. Values leave this module
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -17,7 +17,9 @@ from profile_pipelines.catalog.connections import RestConnection
 from profile_pipelines.catalog.field_paths import is_nested
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.errors import LakeError, SourceError, SourceUnreachable
+from profile_pipelines.lake import Lake
+from profile_pipelines.landing.drift import drift, told_fields
 from profile_pipelines.masking import FLAGS, mask
 from profile_pipelines.sources import ReadRequest, open_source
 from profile_pipelines.sources.reading import near
@@ -64,6 +66,8 @@ class LiveSync:
     unreachable: bool = False
     records: int = 0
     whole: bool = True
+    drift: tuple[str, ...] = ()
+    """How the source's fields differ from those that the last sync saw."""
     fields: list[LiveField] = field(default_factory=list[LiveField])
 
 
@@ -114,11 +118,12 @@ def check_live(
     *,
     now: datetime,
     sample: int | None = SAMPLE,
+    lake: Lake | None = None,
     progress: Progress | None = None,
 ) -> LiveReport:
     """Read the first `sample` records (None: all) of every sync and report what is there.
 
-    A system that can't be read is reported, not raised.
+    A system that can't be read is reported, not raised. The `lake` knows the fields last seen.
     """
     syncs: list[LiveSync] = []
     found: dict[tuple[str, str], list[pl.Series]] = {}
@@ -126,7 +131,8 @@ def check_live(
         for name in declared.syncs:
             if progress is not None:
                 progress(system, name)
-            check = _SyncCheck(catalogue, system, name, now, sample)
+            seen = None if lake is None else _fields_last_seen(lake, catalogue, system, name)
+            check = _SyncCheck(catalogue, system, name, now, sample, seen)
             syncs.append(check.run())
             for identifier, values in check.identifiers.items():
                 found.setdefault((identifier, system), []).extend(values)
@@ -138,13 +144,20 @@ class _SyncCheck:
     """Reads one sync's sample; `identifiers` collects its normalised values."""
 
     def __init__(
-        self, catalogue: Catalogue, system: str, name: str, now: datetime, sample: int | None
+        self,
+        catalogue: Catalogue,
+        system: str,
+        name: str,
+        now: datetime,
+        sample: int | None,
+        seen: Mapping[str, str] | None,
     ) -> None:
         self.catalogue = catalogue
         self.declared = catalogue.systems[system]
         self.sync = self.declared.syncs[name]
         self.now = now
         self.sample = sample
+        self.seen = seen
         self.report = LiveSync(system, name)
         self.identifiers: dict[str, list[pl.Series]] = {}
         self._unique: dict[str, list[pl.DataFrame]] = {}
@@ -162,6 +175,8 @@ class _SyncCheck:
     def _read(self) -> None:
         source = open_source(self.declared, self.sync)
         types = source.inspect()
+        if self.seen is not None:
+            self.report.drift = drift(self.seen, told_fields(self.declared, source))
         # an API leaves out what a record hasn't got: only the sample can tell
         sparse = isinstance(self.declared.connection, RestConnection)
         fields = [
@@ -247,6 +262,16 @@ class _SyncCheck:
             each.invalid = max(0, filled - usable)
         texts = list(self._samples[each.field])[:_SHOWN]
         each.samples = tuple(mask(text, known) for text in texts)
+
+
+def _fields_last_seen(
+    lake: Lake, catalogue: Catalogue, system: str, sync: str
+) -> Mapping[str, str] | None:
+    """None also for a table of other types than are declared: the next sync will tell that."""
+    try:
+        return lake.source(catalogue, system, sync).pin().state.get("fields")
+    except LakeError:
+        return None
 
 
 def _shared(found: Sequence[pl.DataFrame]) -> int:

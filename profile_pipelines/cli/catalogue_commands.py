@@ -67,7 +67,8 @@ def check(
     """Check the catalogue, with --live its systems too.
 
     With --live every system is read: each mapped field with its type, how full it is, how many
-    values the rules refuse, and three masked samples; each identifier with its match rates.
+    values the rules refuse, and three masked samples; each identifier with its match rates; and
+    which fields are others than the last sync saw.
     """
     from profile_pipelines.catalog.load import load_catalogue
     from profile_pipelines.cli.session import places, reachable_systems
@@ -90,6 +91,7 @@ def check(
         return
     from profile_pipelines.cli.live_tables import print_live
     from profile_pipelines.cli.moments import present
+    from profile_pipelines.lake import Lake
     from profile_pipelines.live_check import check_live
 
     with reachable_systems(), stderr().status("") as status:
@@ -97,6 +99,7 @@ def check(
             catalogue,
             now=present(now, catalogue.settings.timezone),
             sample=sample or None,
+            lake=Lake(places().lake),
             progress=lambda system, sync: status.update(f"reading {system}.{sync}"),
         )
     if as_json:

@@ -63,6 +63,8 @@ def _print_sync(each: LiveSync) -> None:
                 " ".join(dict.fromkeys(map(spell, found.samples))) or NOTHING,
             )
         console.print(fields)
+    for line in each.drift:
+        console.print(styled(f"since the last sync: {line}", "yellow"), soft_wrap=True)
     console.print()
 
 

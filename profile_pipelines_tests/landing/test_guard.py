@@ -8,6 +8,7 @@ import pytest
 
 from profile_pipelines.errors import NotFound
 from profile_pipelines.ledger import SetAside
+from profile_pipelines.live_check import check_live
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 from profile_pipelines_tests.sources.api_server import answer, serving
 
@@ -237,9 +238,12 @@ def test_a_lost_field_stops_its_attribute_alone(company: Company) -> None:
 
 
 def test_new_fields_are_told_once(company: Company) -> None:
-    """A column that nobody maps changes nothing; it is named in the next report."""
+    """A column that nobody maps changes nothing; a live check and the next sync name it."""
     company.execute("crm", "alter table people add column nickname")
-    assert company.run()[0].drift == ("the field nickname is new",)
+    workspace = company.workspace
+    [live] = check_live(workspace.catalogue, now=company.now, lake=workspace.lake).syncs
+    assert live.drift == ("the field nickname is new",)
+    assert company.run()[0].drift == live.drift
     assert company.run()[0].drift == ()
 
 
