@@ -86,6 +86,31 @@ def test_a_corrected_value_frees_the_other(company: Company) -> None:
     assert company.profile("1") == {"tier": "t1"}
 
 
+def test_attributes_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Two that are unique, synced together and apart, beside another's entry in quarantine."""
+    declared = catalogue(("crm",), ("status", "tier", "points"))
+    for name in ("tier", "points"):
+        declared["attributes"][name] |= {"valid": {"unique": True}, "max_invalid": "100%"}
+    company = Company(tmp_path, declared)
+    company.put("crm", "1", no="1", changed=stamp(-9), tier="a", points="1", status="odd")
+    company.put("crm", "2", no="2", changed=stamp(-1), tier="b", points="2", status="active")
+    company.run()
+    change(company, "3", tier="a", points="1")
+    company.sync("crm", "tier")
+    status, tier = ("1", "status"), ("1", "tier")
+    assert [entry[:2] for entry in quarantine(company)] == [status, tier, ("3", "tier")]
+    company.now += HOUR
+    company.sync("crm", "points", "status")
+    points = [("1", "points"), status, tier, ("3", "points"), ("3", "tier")]
+    assert [entry[:2] for entry in quarantine(company)] == points
+    company.settle()
+    assert company.profile("1") == {}
+    change(company, "3", tier="c", points="3")
+    company.run()
+    assert company.profile("1") == {"tier": "a", "points": 1}
+    assert [entry[:2] for entry in quarantine(company)] == [status]
+
+
 def test_a_value_may_move_to_another_record(company: Company) -> None:
     """In one sync one record gives it up and another takes it; two may also swap."""
     change(company, "1", tier=None)
