@@ -40,7 +40,9 @@ def cadences_of(sync: Sync) -> dict[str, list[str]]:
 
 def is_incremental(sync: Sync) -> bool:
     """Whether the sync reads changes only: as declared, or else when it has `updated_at`."""
-    return sync.mode == "incremental" or (sync.mode is None and sync.updated_at is not None)
+    if sync.mode is None:
+        return sync.updated_at is not None
+    return sync.mode != "full"
 
 
 def audience_order(audiences: Mapping[str, Audience]) -> list[str]:

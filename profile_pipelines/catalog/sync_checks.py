@@ -17,7 +17,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "sql": ("table", "query"),
     "rest": (
         *("path", "method", "params", "headers", "body", "graphql", "records", "paging", "cursor"),
-        *("window", "bulk", "rate_limit", "one"),
+        *("window", "bulk", "rate_limit", "one", "events"),
     ),
     "files": ("path", "format"),
     "custom": ("path",),
@@ -38,6 +38,7 @@ def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, st
         yield ("cursor",), "needs updated_at, the field whose latest value it asks from"
     if kind == "rest":
         yield from _request_mistakes(sync)
+    yield from _event_mistakes(kind, sync)
     yield from _schedule_mistakes(sync)
     if kind == "rest":
         yield from _path_mistakes(sync)
@@ -111,6 +112,23 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for item in cast(list[object], value):
             yield from _texts(item)
+
+
+def _event_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
+    if sync.mode != "events":
+        if kind == "rest" and sync.events is not None:
+            yield ("events",), "needs mode: events; or leave it out"
+        return
+    if kind != "rest":
+        yield ("mode",), f"events doesn't go with a {kind} connection; write incremental or full"
+        return
+    if sync.events is None:
+        yield ("events",), "is missing; say where the system lists what has happened"
+    if sync.one is None:
+        text = "is missing; say where one record is read, for example one: /v1/customers/{id}"
+        yield ("one",), text
+    if sync.key is None:
+        yield ("key",), "is missing; events name records by it"
 
 
 def _schedule_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:

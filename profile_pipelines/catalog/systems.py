@@ -33,6 +33,36 @@ class SourceField(Declaration):
         return {"field": value} if isinstance(value, str) else cast(object, value)
 
 
+class EventLog(Declaration):
+    """An endpoint that lists what has happened; each event names a record by its key."""
+
+    path: str = Field(examples=["/v1/events"])
+    """The endpoint, below `base_url`."""
+    params: dict[str, str | int | float | bool] = {}
+    """Query parameters of every request, such as the types of events to list."""
+    records: str | None = None
+    """Path of the list of events in the answer; without it the answer itself is the list."""
+    paging: Paging | None = None
+    """How its pages follow each other, where it differs from the connection's."""
+    cursor: RestCursor
+    """The query parameter that asks for events since a time."""
+    time: str = Field(examples=["created"])
+    """Path in the event of its time, in the cursor's format."""
+    event_id: str = Field(examples=["id"])
+    """Path in the event of what tells it from all others."""
+    id: str = Field(examples=["data.object.id"])
+    """Path in the event of the record's key: what stands in the sync's `key`."""
+    kept: Duration = Field(default=timedelta(days=30), gt=timedelta(0))
+    """How long the system keeps its events; who hasn't asked for longer reads everything."""
+
+    @field_validator("cursor")
+    @classmethod
+    def _in_the_query(cls, cursor: RestCursor) -> RestCursor:
+        if cursor.param is None or cursor.location != "query":
+            raise ValueError("events are asked for by a query parameter; write param")
+        return cursor
+
+
 class OneRecord(Declaration):
     """How a REST API gives one record by its key; `404` and `410` say that it is gone."""
 
@@ -95,7 +125,9 @@ class Sync(Declaration):
         ]
         | None
     ) = None
-    """Where one record is read by its key, for events: `/v1/customers/{id}`."""
+    """Where one record is read by its key, for events and webhooks: `/v1/customers/{id}`."""
+    events: EventLog | None = None
+    """Where the system lists what has happened, for `mode: events`."""
     # what
     key: str | None = None
     """The field that tells the records apart; without it, the strongest identifier does."""
@@ -118,8 +150,9 @@ class Sync(Declaration):
     max_deleted: Share = 0.2
     """Above this share of records that one sync would delete, all of the sync is set aside."""
     # when
-    mode: Literal["incremental", "full"] | None = None
-    """Read changes only, or everything each time. Default: changes, where `updated_at` is given."""
+    mode: Literal["incremental", "full", "events"] | None = None
+    """Read changes only, everything each time, or the records that the system's events name.
+    Default: changes, where `updated_at` is given."""
     full_every: Duration | None = None
     """How often an incremental sync reads everything, to notice deletions."""
     lateness: Duration = timedelta(minutes=15)

@@ -124,13 +124,16 @@ def _explained(loaded: LoadedPreset) -> Iterator[str]:
 
 
 def _stream(stream: Stream) -> Iterator[str]:
+    from profile_pipelines.catalog.plan import is_incremental
     from profile_pipelines.catalog.preset_starter import flow
 
     if stream.docs:
         yield stream.docs
     yield f"identifiers: {flow(stream.identifiers)}"
-    reads_changes = stream.mode == "incremental" or (stream.mode is None and stream.updated_at)
+    reads_changes = is_incremental(stream)
     what = f"what changed, by {stream.updated_at}" if reads_changes else "everything"
+    if stream.events is not None:
+        what = f"what events name, from {stream.events.path}"
     yield f"reads: {what}"
     if stream.full_every is not None:
         from profile_pipelines.catalog.durations import format_duration
@@ -138,6 +141,8 @@ def _stream(stream: Stream) -> Iterator[str]:
         yield f"reads everything every {format_duration(stream.full_every)}"
     if stream.deleted:
         yield f"deletions: {stream.deleted}"
+    elif stream.events is not None:
+        yield "deletions: records that events name and that are gone"
     elif not reads_changes or stream.full_every is not None:
         yield "deletions: records that are gone when everything is read"
     yield f"schedule: {flow(stream.schedule)}"

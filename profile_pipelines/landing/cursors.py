@@ -1,7 +1,8 @@
 """How far each attribute of a sync has been read, and from where the next read goes on.
 
 A cursor has the `mapping` that was read, the source's `mark` before it was read, and the newest
-time of a record, `at`. Cursors are committed with the data that they tell of.
+time of a record, or of an event that named one, `at`. Cursors are committed with the data that
+they tell of.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import Any, overload
 
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.plan import is_incremental
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.lake import Pinned
 
@@ -33,7 +35,7 @@ class Cursors:
 
     def oldest(self) -> datetime | None:
         """The oldest of the cursors; None when an attribute has to be read whole."""
-        if self._declared.updated_at is None or self._declared.mode == "full" or not self._chosen:
+        if not self._chosen or not is_incremental(self._declared):
             return None
         times: list[datetime] = []
         for cursor in self._valid():
@@ -104,6 +106,9 @@ def _mapping(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
             for name, path in declared.identifiers.items()
         },
     }
+    if declared.events is not None:
+        # other events tell of other records, which may have changed before
+        parts["events"] = declared.events.model_dump(mode="json", exclude={"kept"})
     return digest(json.dumps(parts, sort_keys=True, default=str))
 
 

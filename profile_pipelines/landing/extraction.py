@@ -13,7 +13,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import Written
-from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows, rows_of
@@ -99,9 +99,15 @@ def write(
     marks: Marks,
     *,
     absent: bool,
+    gone: pa.Table | None = None,
 ) -> Written | None:
-    """Write the records that are new or differ; None without any. See `changed_records`."""
+    """Write the records that are new or differ; None without any. See `changed_records`.
+
+    With `absent` all records that didn't come are deleted, else those that are `gone`.
+    """
     incoming = {"incoming": spool.relation()}
+    if gone is not None:
+        incoming["gone"] = gone
     pinned = landing.pinned
     schema = pinned.table.schema
     state = pinned.current(schema.names, "state") if pinned.exists else None
@@ -115,10 +121,19 @@ def write(
         next_record_id=max(known.last_id, record_block(landing.system, landing.name)) + 1,
         duplicates=spool.may_repeat_keys() or marks.touch_known,
         absent_are_deleted=absent,
+        absent_named=gone is not None and state is not None,
     )
     rows = Rows(select, {**incoming, **(state.relations if state else {})})
     rows = marks.applied(rows, landing.chosen, brought)
     return pinned.write(landing.lake.engine, rows, now=landing.now, run_id=landing.run_id)
+
+
+def gone_of(lake: Lake, spool: Spool, keys: Iterable[str]) -> pa.Table:
+    """Those of the keys that were asked for whose records didn't come, as `record_key`."""
+    select = exp.select(column("record_key")).from_(named("incoming"))
+    came = lake.engine.query(select, {"incoming": spool.relation()})
+    absent = sorted(set(keys) - set(came["record_key"].to_pylist()))
+    return pa.table({"record_key": pa.array(absent, pa.string())})
 
 
 def known_records(lake: Lake, pinned: Pinned) -> Known:

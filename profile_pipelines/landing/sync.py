@@ -13,7 +13,14 @@ from profile_pipelines.errors import MissingField
 from profile_pipelines.lake import Lake
 from profile_pipelines.landing import drift
 from profile_pipelines.landing.cursors import Cursors
-from profile_pipelines.landing.extraction import Landing, Progress, known_records, read, write
+from profile_pipelines.landing.extraction import (
+    Landing,
+    Progress,
+    gone_of,
+    known_records,
+    read,
+    write,
+)
 from profile_pipelines.landing.guard import (
     Guard,
     Known,
@@ -23,12 +30,15 @@ from profile_pipelines.landing.guard import (
 )
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
 from profile_pipelines.landing.spool import Spool
+from profile_pipelines.landing.told import Told, told_since
 from profile_pipelines.landing.unique import NOT_UNIQUE, Marks, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import ReadRequest, open_source
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from profile_pipelines.validation.records import Findings
 
 Reasons = dict[str, tuple[Excess, ...]]
@@ -83,8 +93,9 @@ def sync(
     approved meanwhile is let through (docs/adr/0007).
 
     Reads what has changed since the attributes' cursors, or everything: with `full`, without
-    cursors, when `full_every` has passed, or when what was set aside had been read whole. A full
-    read also finds deletions. Raises SourceError when the system can't be read whole, Conflict
+    cursors, when `full_every` has passed, or when what was set aside had been read whole; or the
+    records that the system's event log names, unless it no longer reaches back to the cursors. A
+    full read also finds deletions. Raises SourceError when the system can't be read whole, Conflict
     when another run was faster; in both cases the lake is as it was.
     """
     declared = catalogue.systems[system].syncs[name]
@@ -157,7 +168,8 @@ class _Attempt:
         self.drift = drift.drift(landing.pinned.state.get("fields"), fields)
         self.fields = landing.pinned.state.get("fields") if fields is None else fields
         absent = drift.missing(landing.declared, landing.chosen, fields)
-        self.mark = source.change_mark()
+        self.told = self._told()
+        self.mark = source.change_mark() if self.told is None else self.told.mark
         while True:
             present = tuple(a for a in landing.chosen if a not in absent)
             self.landing = replace(landing, chosen=present)
@@ -174,6 +186,18 @@ class _Attempt:
                 absent |= lost
             else:
                 return _with_absent(found, absent, self._quarantined)
+
+    def _told(self) -> Told | None:
+        """What the event log has told since the cursors; None where there is none to go by."""
+        landing, log = self.landing, self.landing.declared.events
+        cursors = Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
+        since = cursors.since()
+        if log is None or self.whole or since is None:
+            return None
+        if landing.now - since > log.kept:
+            self.whole = True
+            return None
+        return told_since(self.source, since, landing.declared.lateness)
 
     @property
     def _quarantined(self) -> Mapping[str, int]:
@@ -202,12 +226,14 @@ class _Attempt:
     def _tells_of_every_change(self, since: datetime | None) -> bool:
         """Whether a source whose mark is as it was can be taken as unchanged.
 
-        A mark of files tells of every change. That of a database counts records and compares the
-        newest times, which is enough only where records bear the time of their change, and none
-        can still come late with a time before the newest known.
+        A mark of files tells of every change, and so do events. That of a database counts records
+        and compares the newest times, which is enough only where records bear the time of their
+        change, and none can still come late with a time before the newest known.
         """
         landing = self.landing
         if landing.catalogue.systems[landing.system].connection.type in ("files", "custom"):
+            return True
+        if self.told is not None:
             return True
         if since is None:
             return False
@@ -226,23 +252,30 @@ class _Attempt:
             landing.lake, landing.pinned, landing.declared, landing.chosen,
         )  # fmt: skip
         cursors = Cursors(landing.catalogue, declared, chosen, pinned)
-        request = ReadRequest(landing.fields, None if whole else cursors.since())
+        told = None if whole else self.told
+        keys = None if told is None else told.keys
+        request = ReadRequest(landing.fields, None if whole else cursors.since(), keys=keys)
         validator = RecordValidator(landing.catalogue, declared, chosen, landing.now)
         findings = validator.findings
         known = known_records(lake, pinned)
         with Spool(landing.spooled) as spool:
             read(self.source, request, validator, spool, self.progress)
             newest, latest = cursors.newest(), findings.latest
+            if declared.events is not None:
+                # the log goes on where it was, or begins with the read of everything
+                latest = landing.now if told is None else told.newest or newest
             behind = newest is not None and (latest is None or latest < newest)
             if behind and request.since is not None:
                 # only all of it tells a source that was taken back from one whose newest went
                 return self._read(whole=True)
+            gone = None if keys is None else gone_of(lake, spool, keys)
             shared = marks(
                 lake,
                 pinned,
                 {a: landing.catalogue.attributes[a] for a in chosen},
                 spool,
                 absent_are_deleted=request.since is None,
+                gone=gone,
             )
             for a in chosen:
                 findings.add(a, NOT_UNIQUE, shared.count(a))
@@ -251,7 +284,9 @@ class _Attempt:
                 held |= _some(WHOLE_SYNC, self.guard.vanished(known))
             elif behind and newest and latest and not self.asked_full:
                 held |= self._gone_back(spool, known, newest, latest)
-            written, held = self._written(spool, known, held, shared, absent=request.since is None)
+            written, held = self._written(
+                spool, known, held, shared, absent=request.since is None, gone=gone
+            )
         rows, deleted = (0, 0) if written is None else landing.counts(written)
         if WHOLE_SYNC not in held:
             state = {
@@ -290,13 +325,20 @@ class _Attempt:
         )
 
     def _written(
-        self, spool: Spool, known: Known, held: Reasons, shared: Marks, *, absent: bool
+        self,
+        spool: Spool,
+        known: Known,
+        held: Reasons,
+        shared: Marks,
+        *,
+        absent: bool,
+        gone: pa.Table | None,
     ) -> tuple[Written | None, Reasons]:
         """What is ready to be committed, without what has to be set aside; and that."""
         landing, pinned = self.landing, self.landing.pinned
         while WHOLE_SYNC not in held:
             brought = [a for a in landing.chosen if a not in held]
-            written = write(landing, spool, brought, known, shared, absent=absent)
+            written = write(landing, spool, brought, known, shared, absent=absent, gone=gone)
             if written is None or not self.guard.may_exceed(written, brought, known, self.at_least):
                 return written, held
             losses = count_losses(landing.lake, pinned, written, brought)

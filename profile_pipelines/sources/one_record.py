@@ -10,7 +10,7 @@ from profile_pipelines.catalog.connections import NoPaging
 from profile_pipelines.catalog.systems import OneRecord
 from profile_pipelines.errors import NoSuchRecord, SourceError
 from profile_pipelines.sources.rest_client import RestClient
-from profile_pipelines.sources.rest_request import Call
+from profile_pipelines.sources.rest_request import Call, query
 
 _ENOUGH_TO_DOUBT = 10
 
@@ -24,11 +24,7 @@ def records(
     """
     found = 0
     for key in keys:
-        params = {
-            name: str(value).lower() if isinstance(value, bool) else value
-            for name, value in one.params.items()
-        }
-        asked = Call(one.path.replace("{id}", quote(key, safe="")), params=params)
+        asked = Call(one.path.replace("{id}", quote(key, safe="")), params=query(one.params))
         try:
             for page in client.pages(asked, one.record, NoPaging(type="none"), single=True):
                 found += 1

@@ -17,6 +17,7 @@ from profile_pipelines.catalog.connections import RestConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
+from profile_pipelines.sources.event_log import Event, read_events
 from profile_pipelines.sources.json_records import batches, flattened
 from profile_pipelines.sources.reading import ReadRequest
 from profile_pipelines.sources.rest_request import Call, call, written
@@ -56,8 +57,9 @@ class RestSource:
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SourceError(f"{where}: base_url must look like https://api.example.com/v1")
-        if "://" in (sync.path or "") or (sync.path or "").startswith("//"):
-            raise SourceError(f"{where}: path must be relative to base_url, without a host")
+        for path in (sync.path or "", sync.events.path if sync.events else ""):
+            if "://" in path or path.startswith("//"):
+                raise SourceError(f"{where}: path must be relative to base_url, without a host")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         if request.keys is None:
@@ -68,6 +70,14 @@ class RestSource:
             yield from batches(pages, request.fields, seen, limit=request.limit)
         except RecursionError:
             raise SourceError(f"{self.where}: the answer is nested too deeply") from None
+
+    def events(self, since: datetime) -> list[Event]:
+        """What the system's event log has of the time from `since` on, in no order."""
+        log = self.sync.events
+        if log is None:
+            raise SourceError(f"{self.where}: `events` doesn't say where events are listed")
+        with self._client() as client:
+            return read_events(self.where, client, log, log.paging or self.connection.paging, since)
 
     def change_mark(self) -> str | None:
         """None: what makes an answer new differs from API to API."""

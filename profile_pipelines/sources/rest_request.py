@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -45,10 +46,7 @@ def call(
         words[CHANGES] = text if until is None else text.replace("{until}", until)
     if job is not None:
         words["{job}"] = job
-    params = {
-        name: str(value).lower() if isinstance(value, bool) else value
-        for name, value in filled(sync.params, words).items()
-    }
+    params = query(filled(sync.params, words))
     body = _body(sync.body, sync.graphql, words)
     if cursor is not None and since is not None:
         for name, value in ((cursor.param, since), (cursor.until, until)):
@@ -64,6 +62,14 @@ def call(
         body,
         sync.graphql is not None,
     )
+
+
+def query(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the parameters with booleans as APIs read them."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in params.items()
+    }
 
 
 def written(when: datetime, form: str, *, early: bool = False) -> str:

@@ -395,7 +395,7 @@ SOURCES = [
             (
                 "sources/crm.yaml:6: syncs.contacts.table: doesn't go with a rest connection; "
                 "there one writes path, method, params, headers, body, graphql, records, "
-                "paging, cursor, window, bulk, rate_limit or one"
+                "paging, cursor, window, bulk, rate_limit, one or events"
             ),
         ],
         id="table on rest",
@@ -433,6 +433,40 @@ SOURCES = [
             )
         ],
         id="incremental without updated_at",
+    ),
+    pytest.param(
+        crm("table: contacts", "table: contacts\n    mode: events"),
+        [
+            (
+                "sources/crm.yaml:7: syncs.contacts.mode: events doesn't go with a sql "
+                "connection; write incremental or full"
+            )
+        ],
+        id="events of a database",
+    ),
+    pytest.param(
+        sources("{type: rest, base_url: 'https://x'}", "path: contacts\n    mode: events"),
+        [
+            (
+                "sources/crm.yaml:5: syncs.contacts.events: is missing; say where the system lists "
+                "what has happened"
+            ),
+            ("sources/crm.yaml:5: syncs.contacts.key: is missing; events name records by it"),
+            (
+                "sources/crm.yaml:5: syncs.contacts.one: is missing; say where one record is read, "
+                "for example one: /v1/customers/{id}"
+            ),
+        ],
+        id="events without what they need",
+    ),
+    pytest.param(
+        sources(
+            "{type: rest, base_url: 'https://x'}",
+            "path: contacts\n    events: {path: log, cursor: {param: at}, time: at, event_id: id, "
+            "id: contact}",
+        ),
+        ["sources/crm.yaml:7: syncs.contacts.events: needs mode: events; or leave it out"],
+        id="events without their mode",
     ),
     pytest.param(
         sources(

@@ -214,7 +214,7 @@ MISTAKES = [
     ),
     pytest.param(
         _files("mode: sometimes\n    attributes: [tier, points]"),
-        ["sources/crm.yaml:5: syncs.people.mode: must be incremental or full"],
+        ["sources/crm.yaml:5: syncs.people.mode: must be incremental, full or events"],
         id="mistake in a sync",
     ),
     pytest.param(

@@ -33,18 +33,54 @@ def later(hours: float) -> datetime:
 
 
 class Stripe(Vendor):
-    """https://docs.stripe.com/api: lists newest first, no filter by time of change."""
+    """https://docs.stripe.com/api: lists newest first, no filter by time of change, but events."""
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
+        self.events: list[_Record] = []
         self.customers: dict[str, _Record] = {}
         self.subscriptions: dict[str, _Record] = {}
         for number in range(COUNT):
             self._add(number)
         api.answers = {
             "/v1/customers": lambda request: self._list(request, self._customers()),
-            "/v1/subscriptions": lambda request: self._list(request, self._subscriptions(request)),
+            "/v1/subscriptions": lambda request: self._list(
+                request, self._subscriptions(request, "data.customer")
+            ),
+            "/v1/events": self._events,
         }
+        for number in range(COUNT + 1):
+            api.answers[f"/v1/customers/cus_{number}"] = self._customer
+            api.answers[f"/v1/subscriptions/sub_{number}"] = self._subscription
+
+    def _customer(self, request: Request) -> Response:
+        """https://docs.stripe.com/api/customers/retrieve: of a deleted one, that it is deleted."""
+        key = request.url.path.rpartition("/")[2]
+        gone = {"id": key, "object": "customer", "deleted": True}
+        return JSONResponse(self.customers.get(key, gone))
+
+    def _subscription(self, request: Request) -> Response:
+        found = self._subscriptions(request, "customer")
+        [record] = [each for each in found if request.url.path.endswith(f"/{each['id']}")]
+        return JSONResponse(record)
+
+    def _happens(self, kind: str, record: _Record) -> None:
+        """All in one second, after the first syncs."""
+        created = int((NOW + timedelta(hours=2, minutes=5)).timestamp())
+        self.events.append(
+            {
+                "id": f"evt_{len(self.events)}", "object": "event", "type": kind,
+                "created": created, "data": {"object": record},
+            }
+        )  # fmt: skip
+
+    def _events(self, request: Request) -> Response:
+        """https://docs.stripe.com/api/events/list: `types`, and `created` as bounds."""
+        query = request.query_params
+        types = {value for name, value in query.multi_items() if name.startswith("types[")}
+        since = int(query["created[gte]"])
+        found = [e for e in self.events if e["type"] in types and e["created"] >= since]
+        return self._list(request, found[::-1])
 
     def _add(self, number: int) -> None:
         created = int(later(number).timestamp())
@@ -68,7 +104,7 @@ class Stripe(Vendor):
     def _customers(self) -> list[_Record]:
         return list(self.customers.values())
 
-    def _subscriptions(self, request: Request) -> list[_Record]:
+    def _subscriptions(self, request: Request, expandable: str) -> list[_Record]:
         """Two quirks of the documentation.
 
         https://docs.stripe.com/api/subscriptions/list: "If no value is supplied, all
@@ -79,7 +115,9 @@ class Stripe(Vendor):
         moved = request.headers.get("stripe-version", "") >= "2025-03-31"
         found: list[_Record] = []
         for subscription in self.subscriptions.values():
-            if subscription["status"] == "canceled" and request.query_params.get("status") != "all":
+            listed = request.url.path == "/v1/subscriptions"
+            every = not listed or request.query_params.get("status") == "all"
+            if subscription["status"] == "canceled" and not every:
                 continue
             record = {**subscription, "items": {"data": [*subscription["items"]["data"]]}}
             if moved:
@@ -89,7 +127,7 @@ class Stripe(Vendor):
                     "current_period_end": end,
                 }
             # https://docs.stripe.com/api/expanding_objects
-            if "data.customer" in request.query_params.getlist("expand[]"):
+            if expandable in request.query_params.getlist("expand[]"):
                 record["customer"] = self.customers.get(
                     record["customer"], {"id": record["customer"], "deleted": True}
                 )
@@ -142,8 +180,16 @@ class Stripe(Vendor):
         self.customers["cus_1"]["delinquent"] = True
         self.subscriptions["sub_2"]["status"] = "past_due"
         self.subscriptions["sub_3"]["cancel_at"] = int(datetime(2026, 5, 1).timestamp())
-        del self.customers["cus_0"]
-        del self.subscriptions["sub_0"]
+        # with its customer a subscription ends, but stays
+        self.subscriptions["sub_0"]["status"] = "canceled"
+        gone = self.customers.pop("cus_0")
+        self._happens("customer.created", self.customers[f"cus_{COUNT}"])
+        self._happens("customer.updated", self.customers["cus_1"])
+        self._happens("customer.deleted", gone)
+        self._happens("customer.subscription.created", self.subscriptions[f"sub_{COUNT}"])
+        for key in ("sub_2", "sub_3"):
+            self._happens("customer.subscription.updated", self.subscriptions[key])
+        self._happens("customer.subscription.deleted", self.subscriptions["sub_0"])
 
 
 class Chargebee(Vendor):
