@@ -22,6 +22,7 @@ from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.difference import changed_records, incoming_schema
+from profile_pipelines.landing.guard import known_at_least
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import Ledger
@@ -144,8 +145,14 @@ def _commit(
         relations: dict[str, Any] = {"incoming": spool.relation(), "gone": absent}
         rows = Rows(select, {**relations, **(known.relations if known else {})})
         rows = shared.applied(rows, attributes, attributes)
+        written = pinned.write(lake.engine, rows, now=now, run_id=run_id)
         state = {key: value for key, value in pinned.state.items() if key != "seq"}
-        committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
+        if written is not None:
+            # every written row may be a deletion
+            state["values"] = known_at_least(
+                state.get("values", {}), written, written.rows, attributes
+            )
+        committed = pinned.commit_written(written, now=now, state=state)
         return validator.findings, spool.rows, committed
 
 

@@ -83,6 +83,20 @@ def test_a_named_record_that_is_gone_is_deleted(company: Company) -> None:
     assert members == 2
 
 
+def test_the_guard_knows_what_events_took_away(tmp_path: Path) -> None:
+    """A loss counts against the values that are left, not against those before the events."""
+    company = Company(tmp_path, catalogue(("crm",), ("tier",)))
+    keys = [str(number) for number in range(1, 101)]
+    for key in keys:
+        company.put("crm", key, no=key, changed=stamp(-5), tier="gold")
+    company.run()
+    for key in keys[:60]:
+        company.put("crm", key, no=key, changed=stamp(0), tier=None)
+    name(company, *keys[:45])
+    read(company)
+    assert "tier" in company.sync("crm").set_aside
+
+
 def test_an_event_that_says_gone_needs_no_look(company: Company) -> None:
     """The system isn't asked for a record that its event calls deleted."""
     name(company, "1", gone=True)
