@@ -19,6 +19,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import LakeError, SourceError, SourceUnreachable
 from profile_pipelines.lake import Lake
+from profile_pipelines.landing.children import children_catalogue, children_table
 from profile_pipelines.landing.drift import drift, told_fields
 from profile_pipelines.masking import FLAGS, mask
 from profile_pipelines.sources import ReadRequest, open_source
@@ -152,6 +153,8 @@ class _SyncCheck:
         sample: int | None,
         seen: Mapping[str, str] | None,
     ) -> None:
+        if catalogue.systems[system].syncs[name].is_aggregating:
+            catalogue = children_catalogue(catalogue, system, name)
         self.catalogue = catalogue
         self.declared = catalogue.systems[system]
         self.sync = self.declared.syncs[name]
@@ -269,7 +272,11 @@ def _fields_last_seen(
 ) -> Mapping[str, str] | None:
     """None also for a table of other types than are declared: the next sync will tell that."""
     try:
-        return lake.source(catalogue, system, sync).pin().state.get("fields")
+        if catalogue.systems[system].syncs[sync].is_aggregating:
+            table = children_table(catalogue, lake, system, sync)
+        else:
+            table = lake.source(catalogue, system, sync)
+        return table.pin().state.get("fields")
     except LakeError:
         return None
 

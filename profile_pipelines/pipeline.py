@@ -20,6 +20,7 @@ from profile_pipelines.errors import Conflict, UnknownName
 from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.landing import SyncResult, sync
+from profile_pipelines.landing.children import children_table
 from profile_pipelines.landing.extraction import Progress
 from profile_pipelines.landing.named import NamedResult, sync_named
 from profile_pipelines.profiles import ProfilesResult, merge
@@ -169,6 +170,12 @@ def _tables(workspace: Workspace) -> list[LakeTable]:
             lake.source(catalogue, system, name)
             for system, declared in catalogue.systems.items()
             for name in declared.syncs
+        ),
+        *(
+            children_table(catalogue, lake, system, name)
+            for system, declared in catalogue.systems.items()
+            for name, each in declared.syncs.items()
+            if each.is_aggregating
         ),
         lake.identities(catalogue),
         lake.profiles(catalogue),

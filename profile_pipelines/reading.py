@@ -23,6 +23,7 @@ from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines.lake.lake import COMBINING, provenance_column
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.lake_place import lake_place
+from profile_pipelines.landing.children import children_table
 from profile_pipelines.landing.quarantine import quarantine_entries
 from profile_pipelines.profiles.lookup import find_profiles
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
@@ -215,7 +216,10 @@ class Customers:
         tables: list[pa.Table] = []
         for name, declared in space.catalogue.systems.items():
             if system in (None, name):
-                tables += [_quarantine(space, name, each) for each in declared.syncs]
+                for sync, each in declared.syncs.items():
+                    tables.append(_quarantine(space, name, sync))
+                    if each.is_aggregating:
+                        tables.append(_quarantine(space, name, sync, of_children=True))
         return Frame(pa.concat_tables(tables))
 
 
@@ -279,8 +283,12 @@ def _in_words(stored: exp.Expr, codes: dict[str, int], combining: bool) -> exp.E
     return exp.Nullif(this=joined, expression=exp.Literal.string(""))
 
 
-def _quarantine(space: Workspace, system: str, sync: str) -> pa.Table:
-    pinned = space.lake.source(space.catalogue, system, sync).pin()
+def _quarantine(space: Workspace, system: str, sync: str, *, of_children: bool = False) -> pa.Table:
+    if of_children:
+        table = children_table(space.catalogue, space.lake, system, sync)
+    else:
+        table = space.lake.source(space.catalogue, system, sync)
+    pinned = table.pin()
     rows = quarantine_entries(system, sync, pinned)
     return space.lake.engine.query(rows.sql, rows.relations)
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
 from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
-from profile_pipelines.audiences.windows import Clock, Range, recent, value_range
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Attribute
-from profile_pipelines.catalog.operators import Operators, condition_value
-from profile_pipelines.engine.sql import column, literal, named
+from profile_pipelines.catalog.operators import Operators
+from profile_pipelines.engine.operators import has, or_false, passes, within
+from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.windows import Clock, recent
 
 PROFILES = "profiles"
 PROFILE_CHANGES = "profile_changes"
@@ -127,9 +127,9 @@ class _Compiler:
     def _membership(self, name: str) -> exp.Expr:
         alias = audience_relation(name)
         self.joins[alias] = Join(alias, named(alias, alias))
-        held = _or_false(column("held", alias))
+        held = or_false(column("held", alias))
         self.held_in[name] = held
-        return _unless(held, _or_false(column("member", alias)))
+        return _unless(held, or_false(column("member", alias)))
 
     def _test(self, name: str, operators: Operators) -> exp.Expr:
         attribute, stale = self.context.attributes[name], self.context.stale[name]
@@ -144,45 +144,9 @@ class _Compiler:
     def _operator(self, name: str, operator: str, value: object) -> exp.Expr:
         attribute = self.context.attributes[name]
         tested = column(name, PROFILES)
-        match operator:
-            case "missing":
-                return tested.is_(exp.null())
-            case "present":
-                return exp.not_(tested.is_(exp.null()))
-            case "is_not":
-                return exp.not_(self._among(tested, attribute, [value]))
-            case "is":
-                return self._among(tested, attribute, [value])
-            case "not_in":
-                return exp.not_(self._among(tested, attribute, _items(value)))
-            case "in":
-                return self._among(tested, attribute, _items(value))
-            case "contains":
-                return _or_false(exp.Contains(this=tested, expression=literal(value)))
-            case "starts_with":
-                return _or_false(exp.StartsWith(this=tested, expression=literal(value)))
-            case "has_any":
-                return exp.or_(*(_or_false(_has(tested, item)) for item in _items(value)))
-            case "has_all":
-                return exp.and_(*(_or_false(_has(tested, item)) for item in _items(value)))
-            case "changed_within":
-                return exp.and_(exp.not_(tested.is_(exp.null())), self._changed(name, value))
-            case _:
-                window = value_range(operator, attribute.type, value, self.context.clock)
-                return _or_false(_within(tested, window))
-
-    def _among(self, tested: exp.Expr, attribute: Attribute, values: list[object]) -> exp.Expr:
-        if attribute.type == "timestamp":
-            clock = self.context.clock
-            days = [value_range("is", "timestamp", value, clock) for value in values]
-            return exp.or_(*(_or_false(_within(tested, day)) for day in days))
-        typed = [
-            value_range("is", "date", value, self.context.clock).low
-            if attribute.type == "date"
-            else condition_value(attribute.type, value)
-            for value in values
-        ]
-        return _or_false(tested.isin(*(literal(value) for value in typed)))
+        if operator == "changed_within":
+            return exp.and_(exp.not_(tested.is_(exp.null())), self._changed(name, value))
+        return passes(tested, attribute.type, operator, value, self.context.clock)
 
     def _changed(self, name: str, value: object) -> exp.Expr:
         window = recent(value, self.context.clock)
@@ -190,7 +154,7 @@ class _Compiler:
             exp.select(column("profile_id"))
             .distinct()
             .from_(named(PROFILE_CHANGES))
-            .where(_has(column("changed"), name), _within(column("recorded_at"), window))
+            .where(has(column("changed"), name), within(column("recorded_at"), window))
         )
         key = f"{name} {window.low}"
         if key not in self.joins:
@@ -210,31 +174,8 @@ def _stale(name: str, attribute: Attribute, stale: StaleSources, missing: exp.Ex
         givers = exp.BitwiseAnd(this=column(f"{name}__sources", PROFILES), expression=mask)
         decided = exp.paren(givers).neq(0)
     if stale.missing:
-        return exp.or_(missing, _or_false(decided))
-    return exp.and_(exp.not_(missing), _or_false(decided))
-
-
-def _within(tested: exp.Expr, window: Range) -> exp.Expr:
-    bounds: list[exp.Expr] = []
-    if window.low is not None:
-        low = literal(window.low)
-        bounds.append(tested >= low if window.low_included else tested > low)
-    if window.high is not None:
-        high = literal(window.high)
-        bounds.append(tested <= high if window.high_included else tested < high)
-    return exp.and_(*bounds)
-
-
-def _has(tested: exp.Expr, item: object) -> exp.Expr:
-    return exp.ArrayContains(this=tested.copy(), expression=literal(item))
-
-
-def _items(value: object) -> list[object]:
-    return list(cast("tuple[object, ...]", value))
-
-
-def _or_false(expression: exp.Expr) -> exp.Expr:
-    return exp.func("COALESCE", expression, exp.false())
+        return exp.or_(missing, or_false(decided))
+    return exp.and_(exp.not_(missing), or_false(decided))
 
 
 def _unless(unknown: exp.Expr, otherwise: exp.Expr) -> exp.Expr:

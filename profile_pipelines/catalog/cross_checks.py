@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from profile_pipelines.catalog.aggregate_checks import aggregate_mistakes
 from profile_pipelines.catalog.conditions import (
     KEYWORDS,
     attributes_of,
@@ -121,6 +122,12 @@ def _check_system(draft: Draft, name: str, system: System) -> None:
         at = ("syncs", sync_name)
         for path, text in sync_mistakes(system.connection, sync):
             draft.report("system", name, (*at, *path), text)
+        for path, text in aggregate_mistakes(sync, draft.attributes, name):
+            draft.report("system", name, (*at, *path), text)
+        for child in sync.fields:
+            if child in _KEPT_NAMES or child.startswith("id_"):
+                text = "is a name that the lake keeps for itself; choose another"
+                draft.report("system", name, (*at, "fields", child), text)
         for identifier in sync.identifiers:
             if draft.is_unknown("identifier", identifier):
                 known = draft.declared("identifier")
@@ -131,7 +138,7 @@ def _check_system(draft: Draft, name: str, system: System) -> None:
             text = _mapping_mistake(draft, name, attribute, mapped)
             if text:
                 draft.report("system", name, (*at, "attributes", attribute), text)
-            elif attribute in draft.attributes:
+            elif attribute in draft.attributes and not sync.is_aggregating:
                 declared = draft.attributes[attribute]
                 for path, text in convert_mistakes(sync.attributes[attribute], declared):
                     place = (*at, "attributes", attribute, *path)

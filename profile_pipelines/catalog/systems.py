@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
+from profile_pipelines.catalog.aggregates import Aggregate, ChildField
 from profile_pipelines.catalog.connections import Connection, Paging, Rate
 from profile_pipelines.catalog.convert_steps import ConvertStep
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share, Text
@@ -16,12 +17,23 @@ from profile_pipelines.catalog.webhooks import Webhook
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
 
 
+def _field_or_aggregate(schema: dict[str, Any]) -> None:
+    del schema["required"]
+
+
 class SourceField(Declaration):
     """Where an attribute stands in a record, a column or a path, and how it is converted."""
+
+    model_config = ConfigDict(json_schema_extra=_field_or_aggregate)
 
     field: str = Field(examples=["account_status"])
     convert: list[ConvertStep] = []
     """The steps, in order, that turn what stands there into what the attribute takes."""
+    aggregate: Annotated[
+        Aggregate | None,
+        BeforeValidator(Aggregate.read, json_schema_input_type=Literal["count"] | Aggregate),
+    ] = None
+    """Instead of a field: how the value is made of a customer's child records."""
     schedule: str | None = None
     """Cron schedule of its own, in the catalogue's timezone."""
 
@@ -30,7 +42,14 @@ class SourceField(Declaration):
         """Let a plain text stand for `{field: text}`."""
         if not isinstance(value, str | dict | SourceField):
             raise ValueError("must be a field's name or path, or {field: …, convert: […]}")
+        if isinstance(value, dict) and "aggregate" in value:
+            return {"field": "", **cast("dict[str, object]", value)}
         return {"field": value} if isinstance(value, str) else cast(object, value)
+
+    @property
+    def origin(self) -> str:
+        """What the attribute is made of, for people."""
+        return self.field if self.aggregate is None else self.aggregate.in_words
 
 
 class EventLog(Declaration):
@@ -139,6 +158,8 @@ class Sync(Declaration):
     """The field that marks a deleted record: a flag, or the time of the deletion."""
     deleted_when: list[str | bool] = []
     """The values of that field which mean a deletion, where it's neither flag nor time."""
+    fields: dict[Name, ChildField] = {}
+    """The values of each child record that this sync's aggregates use, by name."""
     attributes: dict[
         Name,
         Annotated[
@@ -159,6 +180,11 @@ class Sync(Declaration):
     """How far before the newest time known an incremental read begins, for what comes late."""
     schedule: str = "0 * * * *"
     """Cron schedule of the attributes that have none of their own, in the catalogue's timezone."""
+
+    @property
+    def is_aggregating(self) -> bool:
+        """Whether the records are children, of which customers' values are made."""
+        return bool(self.fields) or any(each.aggregate for each in self.attributes.values())
 
 
 class System(Declaration):

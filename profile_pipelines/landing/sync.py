@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ from profile_pipelines.landing.told import Told, told_since
 from profile_pipelines.landing.unique import NOT_UNIQUE, Marks, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
-from profile_pipelines.sources import ReadRequest, open_source
+from profile_pipelines.sources import ReadRequest, Source, open_source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,7 +117,13 @@ def sync(
         for each in ledger.set_asides.open(system, name)
         if each.attribute in wanted or each.attribute == WHOLE_SYNC
     ]
-    result = _Attempt(landing, ledger, waiting, asked_full=full, progress=progress).result()
+    if declared.is_aggregating:
+        # it is two syncs, each of them made by this module
+        from profile_pipelines.landing.aggregating import land_aggregates
+
+        result = land_aggregates(landing, ledger, waiting, asked_full=full, progress=progress)
+    else:
+        result = Attempt(landing, ledger, waiting, asked_full=full, progress=progress).result()
     ledger.record(
         SyncEntry(
             run_id=run_id,
@@ -136,8 +142,12 @@ def sync(
     return result
 
 
-class _Attempt:
-    """One sync that is under way, from its source to the commit."""
+class Attempt:
+    """One sync that is under way, from its source to the commit.
+
+    Its three parts may be others than the catalogue's and the ledger's: `source`, which is read;
+    `cursors`, which tell how far it was; and `covered`, the attributes whose coverage tells when.
+    """
 
     def __init__(
         self,
@@ -146,10 +156,15 @@ class _Attempt:
         waiting: list[SetAside],
         *,
         asked_full: bool,
-        progress: Progress | None,
+        progress: Progress | None = None,
+        source: Source | None = None,
+        cursors: Callable[[Landing], Cursors] | None = None,
+        covered: Iterable[str] | None = None,
     ) -> None:
         self.landing = landing
         self.ledger = ledger
+        self.cursors = cursors or _cursors
+        self.covered = covered
         self.asked_full = asked_full
         self.progress = progress
         self.guard = Guard(landing.catalogue.attributes, landing.declared.max_deleted, waiting)
@@ -159,7 +174,7 @@ class _Attempt:
             or any(each.full and each.excess.kind != "missing" for each in waiting)
         )
         declared = landing.declared
-        self.source = open_source(landing.catalogue.systems[landing.system], declared)
+        self.source = source or open_source(landing.catalogue.systems[landing.system], declared)
         self.at_least: dict[str, int] = landing.pinned.state.get("values", {})
 
     def result(self) -> SyncResult:
@@ -190,7 +205,7 @@ class _Attempt:
     def _told(self) -> Told | None:
         """What the event log has told since the cursors; None where there is none to go by."""
         landing, log = self.landing, self.landing.declared.events
-        cursors = Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
+        cursors = self.cursors(landing)
         since = cursors.since()
         if log is None or self.whole or since is None:
             return None
@@ -209,7 +224,7 @@ class _Attempt:
         What lies in quarantine is still there.
         """
         landing, system = self.landing, self.landing.system
-        cursors = Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
+        cursors = self.cursors(landing)
         if self.whole or self.drift or not cursors.have_mark(self.mark):
             return None
         if not self._tells_of_every_change(cursors.oldest()):
@@ -238,7 +253,8 @@ class _Attempt:
         if since is None:
             return False
         coverage = self.ledger.coverage()
-        looked = [coverage.get((landing.system, a)) for a in landing.chosen]
+        covered = landing.chosen if self.covered is None else self.covered
+        looked = [coverage.get((landing.system, a)) for a in covered]
         late_until = since + landing.declared.lateness
         if any(each is None or each <= late_until for each in looked):
             return False
@@ -251,7 +267,7 @@ class _Attempt:
         lake, pinned, declared, chosen = (
             landing.lake, landing.pinned, landing.declared, landing.chosen,
         )  # fmt: skip
-        cursors = Cursors(landing.catalogue, declared, chosen, pinned)
+        cursors = self.cursors(landing)
         told = None if whole else self.told
         keys = None if told is None else told.keys
         request = ReadRequest(landing.fields, None if whole else cursors.since(), keys=keys)
@@ -380,6 +396,10 @@ class _Attempt:
         before = f"{newest:%Y-%m-%d %H:%M:%S} UTC was read before"
         excess = Excess("backwards", older, known.living, 0.0, f"{said}, but {before}")
         return {WHOLE_SYNC: (excess,)}
+
+
+def _cursors(landing: Landing) -> Cursors:
+    return Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
 
 
 def _some(attribute: str, excesses: list[Excess]) -> Reasons:

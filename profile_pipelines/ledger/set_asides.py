@@ -48,7 +48,7 @@ class Excess:
     """What was more than may be: `count` of `out_of`, where a share of `limit` is allowed.
 
     Values of one attribute, or records where all of a sync is concerned. `detail` holds names of
-    fields and times, never a value.
+    fields and times, never a value; of invalid values the child fields of which they are, if any.
     """
 
     kind: Kind
@@ -62,7 +62,8 @@ class Excess:
         limit = f"(limit {self.limit:.0%})"
         match self.kind:
             case "invalid":
-                return f"{of} values are invalid {limit}"
+                children = f" of {self.detail}" if self.detail else ""
+                return f"{of} values{children} are invalid {limit}"
             case "emptied":
                 return f"{of} values would be emptied {limit}"
             case "changed":

@@ -229,7 +229,8 @@ def _spec(catalogue: Catalogue, system: System, name: str) -> dg.AssetSpec:
     trust = attribute.sources.index(system.system) + 1 if system.system in attribute.sources else 0
     seconds = attribute.fresh_within.total_seconds()
     described = [attribute.description] if attribute.description else []
-    described.append(f"From the field `{field.field}` of {system.system}'s {sync}.")
+    of = "field " if field.aggregate is None else ""
+    described.append(f"From the {of}`{field.origin}` of {system.system}'s {sync}.")
     tags = {
         "profile_pipelines/sync": sync,
         "profile_pipelines/trust": str(trust),
@@ -246,7 +247,7 @@ def _spec(catalogue: Catalogue, system: System, name: str) -> dg.AssetSpec:
         code_version=_code_version(catalogue, system, sync, name),
         metadata={
             "sync": sync,
-            "field": field.field,
+            "field": field.origin,
             "type": attribute.type,
             "schedule": schedule_of(catalogue, system.system, name),
             "merge": attribute.merge,
@@ -269,7 +270,7 @@ def _code_version(catalogue: Catalogue, system: System, sync: str, name: str) ->
     """Changes when the same source would give other values."""
     attribute = catalogue.attributes[name]
     declared = [
-        system.syncs[sync].attributes[name].field,
+        system.syncs[sync].attributes[name].model_dump_json(exclude={"schedule"}),
         attribute.type,
         attribute.valid.model_dump_json(),
     ]

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines.audiences.compile import Context
-from profile_pipelines.audiences.windows import Clock, Range, recent, shift, value_range
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.periods import Period
+from profile_pipelines.engine.windows import Clock, Range, recent, shift, value_range
 from profile_pipelines_tests.audiences.model import Profile, holds
 from profile_pipelines_tests.audiences.worlds import Drawing, hard_times
 

@@ -1,0 +1,97 @@
+"""Aggregates that don't fit their child records or attributes are mistakes at their line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from profile_pipelines_tests.catalog.folders import VALID, crm, mistakes_in, write_catalogue
+
+ONE = "needs exactly one of count, last, sum, min, max, list_distinct"
+FIELDS = """\
+key: id
+    fields:
+      state: {type: string}
+      total: {type: integer}
+      at: {type: timestamp}
+    updated_at: changed
+    attributes:
+      tier: {aggregate: {last: state, by: at}}
+      points: {aggregate: AGGREGATE}
+"""
+
+
+def _mistakes(folder: Path, aggregate: str, fields: str = FIELDS) -> list[str]:
+    text = fields.replace("AGGREGATE", aggregate)
+    text = text.rstrip()
+    old = "attributes:\n      tier: tier\n      points: points"
+    return mistakes_in(write_catalogue(folder, **crm(old, text)))
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "expected"),
+    [
+        ("sums", ["must be count, or for example {max: ordered_at, where: …}"]),
+        ("{}", [ONE]),
+        ("{sum: total, count: true}", [ONE]),
+        ("{sum: total, by: at}", ["`by` goes with `last` only"]),
+        ("{sum: totl}", [".sum: unknown field; did you mean total?"]),
+        ("{sum: state}", [".sum: needs numbers; the field's type is string"]),
+        ("{max: at}", [".max: gives timestamp or date, but the attribute's type is integer"]),
+        ("{last: total, by: state}", [".by: must be a date or timestamp; its type is string"]),
+        (
+            "{count: true, where: {stat: {is: x}}}",
+            [".where.stat: unknown field stat; did you mean state?"],
+        ),
+        (
+            "{count: true, where: {any: [{state: {changed_within: 1 day}}]}}",
+            [
+                ".where.any[0].state.changed_within: asks about profiles; it can't be asked of "
+                "children"
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_aggregates(tmp_path: Path, aggregate: str, expected: list[str]):
+    """Each line says what is wrong with the aggregate and what would be right."""
+    found = [line.split(".aggregate", 1)[1] for line in _mistakes(tmp_path, aggregate)]
+    assert [line.removeprefix(": ") for line in found] == expected
+
+
+def test_a_right_one(tmp_path: Path):
+    """Functions, conditions and types that fit are no mistakes."""
+    where = "{count: true, where: {all: [{state: {is: paid}}, {at: {within_last: 90 days}}]}}"
+    assert _mistakes(tmp_path, where) == []
+    assert _mistakes(tmp_path, "count") == []
+
+
+def test_what_an_aggregating_sync_needs(tmp_path: Path):
+    """A key, one identifier, and an aggregate for each attribute."""
+    fields = FIELDS.replace("key: id\n    ", "").replace("{aggregate: {last: state, by: at}}", "x")
+    found = _mistakes(tmp_path, "count", fields)
+    assert [line.split("syncs.contacts.")[1] for line in found] == [
+        "key: is missing; an aggregating sync needs the field that tells children apart",
+        (
+            "attributes.tier: this sync's records are children, so it needs `aggregate`, such "
+            "as count"
+        ),
+    ]
+
+
+def test_events_about_children(tmp_path: Path):
+    """An event can't name the records of an aggregating sync, and the line says what to do."""
+    webhook = """\
+webhook:
+  signature: shopify
+  secret: {env: SECRET}
+  events: [{types: [orders/updated], sync: contacts, id: id}]
+"""
+    attributes = FIELDS.replace("AGGREGATE", "count").rstrip()
+    text = VALID["sources/crm.yaml"].replace(
+        "attributes:\n      tier: tier\n      points: points", attributes
+    )
+    folder = write_catalogue(tmp_path, **{"sources/crm.yaml": text + webhook})
+    [found] = mistakes_in(folder)
+    assert "webhook.events[0].sync: sync contacts makes aggregates of its records" in found
+    assert "give the sync a schedule that is frequent enough" in found
