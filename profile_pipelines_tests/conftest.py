@@ -100,7 +100,8 @@ def _emulator(command: list[str], port_option: str) -> Iterator[str]:
         _wait_for(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        # Google's emulator doesn't end when it is asked to
+        process.kill()
         process.wait()
 
 
