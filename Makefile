@@ -14,7 +14,7 @@ demo: $(READY) ## create the environment, run the main job on the sample systems
 	$(BIN)/profile-pipelines demo
 
 test: $(TOOLS) ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's packages bring
 	@export PATH="$$PATH:/usr/sbin"; \
