@@ -20,7 +20,8 @@ test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's pac
 	@export PATH="$$PATH:/usr/sbin"; \
 	if ! command -v mariadbd > /dev/null; then \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  { $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq \
+	  { timeout 120 $$as_root apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive timeout 180 $$as_root apt-get install -y -qq \
 	    --no-install-recommends mariadb-server-core mariadb-client-core > /dev/null; } || \
 	  { echo "make test-services: left out, because apt-get can't install MariaDB here"; exit 0; }; \
 	fi; \
