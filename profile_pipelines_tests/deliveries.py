@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.identity import resolve
 from profile_pipelines.lake import Lake
-from profile_pipelines.landing import SyncResult, sync
+from profile_pipelines.landing import SyncResult, attempt, sync
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.profiles import merge
 from profile_pipelines.reading import Customers
@@ -84,8 +83,7 @@ class Receiver:
             return delivery
 
         with pytest.MonkeyPatch.context() as patch:
-            # the package's `sync` is the function, which hides the module of that name
-            patch.setattr(import_module("profile_pipelines.landing.sync"), "open_source", opened)
+            patch.setattr(attempt, "open_source", opened)
             return sync(
                 self.catalogue, self.lake, self.ledger, system, "people", now=now, run_id="r"
             )

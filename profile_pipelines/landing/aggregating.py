@@ -19,6 +19,7 @@ import pyarrow as pa
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.aggregates import aggregate_of, aggregated
+from profile_pipelines.landing.attempt import Attempt
 from profile_pipelines.landing.children import (
     children_catalogue,
     children_table,
@@ -27,7 +28,7 @@ from profile_pipelines.landing.children import (
 from profile_pipelines.landing.cursors import Cursors
 from profile_pipelines.landing.extraction import Landing, Progress
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
-from profile_pipelines.landing.sync import Attempt, Reasons, SyncResult
+from profile_pipelines.landing.result import Reasons, SyncResult
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import BATCH_ROWS, ReadRequest

@@ -10,18 +10,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.engine.sql import column, literal
-from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import record_block
-from profile_pipelines.lake.table import Rows
-from profile_pipelines.landing.difference import changed_records, incoming_schema
+from profile_pipelines.engine import Written
+from profile_pipelines.lake import Lake
+from profile_pipelines.landing.extraction import Landing, gone_of, known_records, write
 from profile_pipelines.landing.guard import known_at_least
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
@@ -68,20 +64,20 @@ def sync_named(
     rows = ledger.inbox.waiting(system, name, AT_ONCE)
     if not rows:
         return NamedResult(system, name)
-    declared = catalogue.systems[system].syncs[name]
     pinned = lake.source(catalogue, system, name).pin()
+    attributes = tuple(catalogue.systems[system].syncs[name].attributes)
+    landing = Landing(
+        catalogue, lake, pinned, system, name, attributes, now.astimezone(UTC), run_id
+    )
     # what was carried after a deletion is there again, and the other way round
     last = {row.key: row for row in rows}
     carried = [row.record for row in rows if row.record is not None and not last[row.key].gone]
     gone = {key for key, row in last.items() if key is not None and row.gone}
-    asked = _asked(rows, last)
-    findings, spool, committed = _commit(
-        catalogue, lake, pinned, (system, name), carried, asked, gone, now.astimezone(UTC), run_id
-    )
+    findings, written = _commit(landing, carried, _asked(rows, last), gone)
     ledger.inbox.remove([row.number for row in rows])
-    changed, deleted = _count(lake, committed)
-    invalid = findings.bad_records + sum(map(findings.invalid, declared.attributes))
-    return NamedResult(system, name, len(rows), spool, changed, deleted, invalid)
+    changed, deleted = (0, 0) if written is None else landing.counts(written)
+    invalid = findings.bad_records + sum(map(findings.invalid, attributes))
+    return NamedResult(system, name, len(rows), findings.rows, changed - deleted, deleted, invalid)
 
 
 def _asked(rows: Sequence[Waiting], last: dict[str | None, Waiting]) -> list[str]:
@@ -91,33 +87,17 @@ def _asked(rows: Sequence[Waiting], last: dict[str | None, Waiting]) -> list[str
 
 
 def _commit(
-    catalogue: Catalogue,
-    lake: Lake,
-    pinned: Pinned,
-    place: tuple[str, str],
-    carried: Sequence[str],
-    asked: Sequence[str],
-    gone: set[str],
-    now: datetime,
-    run_id: str,
-) -> tuple[Findings, int, Rows | None]:
+    landing: Landing, carried: Sequence[str], asked: Sequence[str], gone: set[str]
+) -> tuple[Findings, Written | None]:
     from profile_pipelines.validation.records import RecordValidator
 
-    system, name = place
-    declared = catalogue.systems[system].syncs[name]
-    attributes = tuple(declared.attributes)
-    validator = RecordValidator(catalogue, declared, attributes, now)
-    schema = pinned.table.schema
-    fields = _fields(declared)
-    arrived: set[str] = set()
-    with Spool(incoming_schema(schema, attributes)) as spool:
-        for batch in _batches(catalogue, system, declared, fields, carried, asked):
-            frame = validator.validate(pa.Table.from_batches([batch]))
-            arrived.update(frame["record_key"].to_list())
-            spool.add(frame)
-        absent = pa.table(
-            {"record_key": pa.array(sorted((gone | set(asked)) - arrived), pa.string())}
-        )
+    catalogue, lake, pinned = landing.catalogue, landing.lake, landing.pinned
+    attributes = landing.chosen
+    validator = RecordValidator(catalogue, landing.declared, attributes, landing.now)
+    with Spool(landing.spooled) as spool:
+        for batch in _batches(landing, carried, asked):
+            spool.add(validator.validate(pa.Table.from_batches([batch])))
+        absent = gone_of(lake, spool, gone | set(asked))
         shared = marks(
             lake,
             pinned,
@@ -128,78 +108,24 @@ def _commit(
         )
         for a in attributes:
             validator.findings.add(a, NOT_UNIQUE, shared.count(a))
-        known = pinned.current(schema.names, "state") if pinned.exists else None
-        last_id = max(_last_id(lake, pinned), record_block(system, name))
-        select = changed_records(
-            schema,
-            [f"id_{identifier}" for identifier in declared.identifiers],
-            attributes,
-            known,
-            read=attributes,
-            now=now,
-            next_record_id=last_id + 1,
-            duplicates=spool.may_repeat_keys() or shared.touch_known,
-            absent_are_deleted=False,
-            absent_named=known is not None,
-        )
-        relations: dict[str, Any] = {"incoming": spool.relation(), "gone": absent}
-        rows = Rows(select, {**relations, **(known.relations if known else {})})
-        rows = shared.applied(rows, attributes, attributes)
-        written = pinned.write(lake.engine, rows, now=now, run_id=run_id)
+        known = known_records(lake, pinned)
+        written = write(landing, spool, attributes, known, shared, absent=False, gone=absent)
         state = {key: value for key, value in pinned.state.items() if key != "seq"}
         if written is not None:
             # every written row may be a deletion
             state["values"] = known_at_least(
                 state.get("values", {}), written, written.rows, attributes
             )
-        committed = pinned.commit_written(written, now=now, state=state)
-        return validator.findings, spool.rows, committed
+        pinned.commit_written(written, now=landing.now, state=state)
+        return validator.findings, written
 
 
 def _batches(
-    catalogue: Catalogue,
-    system: str,
-    declared: Sync,
-    fields: tuple[str, ...],
-    carried: Sequence[str],
-    asked: Sequence[str],
+    landing: Landing, carried: Sequence[str], asked: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """What was carried first: what the system itself says counts more where times are equal."""
     if carried:
-        yield from batches([[json.loads(record) for record in carried]], fields)
+        yield from batches([[json.loads(record) for record in carried]], landing.fields)
     if asked:
-        source = open_source(catalogue.systems[system], declared)
-        yield from source.read(ReadRequest(fields, keys=tuple(asked)))
-
-
-def _fields(declared: Sync) -> tuple[str, ...]:
-    optional = (declared.key, declared.updated_at, declared.deleted)
-    return tuple(
-        dict.fromkeys(
-            [
-                *declared.identifiers.values(),
-                *(path for path in optional if path is not None),
-                *(each.field for each in declared.attributes.values()),
-            ]
-        )
-    )
-
-
-def _last_id(lake: Lake, pinned: Pinned) -> int:
-    if not pinned.exists:
-        return 0
-    rows = pinned.current(["record_id"], "state")
-    last = exp.func("COALESCE", exp.Max(this=column("record_id", "r")), literal(0))
-    select = exp.select(exp.alias_(last, "last")).from_(rows.sql.subquery("r"))
-    return lake.engine.rows(select, rows.relations)[0]["last"]
-
-
-def _count(lake: Lake, committed: Rows | None) -> tuple[int, int]:
-    if committed is None:
-        return 0, 0
-    counts = exp.select(
-        exp.alias_(exp.Count(this=exp.Star()), "rows"),
-        exp.alias_(exp.CountIf(this=column("deleted", "c")), "deleted"),
-    ).from_(committed.sql.subquery("c"))
-    found = lake.engine.rows(counts, committed.relations)[0]
-    return found["rows"] - int(found["deleted"]), int(found["deleted"])
+        source = open_source(landing.catalogue.systems[landing.system], landing.declared)
+        yield from source.read(ReadRequest(landing.fields, keys=tuple(asked)))

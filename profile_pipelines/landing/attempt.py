@@ -1,0 +1,329 @@
+"""One attempt at a sync, from its source to the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from profile_pipelines.engine import Written
+from profile_pipelines.errors import MissingField
+from profile_pipelines.landing import drift
+from profile_pipelines.landing.cursors import Cursors
+from profile_pipelines.landing.extraction import (
+    Landing,
+    Progress,
+    gone_of,
+    known_records,
+    read,
+    write,
+)
+from profile_pipelines.landing.guard import (
+    Guard,
+    Known,
+    count_losses,
+    known_at_least,
+    went_back,
+)
+from profile_pipelines.landing.quarantine import quarantined_by_attribute
+from profile_pipelines.landing.result import Reasons, SyncResult
+from profile_pipelines.landing.spool import Spool
+from profile_pipelines.landing.told import Told, told_since
+from profile_pipelines.landing.unique import NOT_UNIQUE, Marks, marks
+from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
+from profile_pipelines.ledger.ledger import AttributeEntry
+from profile_pipelines.sources import ReadRequest, Source, open_source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from profile_pipelines.validation.records import Findings
+
+
+class Attempt:
+    """One sync that is under way, from its source to the commit.
+
+    Its three parts may be others than the catalogue's and the ledger's: `source`, which is read;
+    `cursors`, which tell how far it was; and `covered`, the attributes whose coverage tells when.
+    """
+
+    def __init__(
+        self,
+        landing: Landing,
+        ledger: Ledger,
+        waiting: list[SetAside],
+        *,
+        asked_full: bool,
+        progress: Progress | None = None,
+        source: Source | None = None,
+        cursors: Callable[[Landing], Cursors] | None = None,
+        covered: Iterable[str] | None = None,
+    ) -> None:
+        self.landing = landing
+        self.ledger = ledger
+        self.cursors = cursors or _cursors
+        self.covered = covered
+        self.asked_full = asked_full
+        self.progress = progress
+        self.guard = Guard(landing.catalogue.attributes, landing.declared.max_deleted, waiting)
+        self.whole = (
+            asked_full
+            or _full_is_due(ledger, landing)
+            or any(each.full and each.excess.kind != "missing" for each in waiting)
+        )
+        declared = landing.declared
+        self.source = source or open_source(landing.catalogue.systems[landing.system], declared)
+        self.at_least: dict[str, int] = landing.pinned.state.get("values", {})
+
+    def result(self) -> SyncResult:
+        landing, source = self.landing, self.source
+        fields = drift.told_fields(landing.catalogue.systems[landing.system], source)
+        self.drift = drift.drift(landing.pinned.state.get("fields"), fields)
+        self.fields = landing.pinned.state.get("fields") if fields is None else fields
+        absent = drift.missing(landing.declared, landing.chosen, fields)
+        self.told = self._told()
+        self.mark = source.change_mark() if self.told is None else self.told.mark
+        while True:
+            present = tuple(a for a in landing.chosen if a not in absent)
+            self.landing = replace(landing, chosen=present)
+            try:
+                found = self._unchanged() or self._read(whole=self.whole)
+            except MissingField as error:
+                lost = {
+                    a: drift.no_field(error.field, source.inspect())
+                    for a in present
+                    if landing.declared.attributes[a].field == error.field
+                }
+                if not lost or error.field in landing.needed:
+                    raise
+                absent |= lost
+            else:
+                return _with_absent(found, absent, self._quarantined)
+
+    def _told(self) -> Told | None:
+        """What the event log has told since the cursors; None where there is none to go by."""
+        landing, log = self.landing, self.landing.declared.events
+        cursors = self.cursors(landing)
+        since = cursors.since()
+        if log is None or self.whole or since is None:
+            return None
+        if landing.now - since > log.kept:
+            self.whole = True
+            return None
+        return told_since(self.source, since, landing.declared.lateness)
+
+    @property
+    def _quarantined(self) -> Mapping[str, int]:
+        return quarantined_by_attribute(self.landing.lake, self.landing.pinned.table.pin())
+
+    def _unchanged(self) -> SyncResult | None:
+        """What to say when the source is as it was, and isn't read; None when it may not be.
+
+        What lies in quarantine is still there.
+        """
+        landing, system = self.landing, self.landing.system
+        cursors = self.cursors(landing)
+        if self.whole or self.drift or not cursors.have_mark(self.mark):
+            return None
+        if not self._tells_of_every_change(cursors.oldest()):
+            return None
+        before = self.ledger.latest_of(system)
+        entries = {
+            a: AttributeEntry(in_quarantine=before[a].in_quarantine)
+            if a in before
+            else AttributeEntry()
+            for a in landing.chosen
+        }
+        return SyncResult(system, landing.name, full=False, attributes=entries)
+
+    def _tells_of_every_change(self, since: datetime | None) -> bool:
+        """Whether a source whose mark is as it was can be taken as unchanged.
+
+        A mark of files tells of every change, and so do events. That of a database counts records
+        and compares the newest times, which is enough only where records bear the time of their
+        change, and none can still come late with a time before the newest known.
+        """
+        landing = self.landing
+        if landing.catalogue.systems[landing.system].connection.type in ("files", "custom"):
+            return True
+        if self.told is not None:
+            return True
+        if since is None:
+            return False
+        coverage = self.ledger.coverage()
+        covered = landing.chosen if self.covered is None else self.covered
+        looked = [coverage.get((landing.system, a)) for a in covered]
+        late_until = since + landing.declared.lateness
+        if any(each is None or each <= late_until for each in looked):
+            return False
+        return self.source.has_newer(since) is False
+
+    def _read(self, *, whole: bool) -> SyncResult:
+        from profile_pipelines.validation.records import RecordValidator
+
+        landing = self.landing
+        lake, pinned, declared, chosen = (
+            landing.lake, landing.pinned, landing.declared, landing.chosen,
+        )  # fmt: skip
+        cursors = self.cursors(landing)
+        told = None if whole else self.told
+        keys = None if told is None else told.keys
+        request = ReadRequest(landing.fields, None if whole else cursors.since(), keys=keys)
+        validator = RecordValidator(landing.catalogue, declared, chosen, landing.now)
+        findings = validator.findings
+        known = known_records(lake, pinned)
+        with Spool(landing.spooled) as spool:
+            read(self.source, request, validator, spool, self.progress)
+            newest, latest = cursors.newest(), findings.latest
+            if declared.events is not None:
+                # the log goes on where it was, or begins with the read of everything
+                latest = landing.now if told is None else told.newest or newest
+            behind = newest is not None and (latest is None or latest < newest)
+            if behind and request.since is not None:
+                # only all of it tells a source that was taken back from one whose newest went
+                return self._read(whole=True)
+            gone = None if keys is None else gone_of(lake, spool, keys)
+            shared = marks(
+                lake,
+                pinned,
+                {a: landing.catalogue.attributes[a] for a in chosen},
+                spool,
+                absent_are_deleted=request.since is None,
+                gone=gone,
+            )
+            for a in chosen:
+                findings.add(a, NOT_UNIQUE, shared.count(a))
+            held = self._faults(findings, request, known, spool.rows)
+            if request.since is None and not spool.rows:
+                held |= _some(WHOLE_SYNC, self.guard.vanished(known))
+            elif behind and newest and latest and not self.asked_full:
+                held |= self._gone_back(spool, known, newest, latest)
+            written, held = self._written(
+                spool, known, held, shared, absent=request.since is None, gone=gone
+            )
+        rows, deleted = (0, 0) if written is None else landing.counts(written)
+        if WHOLE_SYNC not in held:
+            state = {
+                "cursors": cursors.after(
+                    [a for a in chosen if a not in held],
+                    self.mark,
+                    latest,
+                    whole=request.since is None,
+                ),
+                "values": known_at_least(self.at_least, written, deleted, declared.attributes),
+                "fields": self.fields,
+            }
+            pinned.commit_written(written, now=landing.now, state=state)
+        quarantined = self._quarantined
+        return SyncResult(
+            landing.system,
+            landing.name,
+            request.since is None,
+            findings.rows,
+            rows - deleted,
+            deleted,
+            findings.bad_records,
+            {
+                a: AttributeEntry(
+                    findings.values.get(a, 0),
+                    findings.invalid(a),
+                    findings.reasons.get(a, {}),
+                    a in held or WHOLE_SYNC in held,
+                    quarantined.get(a, 0),
+                )
+                for a in chosen
+            },
+            held,
+            self.drift,
+            findings.ahead,
+        )
+
+    def _written(
+        self,
+        spool: Spool,
+        known: Known,
+        held: Reasons,
+        shared: Marks,
+        *,
+        absent: bool,
+        gone: pa.Table | None,
+    ) -> tuple[Written | None, Reasons]:
+        """What is ready to be committed, without what has to be set aside; and that."""
+        landing, pinned = self.landing, self.landing.pinned
+        while WHOLE_SYNC not in held:
+            brought = [a for a in landing.chosen if a not in held]
+            written = write(landing, spool, brought, known, shared, absent=absent, gone=gone)
+            if written is None or not self.guard.may_exceed(written, brought, known, self.at_least):
+                return written, held
+            losses = count_losses(landing.lake, pinned, written, brought)
+            self.at_least = {**self.at_least, **losses.values}
+            excesses = self.guard.excesses(losses, brought, known)
+            if not excesses:
+                return written, held
+            pinned.discard(written)
+            held = {**held, **{a: tuple(each) for a, each in excesses.items()}}
+        return None, held
+
+    def _faults(self, findings: Findings, request: ReadRequest, known: Known, rows: int) -> Reasons:
+        """The attributes that are unusable as they were read: invalid, or absent from JSON."""
+        held: Reasons = {}
+        records = max(rows, known.records)
+        for a in self.landing.chosen:
+            held |= _some(a, self.guard.invalid(a, findings.invalid(a), records))
+        if request.seen:
+            gone = drift.unseen(
+                self.landing.declared,
+                self.landing.chosen,
+                request.seen,
+                findings.rows,
+                self.at_least,
+                known.living,
+            )
+            held |= {a: (each,) for a, each in gone.items()}
+        return held
+
+    def _gone_back(self, spool: Spool, known: Known, newest: datetime, latest: datetime) -> Reasons:
+        """The reason to hold a source of which a whole read shows records older than before."""
+        if self.guard.approves(WHOLE_SYNC, "backwards"):
+            return {}
+        landing = self.landing
+        older = went_back(landing.lake, landing.pinned, {"incoming": spool.relation()})
+        if not older:
+            return {}
+        said = f"the source's newest change is of {latest:%Y-%m-%d %H:%M:%S} UTC"
+        before = f"{newest:%Y-%m-%d %H:%M:%S} UTC was read before"
+        excess = Excess("backwards", older, known.living, 0.0, f"{said}, but {before}")
+        return {WHOLE_SYNC: (excess,)}
+
+
+def _cursors(landing: Landing) -> Cursors:
+    return Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
+
+
+def _some(attribute: str, excesses: list[Excess]) -> Reasons:
+    return {attribute: tuple(excesses)} if excesses else {}
+
+
+def _with_absent(
+    found: SyncResult, absent: Mapping[str, Excess], quarantined: Mapping[str, int]
+) -> SyncResult:
+    """The result with the attributes whose fields the source hasn't got, which are set aside."""
+    if not absent:
+        return found
+    entries = {
+        a: AttributeEntry(set_aside=True, in_quarantine=quarantined.get(a, 0)) for a in absent
+    }
+    return replace(
+        found,
+        attributes={**found.attributes, **entries},
+        set_aside={**found.set_aside, **{a: (each,) for a, each in absent.items()}},
+    )
+
+
+def _full_is_due(ledger: Ledger, landing: Landing) -> bool:
+    every = landing.declared.full_every
+    if every is None:
+        return False
+    last = ledger.last_full(landing.system, landing.name)
+    return last is None or landing.now - last >= every
