@@ -64,14 +64,19 @@ class GraphQL(Declaration):
     variables: dict[str, Any] = {}
 
 
-class BulkPoll(Declaration):
-    """How to ask what has become of a job. `{job}` stands for its id."""
+class JobRequest(Declaration):
+    """A request about a job, written as in a sync."""
 
     path: str
     method: Literal["GET", "POST"] | None = None
     params: Params = {}
     body: dict[str, Any] | None = None
     graphql: GraphQL | None = None
+
+
+class BulkPoll(JobRequest):
+    """How to ask what has become of a job. `{job}` stands for its id."""
+
     state: str
     """Path of the job's state in the answer."""
     done: list[str] = Field(min_length=1)
@@ -110,6 +115,9 @@ class BulkResult(Declaration):
 class BulkJob(Declaration):
     """The sync's request starts a job; when it's done its result is downloaded."""
 
+    start: JobRequest | None = None
+    """The request that starts the job, where the sync's own brings records: then only what is
+    read whole comes by a job, and changes come page by page."""
     job: str
     """Path of the job's id in the answer of the request."""
     errors: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from profile_pipelines.catalog.aggregates import Aggregate, ChildField
 from profile_pipelines.catalog.connections import Connection, Paging, Rate
@@ -88,15 +88,18 @@ class OneRecord(Declaration):
     path: str = Field(examples=["/v1/customers/{id}"])
     """The endpoint, with `{id}` in place of the key."""
     params: Params = {}
+    graphql: GraphQL | None = None
+    """A GraphQL query whose variables hold `{id}`; no record in its answer means a gone one."""
     record: str | None = None
     """Path of the record in the answer; without it the answer itself is the record."""
 
-    @field_validator("path")
-    @classmethod
-    def _holds_the_key(cls, path: str) -> str:
-        if path.count("{id}") != 1:
-            raise ValueError("must hold {id} once, in place of the record's key")
-        return path
+    @model_validator(mode="after")
+    def _holds_the_key(self) -> Self:
+        text = self.path if self.graphql is None else str(self.graphql.variables)
+        if text.count("{id}") != 1:
+            where = "the path" if self.graphql is None else "a variable of graphql"
+            raise ValueError(f"{where} must hold {{id}} once, in place of the record's key")
+        return self
 
     @classmethod
     def read(cls, value: object) -> object:

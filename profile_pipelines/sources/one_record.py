@@ -10,7 +10,7 @@ from profile_pipelines.catalog.connections import NoPaging
 from profile_pipelines.catalog.systems import OneRecord
 from profile_pipelines.errors import NoSuchRecord, SourceError
 from profile_pipelines.sources.rest_client import RestClient
-from profile_pipelines.sources.rest_request import Call, query
+from profile_pipelines.sources.rest_request import Call, filled, query
 
 _ENOUGH_TO_DOUBT = 10
 
@@ -24,7 +24,7 @@ def records(
     """
     found = 0
     for key in keys:
-        asked = Call(one.path.replace("{id}", quote(key, safe="")), params=query(one.params))
+        asked = _call(one, key)
         try:
             for page in client.pages(asked, one.record, NoPaging(type="none"), single=True):
                 found += 1
@@ -36,3 +36,12 @@ def records(
             f"{where}: the API has none of the {len(keys)} records that events named; "
             "check the path of `one`"
         )
+
+
+def _call(one: OneRecord, key: str) -> Call:
+    path, params = one.path.replace("{id}", quote(key, safe="")), query(one.params)
+    if one.graphql is None:
+        return Call(path, params=params)
+    variables = filled(one.graphql.variables, {"{id}": key})
+    body = {"query": one.graphql.query, "variables": variables}
+    return Call(path, "POST", params, body=body, graphql=True)

@@ -63,7 +63,7 @@ class RestSource:
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         if request.keys is None:
-            pages, seen = self._pages(request.since), request.seen
+            pages, seen = self._pages(request.since, request.limit), request.seen
         else:
             pages, seen = self._records(request.keys), None
         try:
@@ -89,7 +89,7 @@ class RestSource:
 
     def inspect(self) -> dict[str, str]:
         """The paths in the first page's records."""
-        return flattened(next(iter(self._pages(None)), []))
+        return flattened(next(iter(self._pages(None, limit=1)), []))
 
     def _records(self, keys: tuple[str, ...]) -> Iterator[list[Any]]:
         from profile_pipelines.sources.one_record import records
@@ -99,14 +99,17 @@ class RestSource:
         with self._client() as client:
             yield from records(self.where, client, self.sync.one, keys)
 
-    def _pages(self, since: datetime | None) -> Iterator[list[Any]]:
+    def _pages(self, since: datetime | None, limit: int | None = None) -> Iterator[list[Any]]:
         with self._client() as client:
-            if self.sync.window is not None:
-                yield from self._windows(client, since)
-            elif self.sync.bulk is not None:
+            bulk = self.sync.bulk
+            # a few records aren't worth a job over all of them
+            if bulk is not None and (bulk.start is None or (since is None and limit is None)):
                 from profile_pipelines.sources.rest_bulk import bulk_pages
 
-                yield from bulk_pages(self.where, client, self.sync.bulk, self._call(since))
+                start = self._call(since) if bulk.start is None else call(self.where, bulk.start)
+                yield from bulk_pages(self.where, client, bulk, start)
+            elif self.sync.window is not None:
+                yield from self._windows(client, since)
             else:
                 paging = self.sync.paging or self.connection.paging
                 yield from client.pages(self._call(since), self.sync.records, paging)

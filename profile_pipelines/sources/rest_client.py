@@ -353,6 +353,9 @@ class _Client(RESTClient):
         found = answer if self.records is None else getter(self.records)(answer)
         if self.single and isinstance(found, dict):
             return [found]
+        if self.single and found is None:
+            # GraphQL's way to say so
+            raise NoSuchRecord(f"{self.where}: the API hasn't got this record")
         if not isinstance(found, list):
             raise SourceError(f"{self.where}: {self._no_list(answer, found)}")
         if not all(isinstance(record, dict) for record in found):

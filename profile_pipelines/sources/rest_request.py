@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from profile_pipelines.catalog.connections import Location
 from profile_pipelines.catalog.declaration import Secret
-from profile_pipelines.catalog.rest_requests import CHANGES, BulkPoll, GraphQL, RestCursor
+from profile_pipelines.catalog.rest_requests import CHANGES, GraphQL, JobRequest, RestCursor
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
@@ -33,7 +33,7 @@ class Call:
 
 def call(
     where: str,
-    sync: Sync | BulkPoll,
+    sync: Sync | JobRequest,
     cursor: RestCursor | None = None,
     since: str | None = None,
     until: str | None = None,

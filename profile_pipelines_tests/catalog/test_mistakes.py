@@ -462,6 +462,31 @@ SOURCES = [
     pytest.param(
         sources(
             "{type: rest, base_url: 'https://x'}",
+            "path: contacts\n    one: {path: /graphql, graphql: {query: q, variables: {a: b}}}\n"
+            "    bulk: {start: {path: jobs}, job: id, poll: {path: 'jobs/{job}', state: s, "
+            "done: [d]}, result: {url: u, format: jsonl}}",
+        ),
+        [
+            "sources/crm.yaml:7: syncs.contacts.one: a variable of graphql must hold {id} once, "
+            "in place of the record's key"
+        ],
+        id="one by GraphQL without the key",
+    ),
+    pytest.param(
+        sources(
+            "{type: rest, base_url: 'https://x'}",
+            "path: contacts\n    bulk: {start: {path: jobs}, job: id, poll: {path: 'jobs/{job}', "
+            "state: s, done: [d]}, result: {url: u, format: jsonl}}",
+        ),
+        [
+            "sources/crm.yaml:7: syncs.contacts.bulk.start: needs cursor, by which changes are "
+            "asked for; without it let the sync's own request start the job"
+        ],
+        id="a job for full reads only, without changes",
+    ),
+    pytest.param(
+        sources(
+            "{type: rest, base_url: 'https://x'}",
             "path: contacts\n    events: {path: log, cursor: {param: at}, time: at, event_id: id, "
             "id: contact}",
         ),

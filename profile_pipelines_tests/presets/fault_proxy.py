@@ -80,21 +80,29 @@ def renamed(answer: Answer, before: list[Answer], records: str | None) -> Answer
     def rename(document: Any) -> Any:
         if records is None:
             return {"results": document}
-        return {(f"new_{k}" if k == records else k): v for k, v in document.items()}
+        above, _, name = records.rpartition(".")
+        at = records_of(document, above or None)
+        at[f"new_{name}"] = at.pop(name)
+        return document
 
     answer.change(rename)
     return answer
 
 
-def records_of(document: Any, path: str | None) -> list[Any]:
-    """A page's records: at a key of the answer, or the answer itself."""
-    return document if path is None else document[path]
+def records_of(document: Any, path: str | None) -> Any:
+    """A page's records: at a dotted path of the answer, or the answer itself."""
+    for step in path.split(".") if path is not None else ():
+        document = document[step]
+    return document
 
 
 def _with_records(document: Any, path: str | None, make: Callable[[list[Any]], list[Any]]) -> Any:
     if path is None:
         return make(document)
-    return {**document, path: make(document[path])}
+    above, _, name = path.rpartition(".")
+    at = records_of(document, above or None)
+    at[name] = make(at[name])
+    return document
 
 
 class Proxy:

@@ -14,11 +14,12 @@ from profile_pipelines_tests.presets import fault_proxy as faults
 from profile_pipelines_tests.presets.billing_servers import CASES as BILLING
 from profile_pipelines_tests.presets.fault_proxy import Fault, proxying
 from profile_pipelines_tests.presets.preset_case import Case, Shop, World
+from profile_pipelines_tests.presets.shopify_server import CASES as SHOPIFY
 from profile_pipelines_tests.presets.support_servers import CASES as SUPPORT
 from profile_pipelines_tests.presets.woocommerce_server import CASES as WOOCOMMERCE
 from profile_pipelines_tests.sources.api_server import serving
 
-CASES = [*BILLING, *SUPPORT, *WOOCOMMERCE]
+CASES = [*BILLING, *SUPPORT, *WOOCOMMERCE, *SHOPIFY]
 
 PASSING: dict[str, Fault] = {
     "429": faults.status(429, retry_after="0"),
@@ -43,6 +44,7 @@ BROKEN: dict[str, Fault] = {
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before retries are tested elsewhere."""
     monkeypatch.setitem(RestSource.__init__.__kwdefaults__, "first_wait", 0.001)
+    monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", lambda seconds: None)
 
 
 @pytest.fixture(params=CASES, ids=[case.preset for case in CASES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.sources import ReadRequest
 from profile_pipelines_tests.sources.api_server import Api, answer, cut, redirect, serving
 from profile_pipelines_tests.sources.reads import people, table, values
 
@@ -165,6 +167,23 @@ def test_json_lines_come_from_their_own_host_without_secrets(
         storage.answers["/r.jsonl"] = redirect("http://elsewhere.invalid/")
         with pytest.raises(SourceError, match="another host"):
             values(opened, "id")
+
+
+def test_a_job_with_a_start_of_its_own_brings_everything_and_pages_the_changes(api: Api) -> None:
+    """A read of changes, a sample and the look at the fields ask the sync's own request."""
+    api.answers["/r.jsonl"] = answer("\n".join(json.dumps(line) for line in LINES))
+    api.answers["/people"] = answer([{"id": "c2", "email": "new@x.org"}])
+    operation(api, f"{api.url}/r.jsonl")
+    bulk = {**JSONL_JOB["bulk"], "start": {"path": "graphql", "graphql": MUTATION}}
+    opened = people(api, bulk=bulk, cursor={"param": "since"}, updated_at="at")
+    assert values(opened, "email") == ["a@x.org", "b@x.org"]
+    assert [request.url.path for request in api.requests] == ["/graphql", "/graphql", "/r.jsonl"]
+    api.requests.clear()
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    assert values(opened, "email", since) == ["new@x.org"]
+    assert next(iter(opened.read(ReadRequest(("email",), limit=1)))).num_rows == 1
+    assert opened.inspect() == {"id": "string", "email": "string"}
+    assert {request.url.path for request in api.requests} == {"/people"}
 
 
 @pytest.mark.parametrize(
