@@ -66,10 +66,18 @@ class LoginAuth(Declaration):
     """The login's endpoint, below `base_url`."""
     body: dict[str, Any]
     """What is posted, as JSON; secrets are `{env: NAME}` at any depth."""
-    found_at: str
+    found_at: str | None = None
     """Path of the token in the answer."""
+    found_header: str | None = None
+    """Header of the answer with the token, instead of `found_at`."""
     header: str = "Authorization"
     prefix: str = "Bearer "
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.found_at is None) == (self.found_header is None):
+            raise ValueError("needs either found_at or found_header: where the token stands")
+        return self
 
 
 Auth = Annotated[

@@ -24,8 +24,8 @@ from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import as_text, getter
 from profile_pipelines.sources.rest_request import filled
 
-Fetch = Callable[..., Any]
-"""Posts to an address and gives the answer as JSON; raises SourceError."""
+Fetch = Callable[..., Response]
+"""Posts to an address and gives the answer, which is JSON; raises SourceError."""
 Grant = Callable[[], tuple[str, float | None]]
 """A new token, and for how many seconds it's good, if that's known."""
 
@@ -117,7 +117,7 @@ def _oauth2(where: str, auth: OAuth2Auth, fetch: Fetch) -> Grant:
     url = resolve(auth.url)
 
     def grant() -> tuple[str, float | None]:
-        answer = fetch(url, **sent)
+        answer = fetch(url, **sent).json()
         token = _token(where, answer, "access_token")
         # some servers give a new refresh token each time, and take the old one no more
         if auth.refresh_token is not None and isinstance(answer.get("refresh_token"), str):
@@ -132,7 +132,16 @@ def _login(where: str, auth: LoginAuth, url: str, fetch: Fetch) -> Grant:
     body = filled(auth.body, {})
 
     def grant() -> tuple[str, float | None]:
-        return _token(where, fetch(url, json=body), auth.found_at), None
+        answer = fetch(url, json=body)
+        if auth.found_at is not None:
+            return _token(where, answer.json(), auth.found_at), None
+        found = answer.headers.get(auth.found_header or "")
+        if not found:
+            raise SourceError(
+                f"{where}: the login's answer has no header {auth.found_header}; check the "
+                "credentials, and `auth`"
+            )
+        return found, None
 
     return grant
 
@@ -140,5 +149,8 @@ def _login(where: str, auth: LoginAuth, url: str, fetch: Fetch) -> Grant:
 def _token(where: str, answer: Any, path: str) -> str:
     token = as_text(getter(path)(answer))
     if not token:
-        raise SourceError(f"{where}: the login's answer has no token at {path!r}; check `auth`")
+        raise SourceError(
+            f"{where}: the login's answer has no token at {path!r}; check the credentials, and "
+            "`auth`"
+        )
     return token

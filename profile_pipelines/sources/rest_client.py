@@ -36,6 +36,7 @@ _HINTS = {
     404: "there is nothing at this path; check `base_url` and `path`",
 }
 _THROTTLED = {"THROTTLED", "RATE_LIMITED"}
+_DENIED = {"ACCESS_DENIED", "FORBIDDEN", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNAUTHORIZED"}
 
 
 class Throttled(requests.HTTPError):
@@ -153,15 +154,14 @@ class RestClient:
             headers = {"User-Agent": "profile-pipelines"}
             self._session.get(url, headers=headers, hooks={"response": [check]})
 
-    def _fetch_token(self, url: str, **form: Any) -> Any:
+    def _fetch_token(self, url: str, **form: Any) -> requests.Response:
         """The answer of a token or login request; nothing of what was sent is ever shown."""
         refused = "the login is refused; check the credentials in `auth` and what it names"
-        hints: dict[int, str] = dict.fromkeys((400, 401, 403), refused)
+        hints: dict[int, str] = dict.fromkeys((200, 400, 401, 403), refused)
         with self._faults(url):
             check = self._checker(hints=hints, graphql="query" in (form.get("json") or {}))
             headers = {"Accept": "application/json", "User-Agent": "profile-pipelines"}
-            answer = self._session.post(url, headers=headers, hooks={"response": [check]}, **form)
-            return answer.json()
+            return self._session.post(url, headers=headers, hooks={"response": [check]}, **form)
 
     def _checker(
         self,
@@ -242,7 +242,7 @@ class _Check:
             raise SourceError(f"{self.where}: the API answered with {status}: {hint}")
         answer = {} if self.into is not None else self._parsed(content)
         if self.graphql:
-            refuse_errors(self.where, response, answer)
+            refuse_errors(self.where, response, answer, self.hints.get(status))
         # the paginators ask for it again
         response.json = lambda **_: answer
 
@@ -288,7 +288,9 @@ def _bounded(where: str, response: requests.Response, limit: int, into: IO[bytes
     return content
 
 
-def refuse_errors(where: str, response: requests.Response, answer: Any) -> None:
+def refuse_errors(
+    where: str, response: requests.Response, answer: Any, hint: str | None = None
+) -> None:
     """GraphQL answers with status 200 also when it fails: throttled ones are tried again."""
     errors = answer.get("errors") if isinstance(answer, dict) else None
     if not errors:
@@ -307,7 +309,8 @@ def refuse_errors(where: str, response: requests.Response, answer: Any) -> None:
         if isinstance(error.get("path"), list)
     }
     named = ", ".join(sorted({*codes, *fields})[:10]) or "no code given"
-    raise SourceError(f"{where}: the API answers the query with errors ({named}); check `graphql`")
+    hint = hint or (_HINTS[403] if codes & _DENIED else "check `graphql`")
+    raise SourceError(f"{where}: the API answers the query with errors ({named}): {hint}")
 
 
 def _codes(error: dict[str, Any]) -> Iterator[str]:

@@ -13,13 +13,14 @@ from profile_pipelines.sources.rest import RestSource
 from profile_pipelines_tests.presets import fault_proxy as faults
 from profile_pipelines_tests.presets.billing_servers import CASES as BILLING
 from profile_pipelines_tests.presets.fault_proxy import Fault, proxying
+from profile_pipelines_tests.presets.graphql_shop_server import CASES as GRAPHQL_SHOP
 from profile_pipelines_tests.presets.preset_case import Case, Shop, World
 from profile_pipelines_tests.presets.shopify_server import CASES as SHOPIFY
 from profile_pipelines_tests.presets.support_servers import CASES as SUPPORT
 from profile_pipelines_tests.presets.woocommerce_server import CASES as WOOCOMMERCE
 from profile_pipelines_tests.sources.api_server import serving
 
-CASES = [*BILLING, *SUPPORT, *WOOCOMMERCE, *SHOPIFY]
+CASES = [*BILLING, *SUPPORT, *WOOCOMMERCE, *SHOPIFY, *GRAPHQL_SHOP]
 
 PASSING: dict[str, Fault] = {
     "429": faults.status(429, retry_after="0"),

@@ -192,7 +192,8 @@ class Tokens:
         self.given += 1
         self.left = self.uses
         token = f"token-{self.given}"
-        return JSONResponse({"access_token": token, "data": {"login": {"token": token}}})
+        answered = {"access_token": token, "data": {"login": {"token": token}}}
+        return JSONResponse(answered, headers={"x-new-token": token})
 
     def people(self, request: Request) -> Response:
         if request.headers["authorization"] != f"Bearer token-{self.given}" or self.left == 0:
@@ -233,6 +234,11 @@ def tokens(api: Api, uses: int = 100) -> Tokens:
             | {"body": {"query": "mutation", "variables": {"password": {"env": "KEY"}}}},
             {"query": "mutation", "variables": {"password": "s3cret"}},
         ),
+        (
+            {"type": "login", "path": "token", "found_header": "X-New-Token"}
+            | {"body": {"password": {"env": "KEY"}}},
+            {"password": "s3cret"},
+        ),
     ],
 )
 def test_tokens_are_fetched_and_renewed_once_when_they_end(
@@ -247,6 +253,34 @@ def test_tokens_are_fetched_and_renewed_once_when_they_end(
     assert values(people(api, {"auth": auth}, **PAGED), "id") == ALL
     assert issued.given == 2
     assert api.bodies[0] == sent
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ({"found_header": "X-Other"}, "no header X-Other; check the credentials"),
+        ({"found_at": "data.token"}, "no token at 'data.token'; check the credentials"),
+    ],
+)
+def test_a_login_without_a_token_says_so(api: Api, found: dict[str, str], problem: str) -> None:
+    """A login that is answered, but brings no token where it should, is an error."""
+    tokens(api)
+    auth = {"type": "login", "path": "token", "body": {}, **found}
+    with pytest.raises(SourceError, match=problem):
+        values(people(api, {"auth": auth}, **PAGED), "id")
+
+
+def test_graphql_errors_about_permission_say_so(api: Api) -> None:
+    """Codes of refused access lead to the credentials; a refused login does in any case."""
+    error = {"message": "no", "extensions": {"code": "FORBIDDEN"}}
+    api.answers["/people"] = answer({"data": None, "errors": [error]})
+    with pytest.raises(SourceError, match=r"errors \(FORBIDDEN\): the credentials may not"):
+        values(people(api, records="data.people.nodes", graphql=GRAPHQL), "id")
+    auth = {"type": "login", "path": "people", "found_at": "t", "body": {"query": "mutation"}}
+    api.answers["/people"] = answer({"errors": [{"message": "bad password s3cret"}]})
+    with pytest.raises(SourceError, match="the login is refused; check the credentials") as caught:
+        values(people(api, {"auth": auth}, records="data", graphql=GRAPHQL), "id")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_token_that_is_refused_at_once_ends_the_read(
