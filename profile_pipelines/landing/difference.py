@@ -169,16 +169,8 @@ def _newest_by_key(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
 
 
 def _new_id(next_record_id: int, known: str | None) -> exp.Expr:
-    number = exp.Add(
-        this=literal(next_record_id - 1),
-        expression=exp.Window(
-            this=exp.RowNumber(),
-            partition_by=(
-                [exp.Is(this=column("record_id", known), expression=exp.null())] if known else []
-            ),
-            order=exp.Order(expressions=[exp.Ordered(this=column("ordinal", "i"))]),
-        ),
-    )
+    """A new record's number, by its order of arrival; numbers may be left out between them."""
+    number = exp.Add(this=literal(next_record_id), expression=column("ordinal", "i"))
     return exp.func("COALESCE", column("record_id", known), number) if known else number
 
 
