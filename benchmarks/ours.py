@@ -18,14 +18,13 @@ from profile_pipelines.workspace import Places, Workspace
 CATALOGUE = Path(__file__).resolve().parent / "catalog"
 
 
-def run_pipeline(workspace: Workspace, now: datetime) -> None:
-    """Run everything, as `profile-pipelines run --all` does: through Dagster, in this process."""
-    from profile_pipelines.orchestration.run import run_in_process
-    from profile_pipelines.pipeline import due_syncs
+def run_pipeline(places: Places, now: datetime) -> None:
+    """`profile-pipelines run --all`: everything that a user's command costs, its table included."""
+    from profile_pipelines.cli.main import main
 
-    report = run_in_process(workspace, due_syncs(workspace, now, everything=True), now=now)
-    if not report.ok:
-        raise SystemExit("\n".join(f"{step}: {why}" for step, why in report.errors.items()))
+    named = ["--catalog", places.catalogue, "--lake", places.lake, "--ledger", places.ledger]
+    if code := main([*map(str, named), "run", "--all", "--now", now.isoformat()]):
+        raise SystemExit(code)
 
 
 def export(workspace: Workspace, folder: Path) -> None:
@@ -49,13 +48,12 @@ def main() -> None:
     now = now.replace(tzinfo=UTC) if now.tzinfo is None else now
     os.environ["BENCH_URL"] = url
     folder.mkdir(parents=True, exist_ok=True)
-    workspace = Workspace(
-        Places(CATALOGUE, folder / "lake", f"sqlite:///{(folder / 'ledger.db').resolve()}")
-    )
+    ledger = f"sqlite:///{(folder / 'ledger.db').resolve()}"
+    places = Places(CATALOGUE, folder / "lake", ledger)
     if "--export" in sys.argv:
-        export(workspace, folder)
+        export(Workspace(places), folder)
     else:
-        run_pipeline(workspace, now)
+        run_pipeline(places, now)
 
 
 if __name__ == "__main__":

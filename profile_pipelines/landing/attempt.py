@@ -99,7 +99,21 @@ class Attempt:
                     raise
                 absent |= lost
             else:
-                return _with_absent(found, absent, self._quarantined)
+                return self._with_absent(found, absent)
+
+    def _with_absent(self, found: SyncResult, absent: Mapping[str, Excess]) -> SyncResult:
+        """The result with the attributes whose fields the source hasn't got, which are set aside."""
+        if not absent:
+            return found
+        quarantined = self._quarantined
+        entries = {
+            a: AttributeEntry(set_aside=True, in_quarantine=quarantined.get(a, 0)) for a in absent
+        }
+        return replace(
+            found,
+            attributes={**found.attributes, **entries},
+            set_aside={**found.set_aside, **{a: (each,) for a, each in absent.items()}},
+        )
 
     def _told(self) -> Told | None:
         """What the event log has told since the cursors; None where there is none to go by."""
@@ -303,22 +317,6 @@ def _cursors(landing: Landing) -> Cursors:
 
 def _some(attribute: str, excesses: list[Excess]) -> Reasons:
     return {attribute: tuple(excesses)} if excesses else {}
-
-
-def _with_absent(
-    found: SyncResult, absent: Mapping[str, Excess], quarantined: Mapping[str, int]
-) -> SyncResult:
-    """The result with the attributes whose fields the source hasn't got, which are set aside."""
-    if not absent:
-        return found
-    entries = {
-        a: AttributeEntry(set_aside=True, in_quarantine=quarantined.get(a, 0)) for a in absent
-    }
-    return replace(
-        found,
-        attributes={**found.attributes, **entries},
-        set_aside={**found.set_aside, **{a: (each,) for a, each in absent.items()}},
-    )
 
 
 def _full_is_due(ledger: Ledger, landing: Landing) -> bool:
