@@ -102,7 +102,7 @@ class Attempt:
                 return self._with_absent(found, absent)
 
     def _with_absent(self, found: SyncResult, absent: Mapping[str, Excess]) -> SyncResult:
-        """The result with the attributes whose fields the source hasn't got, which are set aside."""
+        """The result with the attributes that are set aside since the source lacks their fields."""
         if not absent:
             return found
         quarantined = self._quarantined
