@@ -105,7 +105,7 @@ class LoadedPreset:
     shipped: bool = False
 
 
-_KEPT_NAMES = ("type", "since", "until", "changes", "job")
+_KEPT_NAMES = ("type", "since", "until", "changes", "fields", "job")
 _CONNECTION: TypeAdapter[Connection] = TypeAdapter(Connection)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from profile_pipelines.catalog.connections import Location, NoPaging, Paging
+from profile_pipelines.catalog.connections import Location, NoPaging, Paging, Rate
 from profile_pipelines.catalog.declaration import Declaration, Duration, Text
 
 Params = dict[str, str | int | float | bool]
+FIELDS = re.compile(r"\{fields(?:\.([\w.]+))?\}")
+"""Where the names of the mapped fields go, or of those below a path: `{fields.properties}`."""
 CHANGES = "{changes}"
 """Where the cursor's text goes, in a path, a parameter, a body or a GraphQL query."""
 
@@ -64,8 +67,8 @@ class GraphQL(Declaration):
     variables: dict[str, Any] = {}
 
 
-class JobRequest(Declaration):
-    """A request about a job, written as in a sync."""
+class OtherRequest(Declaration):
+    """A request beside the sync's own, written as in it."""
 
     path: str
     method: Literal["GET", "POST"] | None = None
@@ -74,7 +77,7 @@ class JobRequest(Declaration):
     graphql: GraphQL | None = None
 
 
-class BulkPoll(JobRequest):
+class BulkPoll(OtherRequest):
     """How to ask what has become of a job. `{job}` stands for its id."""
 
     state: str
@@ -115,12 +118,21 @@ class BulkResult(Declaration):
 class BulkJob(Declaration):
     """The sync's request starts a job; when it's done its result is downloaded."""
 
-    start: JobRequest | None = None
-    """The request that starts the job, where the sync's own brings records: then only what is
-    read whole comes by a job, and changes come page by page."""
     job: str
     """Path of the job's id in the answer of the request."""
     errors: str | None = None
     """Path of the list of reasons for which the job wasn't started."""
     poll: BulkPoll
     result: BulkResult
+
+
+class FullRead(OtherRequest):
+    """The request by which everything is read, where it isn't the one for changes.
+
+    It stands for itself: of the sync's own request only the headers are used.
+    """
+
+    records: str | None = None
+    paging: Paging | None = None
+    bulk: BulkJob | None = None
+    rate_limit: Rate | None = None

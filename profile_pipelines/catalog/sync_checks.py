@@ -9,7 +9,7 @@ from typing import cast
 from profile_pipelines.catalog.connections import Connection
 from profile_pipelines.catalog.field_paths import parse_path
 from profile_pipelines.catalog.mistakes import Path, in_words
-from profile_pipelines.catalog.rest_requests import CHANGES, BulkJob, GraphQL
+from profile_pipelines.catalog.rest_requests import CHANGES, GraphQL
 from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.systems import Sync
 
@@ -17,7 +17,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "sql": ("table", "query"),
     "rest": (
         *("path", "method", "params", "headers", "body", "graphql", "records", "paging", "cursor"),
-        *("window", "bulk", "rate_limit", "one", "events"),
+        *("window", "bulk", "full_read", "rate_limit", "one", "events"),
     ),
     "files": ("path", "format"),
     "custom": ("path",),
@@ -38,6 +38,7 @@ def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, st
         yield ("cursor",), "needs updated_at, the field whose latest value it asks from"
     if kind == "rest":
         yield from _request_mistakes(sync)
+        yield from _full_read_mistakes(sync)
     yield from _event_mistakes(kind, sync)
     yield from _schedule_mistakes(sync)
     if kind == "rest":
@@ -73,8 +74,8 @@ def _request_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
         yield ("graphql",), "stands beside body; keep one of them"
     if posted and sync.method == "GET":
         yield ("method",), "GET sends no body; take method out, or write POST"
-    if sync.bulk is not None:
-        yield from _bulk_mistakes(sync, sync.bulk)
+    if sync.bulk is not None and (sync.window is not None or sync.paging is not None):
+        yield ("bulk",), "its result has paging of its own; take window and paging out"
     if window is not None and cursor is None:
         yield ("window",), "needs cursor, by which the API is asked for a time of change"
     if window is not None and window.by == "split" and cursor is not None and not cursor.ends:
@@ -96,16 +97,14 @@ def _request_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
             yield ("cursor", "location"), f"{cursor.location} needs {need}, which isn't given"
 
 
-def _bulk_mistakes(sync: Sync, bulk: BulkJob) -> Iterator[tuple[Path, str]]:
-    if bulk.start is None:
-        if sync.window is not None or sync.paging is not None:
-            yield ("bulk",), "its result has paging of its own; take window and paging out"
-    elif sync.cursor is None:
-        text = (
-            "needs cursor, by which changes are asked for; without it let the sync's own request "
-            "start the job"
-        )
-        yield ("bulk", "start"), text
+def _full_read_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    if sync.full_read is None:
+        return
+    if sync.mode == "full" or (sync.updated_at is None and sync.mode != "events"):
+        text = "every read is full here; write its request as the sync's own"
+        yield ("full_read",), text
+    for path, text in _request_mistakes(sync.for_full_read()):
+        yield ("full_read", *path), text
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -11,7 +11,14 @@ from profile_pipelines.catalog.aggregates import Aggregate, ChildField
 from profile_pipelines.catalog.connections import Connection, Paging, Rate
 from profile_pipelines.catalog.convert_steps import ConvertStep
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share, Text
-from profile_pipelines.catalog.rest_requests import BulkJob, GraphQL, Params, RestCursor, Window
+from profile_pipelines.catalog.rest_requests import (
+    BulkJob,
+    FullRead,
+    GraphQL,
+    Params,
+    RestCursor,
+    Window,
+)
 from profile_pipelines.catalog.webhooks import Webhook
 
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
@@ -139,6 +146,8 @@ class Sync(Declaration):
     """How to read past the number of records at which the API's results stop."""
     bulk: BulkJob | None = None
     """That the request starts a job, whose result is downloaded when it's done."""
+    full_read: FullRead | None = None
+    """The request by which everything is read, where it isn't the one for changes."""
     rate_limit: Rate | None = None
     """What the API allows for this endpoint, beside the connection's limit."""
     one: (
@@ -183,6 +192,30 @@ class Sync(Declaration):
     """How far before the newest time known an incremental read begins, for what comes late."""
     schedule: str = "0 * * * *"
     """Cron schedule of the attributes that have none of their own, in the catalogue's timezone."""
+
+    @property
+    def mapped_fields(self) -> tuple[str, ...]:
+        """The paths of all fields that are read, each once."""
+        optional = (self.key, self.updated_at, self.deleted)
+        return tuple(
+            dict.fromkeys(
+                [
+                    *self.identifiers.values(),
+                    *(path for path in optional if path is not None),
+                    *(each.field or name for name, each in self.fields.items()),
+                    *(each.field for each in self.attributes.values() if not each.aggregate),
+                ]
+            )
+        )
+
+    def for_full_read(self) -> Sync:
+        """The sync with the request by which everything is read as its own."""
+        if self.full_read is None:
+            return self
+        request = {name: getattr(self.full_read, name) for name in FullRead.model_fields}
+        return self.model_copy(
+            update={"cursor": None, "window": None, "full_read": None, **request}
+        )
 
     @property
     def is_aggregating(self) -> bool:

@@ -16,7 +16,7 @@ _ENOUGH_TO_DOUBT = 10
 
 
 def records(
-    where: str, client: RestClient, one: OneRecord, keys: Sequence[str]
+    where: str, client: RestClient, one: OneRecord, keys: Sequence[str], fields: Sequence[str]
 ) -> Iterator[list[Any]]:
     """A list with the record for each key; none for one that the API says isn't there.
 
@@ -24,7 +24,7 @@ def records(
     """
     found = 0
     for key in keys:
-        asked = _call(one, key)
+        asked = _call(one, key, fields)
         try:
             for page in client.pages(asked, one.record, NoPaging(type="none"), single=True):
                 found += 1
@@ -38,10 +38,11 @@ def records(
         )
 
 
-def _call(one: OneRecord, key: str) -> Call:
-    path, params = one.path.replace("{id}", quote(key, safe="")), query(one.params)
+def _call(one: OneRecord, key: str, fields: Sequence[str]) -> Call:
+    path = one.path.replace("{id}", quote(key, safe=""))
+    params = query(filled(one.params, {}, fields))
     if one.graphql is None:
-        return Call(path, params=params)
+        return Call(path, params=params, fields=tuple(fields))
     variables = filled(one.graphql.variables, {"{id}": key})
     body = {"query": one.graphql.query, "variables": variables}
     return Call(path, "POST", params, body=body, graphql=True)

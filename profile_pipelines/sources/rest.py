@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from profile_pipelines.catalog.connections import RestConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.errors import SourceError
+from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources.event_log import Event, read_events
 from profile_pipelines.sources.json_records import batches, flattened
 from profile_pipelines.sources.reading import ReadRequest
@@ -57,15 +57,18 @@ class RestSource:
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SourceError(f"{where}: base_url must look like https://api.example.com/v1")
-        for path in (sync.path or "", sync.events.path if sync.events else ""):
+        also = (each.path for each in (sync.events, sync.full_read) if each is not None)
+        for path in (sync.path or "", *also):
             if "://" in path or path.startswith("//"):
                 raise SourceError(f"{where}: path must be relative to base_url, without a host")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         if request.keys is None:
-            pages, seen = self._pages(request.since, request.limit), request.seen
+            # a few records need no bulk job
+            whole = request.since is None and request.limit is None
+            pages, seen = self._pages(request.since, request.fields, whole=whole), request.seen
         else:
-            pages, seen = self._records(request.keys), None
+            pages, seen = self._records(request.keys, request.fields), None
         try:
             yield from batches(pages, request.fields, seen, limit=request.limit)
         except RecursionError:
@@ -89,45 +92,61 @@ class RestSource:
 
     def inspect(self) -> dict[str, str]:
         """The paths in the first page's records."""
-        return flattened(next(iter(self._pages(None, limit=1)), []))
+        fields = self.sync.mapped_fields
+        while True:
+            try:
+                return flattened(next(iter(self._pages(None, fields)), []))
+            except MissingField as error:
+                # an API that is told what to give refuses all of it for one field
+                if error.field not in fields:
+                    raise
+                fields = tuple(field for field in fields if field != error.field)
 
-    def _records(self, keys: tuple[str, ...]) -> Iterator[list[Any]]:
+    def _records(self, keys: tuple[str, ...], fields: tuple[str, ...]) -> Iterator[list[Any]]:
         from profile_pipelines.sources.one_record import records
 
         if self.sync.one is None:
             raise SourceError(f"{self.where}: `one` doesn't say where one record is read")
         with self._client() as client:
-            yield from records(self.where, client, self.sync.one, keys)
+            yield from records(self.where, client, self.sync.one, keys, fields)
 
-    def _pages(self, since: datetime | None, limit: int | None = None) -> Iterator[list[Any]]:
-        with self._client() as client:
-            bulk = self.sync.bulk
-            # a few records aren't worth a job over all of them
-            if bulk is not None and (bulk.start is None or (since is None and limit is None)):
+    def _pages(
+        self, since: datetime | None, fields: tuple[str, ...], *, whole: bool = False
+    ) -> Iterator[list[Any]]:
+        sync = self.sync.for_full_read() if whole else self.sync
+        with self._client(sync) as client:
+            if sync.window is not None:
+                yield from self._windows(client, since, fields)
+                return
+            asked = self._call(sync, since, fields)
+            if sync.bulk is not None:
                 from profile_pipelines.sources.rest_bulk import bulk_pages
 
-                start = self._call(since) if bulk.start is None else call(self.where, bulk.start)
-                yield from bulk_pages(self.where, client, bulk, start)
-            elif self.sync.window is not None:
-                yield from self._windows(client, since)
+                yield from bulk_pages(self.where, client, sync.bulk, asked)
             else:
-                paging = self.sync.paging or self.connection.paging
-                yield from client.pages(self._call(since), self.sync.records, paging)
+                paging = sync.paging or self.connection.paging
+                yield from client.pages(asked, sync.records, paging)
 
     @contextmanager
-    def _client(self) -> Iterator[RestClient]:
+    def _client(self, sync: Sync | None = None) -> Iterator[RestClient]:
         # dlt costs most of a second of imports
         from profile_pipelines.sources.rest_client import RestClient
 
         client = RestClient(
-            self.where, self.connection, self.base_url, self._limiters(), self.first_wait
+            self.where,
+            self.connection,
+            self.base_url,
+            self._limiters(sync or self.sync),
+            self.first_wait,
         )
         try:
             yield client
         finally:
             client.close()
 
-    def _windows(self, client: RestClient, since: datetime | None) -> Iterator[list[Any]]:
+    def _windows(
+        self, client: RestClient, since: datetime | None, fields: tuple[str, ...]
+    ) -> Iterator[list[Any]]:
         from profile_pipelines.sources.rest_window import Windows
 
         cursor, window = self.sync.cursor, self.sync.window
@@ -136,32 +155,32 @@ class RestSource:
             raise SourceError(f"{self.where}: a window needs a cursor and updated_at")
 
         def ask(start: str, end: str | None) -> Any:
-            asked = call(self.where, self.sync, cursor, start, end)
+            asked = call(self.where, self.sync, cursor, start, end, fields=fields)
             return client.pages(asked, self.sync.records, paging)
 
         windows = Windows(self.where, window, cursor.format, self.sync.updated_at, ask)
         begins = since or self._start() or _EPOCH
         return windows.pages(begins, self.clock(), early=since is not None)
 
-    def _call(self, since: datetime | None) -> Call:
-        cursor = self.sync.cursor
+    def _call(self, sync: Sync, since: datetime | None, fields: tuple[str, ...]) -> Call:
+        cursor = sync.cursor
         if cursor is None:
-            return call(self.where, self.sync)
+            return call(self.where, sync, fields=fields)
         if since is not None:
             text = written(since, cursor.format, early=True)
         else:
             start = self._start()
             text = None if start is None else written(start, cursor.format)
-        return call(self.where, self.sync, cursor, text)
+        return call(self.where, sync, cursor, text, fields=fields)
 
     def _start(self) -> datetime | None:
         day = self.sync.cursor.start if self.sync.cursor is not None else None
         return None if day is None else datetime.combine(day, time(), UTC)
 
-    def _limiters(self) -> list[RateLimiter]:
+    def _limiters(self, sync: Sync) -> list[RateLimiter]:
         limits = (
             (self.connection.rate_limit, self.base_url),
-            (self.sync.rate_limit, f"{self.base_url} {self.sync.path}"),
+            (sync.rate_limit, f"{self.base_url} {sync.path}"),
         )
         if not any(limit for limit, _ in limits):
             return []

@@ -116,12 +116,14 @@ def _csv_records(
         try:
             rows = csv.reader(text, strict=True)
             first = next(rows, None)
+            if first is None:
+                raise SourceError(f"{where}: a part of the result is empty, without even a header")
             if header is None:
                 header = first
-            elif first is not None and first != header:
+            elif first != header:
                 rows = chain([first], rows)
             for row in rows:
-                if header is None or len(row) != len(header):
+                if len(row) != len(header):
                     raise SourceError(f"{where}: a row of the result isn't as long as its header")
                 yield {name: cell or None for name, cell in zip(header, row, strict=True)}
         except (csv.Error, UnicodeDecodeError):

@@ -25,6 +25,7 @@ from profile_pipelines.sources.rate_limit import RateLimiter
 from profile_pipelines.sources.rest_adapter import GuardedAdapter
 from profile_pipelines.sources.rest_auth import authentication
 from profile_pipelines.sources.rest_paging import paginator, refuse_other_host
+from profile_pipelines.sources.rest_refusals import refusal
 from profile_pipelines.sources.rest_request import Call
 
 _PASSING = (408, 425, 429, *range(500, 600))
@@ -116,7 +117,11 @@ class RestClient:
                 json=asked.body,
                 paginator=paginator(self.where, paging, self.base_url),
                 data_selector="$",
-                hooks={"response": [self._checker(graphql=asked.graphql, single=single)]},
+                hooks={
+                    "response": [
+                        self._checker(graphql=asked.graphql, single=single, fields=asked.fields)
+                    ]
+                },
             )
 
     def ask(self, asked: Call) -> Any:
@@ -128,7 +133,7 @@ class RestClient:
                 params=asked.params,
                 headers=asked.headers,
                 json=asked.body,
-                hooks={"response": [self._checker(graphql=asked.graphql)]},
+                hooks={"response": [self._checker(graphql=asked.graphql, fields=asked.fields)]},
             ).json()
 
     def download(self, asked: Call, into: IO[bytes]) -> requests.Response:
@@ -171,6 +176,7 @@ class RestClient:
         hints: dict[int, str] | None = None,
         into: IO[bytes] | None = None,
         hosts: list[str] | None = None,
+        fields: tuple[str, ...] = (),
     ) -> Callable[..., None]:
         limit = self.connection.max_answer if into is None else self.connection.max_download
         check = _Check(
@@ -182,6 +188,7 @@ class RestClient:
             {**_HINTS, **(hints or {})},
             into,
             hosts,
+            fields,
         )
         return partial(_checked, check)
 
@@ -221,6 +228,7 @@ class _Check:
     hints: dict[int, str]
     into: IO[bytes] | None
     hosts: list[str] | None
+    fields: tuple[str, ...]
 
     def __call__(self, response: requests.Response) -> None:
         passes = response.ok and not response.is_redirect
@@ -239,7 +247,7 @@ class _Check:
             hint = self.hints.get(
                 status, "the API refuses the request; check `path`, `params` and `body`"
             )
-            raise SourceError(f"{self.where}: the API answered with {status}: {hint}")
+            raise refusal(self.where, status, content, hint, self.fields)
         answer = {} if self.into is not None else self._parsed(content)
         if self.graphql:
             refuse_errors(self.where, response, answer, self.hints.get(status))

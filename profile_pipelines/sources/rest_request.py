@@ -1,8 +1,9 @@
-"""What is sent to an endpoint: its declaration filled with times, job ids and secrets."""
+"""What is sent to an endpoint: its declaration filled with times, fields, job ids and secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -10,7 +11,13 @@ from urllib.parse import quote
 
 from profile_pipelines.catalog.connections import Location
 from profile_pipelines.catalog.declaration import Secret
-from profile_pipelines.catalog.rest_requests import CHANGES, GraphQL, JobRequest, RestCursor
+from profile_pipelines.catalog.rest_requests import (
+    CHANGES,
+    FIELDS,
+    GraphQL,
+    OtherRequest,
+    RestCursor,
+)
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
@@ -29,25 +36,31 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: dict[str, Any] | None = None
     graphql: bool = False
+    fields: tuple[str, ...] = ()
+    """The fields that it asks for, where it names any."""
 
 
 def call(
     where: str,
-    sync: Sync | JobRequest,
+    sync: Sync | OtherRequest,
     cursor: RestCursor | None = None,
     since: str | None = None,
     until: str | None = None,
     job: str | None = None,
+    fields: Sequence[str] = (),
 ) -> Call:
-    """The request for changes from `since` to `until`, as written; or what a job has become."""
+    """The request for changes from `since` to `until`, as written; or what a job has become.
+
+    `fields` are the paths that are read, for APIs that are told what to give.
+    """
     words = {CHANGES: ""}
     if cursor is not None and cursor.text is not None and since is not None:
         text = cursor.text.replace("{since}", since)
         words[CHANGES] = text if until is None else text.replace("{until}", until)
     if job is not None:
         words["{job}"] = job
-    params = query(filled(sync.params, words))
-    body = _body(sync.body, sync.graphql, words)
+    params = query(filled(sync.params, words, fields))
+    body = _body(sync.body, sync.graphql, words, fields)
     if cursor is not None and since is not None:
         for name, value in ((cursor.param, since), (cursor.until, until)):
             if name is not None and value is not None:
@@ -61,6 +74,7 @@ def call(
         else {},
         body,
         sync.graphql is not None,
+        tuple(fields),
     )
 
 
@@ -119,20 +133,23 @@ def place(
             at = at.setdefault(key, {})
 
 
-def filled(value: Any, words: dict[str, str]) -> Any:
-    """A copy with the words replaced, secrets read, and dates as text.
+def filled(value: Any, words: Mapping[str, str], fields: Sequence[str] = ()) -> Any:
+    """A copy with the words replaced, the fields named, secrets read, and dates as text.
 
     An entry that is nothing but a word without a text, like `{changes}` in a full read, goes.
     """
-    found = _filled(value, words)
+    found = _filled(value, words, fields)
     return None if found is _NOTHING else found
 
 
-def _filled(value: Any, words: dict[str, str]) -> Any:
+def _filled(value: Any, words: Mapping[str, str], fields: Sequence[str]) -> Any:
     match value:
         case str():
             if words.get(value.strip()) == "":
                 return _NOTHING
+            if found := FIELDS.fullmatch(value.strip()):
+                return ",".join(_named(fields, found[1])) or _NOTHING
+            value = FIELDS.sub(lambda asked: ",".join(_named(fields, asked[1])), value)
             for word, text in words.items():
                 value = value.replace(word, text)
             return value
@@ -140,10 +157,13 @@ def _filled(value: Any, words: dict[str, str]) -> Any:
             entries = cast(dict[str, Any], value)
             if entries.keys() == {"env"} and isinstance(entries["env"], str):
                 return resolve(Secret(env=entries["env"]))
-            copies = {key: _filled(item, words) for key, item in entries.items()}
+            copies = {key: _filled(item, words, fields) for key, item in entries.items()}
             return {key: item for key, item in copies.items() if item is not _NOTHING}
         case list():
-            copied = [_filled(item, words) for item in cast(list[Any], value)]
+            copied: list[Any] = []
+            for item in cast(list[Any], value):
+                asked = FIELDS.fullmatch(item) if isinstance(item, str) else None
+                copied += _named(fields, asked[1]) if asked else [_filled(item, words, fields)]
             return [item for item in copied if item is not _NOTHING]
         case date():
             return value.isoformat()
@@ -151,18 +171,31 @@ def _filled(value: Any, words: dict[str, str]) -> Any:
             return value
 
 
+def _named(fields: Sequence[str], below: str | None) -> list[str]:
+    """The names by which an API is asked for the fields, or for those below a path, each once.
+
+    Entries of lists (`[…]`) and annotations (OData's `@…`) come with the field that has them.
+    """
+    prefix = "" if below is None else f"{below}."
+    names = (path.removeprefix(prefix) for path in fields if path.startswith(prefix))
+    return [name for name in dict.fromkeys(re.split(r"[\[@]", each)[0] for each in names) if name]
+
+
 def _body(
-    body: dict[str, Any] | None, graphql: GraphQL | None, words: dict[str, str]
+    body: dict[str, Any] | None,
+    graphql: GraphQL | None,
+    words: Mapping[str, str],
+    fields: Sequence[str],
 ) -> dict[str, Any] | None:
     if graphql is not None:
-        query, variables = graphql.query, filled(graphql.variables, words)
+        query, variables = graphql.query, filled(graphql.variables, words, fields)
         for word, text in words.items():
             query = query.replace(word, text)
         return {"query": query, "variables": variables}
-    return None if body is None else filled(body, words)
+    return None if body is None else filled(body, words, fields)
 
 
-def _path(path: str, words: dict[str, str]) -> str:
+def _path(path: str, words: Mapping[str, str]) -> str:
     for word, text in words.items():
         path = path.replace(word, quote(text, safe=""))
     return path

@@ -395,7 +395,7 @@ SOURCES = [
             (
                 "sources/crm.yaml:6: syncs.contacts.table: doesn't go with a rest connection; "
                 "there one writes path, method, params, headers, body, graphql, records, "
-                "paging, cursor, window, bulk, rate_limit, one or events"
+                "paging, cursor, window, bulk, full_read, rate_limit, one or events"
             ),
         ],
         id="table on rest",
@@ -463,7 +463,7 @@ SOURCES = [
         sources(
             "{type: rest, base_url: 'https://x'}",
             "path: contacts\n    one: {path: /graphql, graphql: {query: q, variables: {a: b}}}\n"
-            "    bulk: {start: {path: jobs}, job: id, poll: {path: 'jobs/{job}', state: s, "
+            "    bulk: {job: id, poll: {path: 'jobs/{job}', state: s, "
             "done: [d]}, result: {url: u, format: jsonl}}",
         ),
         [
@@ -471,18 +471,6 @@ SOURCES = [
             "in place of the record's key"
         ],
         id="one by GraphQL without the key",
-    ),
-    pytest.param(
-        sources(
-            "{type: rest, base_url: 'https://x'}",
-            "path: contacts\n    bulk: {start: {path: jobs}, job: id, poll: {path: 'jobs/{job}', "
-            "state: s, done: [d]}, result: {url: u, format: jsonl}}",
-        ),
-        [
-            "sources/crm.yaml:7: syncs.contacts.bulk.start: needs cursor, by which changes are "
-            "asked for; without it let the sync's own request start the job"
-        ],
-        id="a job for full reads only, without changes",
     ),
     pytest.param(
         sources(
@@ -631,6 +619,19 @@ SECRETS = [
             ),
         ],
         id="request that doesn't fit together",
+    ),
+    pytest.param(
+        sources(
+            "{type: rest, base_url: 'https://x'}",
+            "path: x\n    full_read: {path: y, method: GET, body: {a: 1}}",
+        ),
+        [
+            "sources/crm.yaml:7: syncs.contacts.full_read: every read is full here; write its "
+            "request as the sync's own",
+            "sources/crm.yaml:7: syncs.contacts.full_read.method: GET sends no body; take method "
+            "out, or write POST",
+        ],
+        id="full read that doesn't fit",
     ),
 ]
 

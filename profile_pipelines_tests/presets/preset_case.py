@@ -50,6 +50,7 @@ class Case:
     preset: str
     vendor: Callable[[Api], Vendor]
     fields: Mapping[str, Any]
+    """The connection's fields; `{server}` is the server's own address, past the proxy."""
     records: Mapping[str, str | None]
     """Where a page's records stand in the answer, by stream."""
     secrets: Mapping[str, str]
@@ -58,6 +59,10 @@ class Case:
     """How many requests a full read of each stream takes at least."""
     connection: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keys of the connection that are overridden, such as a limit that would make tests wait."""
+    syncs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keys that are overridden in every sync."""
+    name: str | None = None
+    """What the case is called, where a preset has several."""
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -68,7 +73,9 @@ class Case:
 class Shop:
     """A catalogue written by `init --source`, over a vendor's server, with a lake."""
 
-    def __init__(self, case: Case, folder: Path, url: str, **connection: Any) -> None:
+    def __init__(
+        self, case: Case, folder: Path, url: str, server: str | None = None, **connection: Any
+    ) -> None:
         self.case, self.folder = case, folder
         self.now = NOW
         root = folder / "catalog"
@@ -79,14 +86,17 @@ class Shop:
         private = {"allow_private": True} if "allow_private" in RestConnection.model_fields else {}
         declared["connection"] = {
             "type": case.preset,
-            **case.fields,
+            **{
+                name: value.replace("{server}", server or url) if isinstance(value, str) else value
+                for name, value in case.fields.items()
+            },
             "base_url": url,
             "timeout": "1s",
             **private,
             **case.connection,
             **connection,
         }
-        declared["syncs"] = {name: declared["syncs"][name] for name in case.read}
+        declared["syncs"] = {name: {**declared["syncs"][name], **case.syncs} for name in case.read}
         path.write_text(yaml.safe_dump(declared, sort_keys=False), encoding="utf-8")
         attributes = root / "attributes" / "vendor.yaml"
         taken = {a for sync in declared["syncs"].values() for a in sync["attributes"]}

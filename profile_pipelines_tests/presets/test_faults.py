@@ -15,12 +15,20 @@ from profile_pipelines_tests.presets.billing_servers import CASES as BILLING
 from profile_pipelines_tests.presets.fault_proxy import Fault, proxying
 from profile_pipelines_tests.presets.graphql_shop_server import CASES as GRAPHQL_SHOP
 from profile_pipelines_tests.presets.preset_case import Case, Shop, World
+from profile_pipelines_tests.presets.salesforce_server import CASES as SALESFORCE
 from profile_pipelines_tests.presets.shopify_server import CASES as SHOPIFY
 from profile_pipelines_tests.presets.support_servers import CASES as SUPPORT
 from profile_pipelines_tests.presets.woocommerce_server import CASES as WOOCOMMERCE
 from profile_pipelines_tests.sources.api_server import serving
 
-CASES = [*BILLING, *SUPPORT, *WOOCOMMERCE, *SHOPIFY, *GRAPHQL_SHOP]
+CASES = [
+    *BILLING,
+    *SUPPORT,
+    *WOOCOMMERCE,
+    *SHOPIFY,
+    *GRAPHQL_SHOP,
+    *SALESFORCE,
+]
 
 PASSING: dict[str, Fault] = {
     "429": faults.status(429, retry_after="0"),
@@ -48,7 +56,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", lambda seconds: None)
 
 
-@pytest.fixture(params=CASES, ids=[case.preset for case in CASES])
+@pytest.fixture(params=CASES, ids=[case.name or case.preset for case in CASES])
 def world(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
@@ -58,7 +66,7 @@ def world(
         monkeypatch.setenv(name, value)
     with serving() as api, proxying(api.port) as proxy:
         vendor = case.vendor(api)
-        yield World(vendor, proxy, Shop(case, tmp_path, proxy.url, retries=1))
+        yield World(vendor, proxy, Shop(case, tmp_path, proxy.url, api.url, retries=1))
 
 
 def _right(world: World) -> None:

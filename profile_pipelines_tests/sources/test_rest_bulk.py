@@ -169,13 +169,12 @@ def test_json_lines_come_from_their_own_host_without_secrets(
             values(opened, "id")
 
 
-def test_a_job_with_a_start_of_its_own_brings_everything_and_pages_the_changes(api: Api) -> None:
+def test_a_job_may_bring_everything_and_pages_the_changes(api: Api) -> None:
     """A read of changes, a sample and the look at the fields ask the sync's own request."""
     api.answers["/r.jsonl"] = answer("\n".join(json.dumps(line) for line in LINES))
     api.answers["/people"] = answer([{"id": "c2", "email": "new@x.org"}])
     operation(api, f"{api.url}/r.jsonl")
-    bulk = {**JSONL_JOB["bulk"], "start": {"path": "graphql", "graphql": MUTATION}}
-    opened = people(api, bulk=bulk, cursor={"param": "since"}, updated_at="at")
+    opened = people(api, full_read=JSONL_JOB, cursor={"param": "since"}, updated_at="at")
     assert values(opened, "email") == ["a@x.org", "b@x.org"]
     assert [request.url.path for request in api.requests] == ["/graphql", "/graphql", "/r.jsonl"]
     api.requests.clear()

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
+from profile_pipelines.sources import ReadRequest
 from profile_pipelines.sources.rest_adapter import is_private
 from profile_pipelines_tests.sources.api_server import Answer, Api, answer, redirect, serving
-from profile_pipelines_tests.sources.reads import people, source, values
+from profile_pipelines_tests.sources.reads import people, source, table, values
 
 SINCE = datetime(2024, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 PEOPLE = [{"id": number} for number in range(1, 8)]
@@ -101,6 +102,82 @@ def test_the_time_goes_where_the_cursor_says(api: Api) -> None:
         {"q": f"SELECT Id FROM Contact{clause}", "filter": clause},
         {"q": "SELECT Id FROM Contact"},
     ]
+
+
+def test_the_fields_that_are_read_are_named(api: Api) -> None:
+    """`{fields}` in a text is their names with commas, in a list an entry for each; those below a
+    path are named without it, and an entry without any goes."""
+    api.answers["/people"] = answer(PEOPLE)
+    opened = people(
+        api,
+        params={"$select": "{fields}", "of": "{fields.nothing}", "q": "SELECT {fields} FROM X"},
+        body={"properties": ["{fields.properties}"], "all": ["id", "{fields.nothing}"]},
+    )
+    table(opened, "id", "properties.tier", "properties.tags[0].id", "state@Display.V1.Value")
+    assert api.queries() == [
+        {
+            "$select": "id,properties.tier,properties.tags,state",
+            "q": "SELECT id,properties.tier,properties.tags,state FROM X",
+        }
+    ]
+    assert api.bodies == [{"properties": ["tier", "tags"], "all": ["id"]}]
+
+
+def test_everything_may_be_asked_for_otherwise_than_changes(api: Api) -> None:
+    """A full read uses the request of its own; changes, and a few records, the sync's."""
+    api.answers["/people"] = answer([{"id": 1}])
+    api.answers["/all"] = answer({"people": [{"id": 1}, {"id": 2}]})
+    opened = people(
+        api,
+        params={"limit": 5},
+        headers={"X-Version": "2"},
+        updated_at="updated",
+        cursor={"param": "since"},
+        full_read={"path": "all", "params": {"fields": "{fields}"}, "records": "people"},
+    )
+    assert values(opened, "id") == ["1", "2"]
+    assert values(opened, "id", since=SINCE) == ["1"]
+    [batch] = opened.read(ReadRequest(("id",), limit=1))
+    assert batch["id"].to_pylist() == ["1"]
+    assert opened.inspect() == {"id": "number"}
+    assert [request.url.path for request in api.requests] == ["/all", *["/people"] * 3]
+    assert api.queries()[:2] == [{"fields": "id"}, {"limit": "5", "since": "1714564799"}]
+    assert api.requests[0].headers["x-version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "told"),
+    [
+        (
+            *(400, [{"errorCode": "INVALID_FIELD", "message": "No such column 'tier' on 'X'"}]),
+            *(MissingField, r"400 \(INVALID_FIELD\): it knows no field a.tier"),
+        ),
+        (
+            *(400, {"error": {"code": "0x80060888", "message": 'no property "state" is there'}}),
+            *(MissingField, r"400 \(0x80060888\): it knows no field state@Display"),
+        ),
+        # which of the two is meant isn't known
+        (
+            *(400, {"message": "one of 'tier' and 'state'", "category": "VALIDATION_ERROR"}),
+            *(SourceError, r"400 \(VALIDATION_ERROR\): the API refuses the request"),
+        ),
+        (
+            *(403, {"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "ada@x.org"}),
+            *(SourceUnreachable, r"403 \(REQUEST_LIMIT_EXCEEDED\): the allowance"),
+        ),
+        (403, {"error": "ada@x.org said no", "code": 17}, SourceError, "403: the credentials"),
+        (404, "nothing", SourceError, "404: there is nothing"),
+    ],
+)
+def test_what_an_api_says_why_it_refuses(
+    api: Api, status: int, body: Any, error: type[SourceError], told: str
+) -> None:
+    """Its code is told, never its message; a field that it doesn't know is told by name."""
+    api.answers["/people"] = answer(body, status)
+    with pytest.raises(error, match=told) as raised:
+        table(people(api), "a.tier", "state@Display.V1.Value")
+    assert type(raised.value) is error
+    assert "ada@" not in str(raised.value)
 
 
 def test_a_full_read_may_have_a_start(api: Api) -> None:
