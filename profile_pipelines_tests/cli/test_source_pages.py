@@ -1,0 +1,124 @@
+"""The pages about kinds of systems: their steps lead to a value, their examples are right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sqlite3
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import yaml
+
+from profile_pipelines.catalog.load import load_catalogue
+from profile_pipelines.catalog.preset_files import shipped
+from profile_pipelines.catalog.preset_starter import write_preset_starter
+from profile_pipelines_tests.cli.conftest import Command
+
+pytestmark = pytest.mark.xdist_group("cli")
+_PAGES = Path(__file__).parents[2] / "docs" / "sources"
+TYPES = {
+    "club_level": "string",
+    "orders_completed": "integer",
+    "total_spent": "decimal",
+    "last_order_at": "timestamp",
+    "churn_risk": "decimal",
+}
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    text = (_PAGES / page).read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [dedent(block) for _, block in found]
+
+
+def _file(block: str) -> str | None:
+    named = re.match(r"# ([\w/]+\.yaml)\n", block)
+    return named[1] if named else None
+
+
+def test_warehouse(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of the page, in order, over a small warehouse: the value is there."""
+    url = f"sqlite:///{tmp_path / 'warehouse.db'}"
+    with sqlite3.connect(tmp_path / "warehouse.db") as warehouse:
+        warehouse.executescript(
+            """
+            create table customers (customer_no, email, band, churn_score, updated_at);
+            insert into customers values
+              ('C-1', 'anna@example.com', 'gold', 0.25, '2026-03-01T10:00:00Z'),
+              ('C-2', 'bo@example.com', 'golden', 0.5, '2026-03-01T11:00:00Z');
+            with recursive numbers (n) as
+              (select 3 union all select n + 1 from numbers where n < 40)
+              insert into customers
+              select 'C-' || n, 'c' || n || '@example.com', 'silver', 0.5, '2026-03-01T11:00:00Z'
+              from numbers;
+            create table orders (order_id, customer_no, placed_at, total, changed_at);
+            insert into orders values
+              (1, 'C-1', '2026-02-01T08:00:00Z', 10.5, '2026-02-01T08:00:00Z'),
+              (2, 'C-1', '2026-02-03T08:00:00Z', 20, '2026-02-04T08:00:00Z');
+            """
+        )
+    for block in _blocks("warehouse.md", "yaml"):
+        path = tmp_path / "my_catalog" / str(_file(block))
+        if path.name != "lake.yaml":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block, encoding="utf-8")
+    ran: dict[str, str] = {}
+    for line in "".join(_blocks("warehouse.md", "bash")).splitlines():
+        words = shlex.split(line)
+        if words[0] == "export":
+            for name, _, value in (each.partition("=") for each in words[1:]):
+                monkeypatch.setenv(name, url if name == "WAREHOUSE_URL" else value)
+        elif words[0] == "profile-pipelines":
+            done = command(*words[1:])
+            assert done.code == 0, (line, done.err)
+            ran[words[1]] = done.out
+    shown = command("profile", "show", "anna@example.com", "--json").json[0]
+    values = {name: each["value"] for name, each in shown["attributes"].items()}
+    assert values == {
+        "value_band": "gold",
+        "churn_risk": 0.25,
+        "orders_placed": 2,
+        "last_order_at": "2026-02-03T08:00:00Z",
+        "total_spent": 30.5,
+    }
+    assert "golden" in ran["quarantine"]
+
+
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [
+        ("ecommerce.md", "sources/shop.yaml"),
+        ("ecommerce.md", "sources/woocommerce.yaml"),
+        ("warehouse.md", "sources/lake.yaml"),
+    ],
+)
+def test_examples(tmp_path: Path, page: str, file: str) -> None:
+    """An example is a source without mistakes, for a catalogue that declares its attributes."""
+    [block] = [block for block in _blocks(page, "yaml") if _file(block) == file]
+    declared = yaml.safe_load(block)
+    names = [name for sync in declared["syncs"].values() for name in sync["attributes"]]
+    attributes = {
+        name: {"type": TYPES[name], "sources": [declared["system"]], "fresh_within": "2 days"}
+        for name in names
+    }
+    for path, text in {
+        file: block,
+        "attributes.yaml": yaml.safe_dump(attributes),
+        "identifiers.yaml": "customer_id: {}\nemail: {normalise: [email]}\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    assert declared["system"] in load_catalogue(tmp_path).systems
+
+
+def test_the_shops_webhook(tmp_path: Path) -> None:
+    """The webhook of the page fits what `init --source shopify` writes."""
+    write_preset_starter(tmp_path, shipped("shopify"), "shopify")
+    [block] = [block for block in _blocks("ecommerce.md", "yaml") if block.startswith("webhook:")]
+    with (tmp_path / "sources" / "shopify.yaml").open("a", encoding="utf-8") as file:
+        file.write(block)
+    webhook = load_catalogue(tmp_path).systems["shopify"].webhook
+    assert webhook is not None
+    assert {event.sync for event in webhook.events} == {"customers", "orders"}
