@@ -13,22 +13,17 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
-import os
 import shutil
-import subprocess
 import sys
-import sysconfig
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agreement import Result, differences
 from data import FOLDER, NOW, NOW_CHANGED, NOW_UNCHANGED, Postgres, change
+from processes import Measurement, SideError, compile_bytecode, measured
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).resolve().parent
 SIDES = {
     "floor": ["floor.py"],
     "polars": ["peer_polars.py"],
@@ -41,33 +36,13 @@ PHASES = {
     "1 % of billing changed": NOW_CHANGED,
     "nothing changed": NOW_UNCHANGED,
 }
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 console = Console()
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One process: CPU and wall time in seconds, the greatest resident memory in MiB."""
-
-    cpu: float
-    wall: float
-    peak: float
-
-
-class SideError(Exception):
-    """A side's process ended with an error; the message is the end of what it printed."""
 
 
 def measure(side: str, url: str, folder: Path, now: datetime, *more: str) -> Measurement:
     """Run one side from start to end."""
-    folder.mkdir(parents=True, exist_ok=True)
     script, *flags = SIDES[side]
-    result, log = folder / "cost.json", folder / "log.txt"
-    command = [sys.executable, str(HERE / script), url, str(folder), _iso(now), *flags, *more]
-    measuring = [sys.executable, str(HERE / "measure.py"), str(result), str(log), *command]
-    if subprocess.run(measuring, env={**ENVIRONMENT, "BENCH_URL": url}, check=False).returncode:
-        raise SideError(f"{side} failed: {log.read_text()[-2000:].strip()}")
-    return Measurement(**json.loads(result.read_text()))
+    return measured(folder, script, url, str(folder), _iso(now), *flags, *more, BENCH_URL=url)
 
 
 def agree(sides: list[str], folder: Path) -> bool:
@@ -87,23 +62,16 @@ def agree(sides: list[str], folder: Path) -> bool:
     return same
 
 
-def table(phase: str, measured: dict[str, Measurement]) -> Table:
+def table(phase: str, costs: dict[str, Measurement]) -> Table:
     """The measurements of a phase, with each side's CPU in terms of every other side's."""
     result = Table(title=phase, title_justify="left")
     result.add_column("side", no_wrap=True)
-    for heading in ("CPU s", "wall s", "peak MiB", *(f"÷ {side}" for side in measured)):
+    for heading in ("CPU s", "wall s", "peak MiB", *(f"÷ {side}" for side in costs)):
         result.add_column(heading, justify="right")
-    for side, one in measured.items():
-        ratios = (f"{one.cpu / other.cpu:.2f}" for other in measured.values())
+    for side, one in costs.items():
+        ratios = (f"{one.cpu / other.cpu:.2f}" for other in costs.values())
         result.add_row(side, f"{one.cpu:.1f}", f"{one.wall:.1f}", f"{one.peak:,.0f}", *ratios)
     return result
-
-
-def compile_bytecode() -> None:
-    """Compile every side's imports, which installers and environments may have left out."""
-    folders = [sysconfig.get_path("purelib"), str(HERE), str(HERE.parent / "profile_pipelines")]
-    command = [sys.executable, "-m", "compileall", "-q", "-j", "2", *folders]
-    subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=False)
 
 
 def benchmark(sides: list[str], server: Postgres, template: str, out: Path) -> bool:
@@ -116,13 +84,13 @@ def benchmark(sides: list[str], server: Postgres, template: str, out: Path) -> b
         if now == NOW_CHANGED:
             with server.connect(database) as cursor:
                 console.print(f"{change(cursor):,} rows of billing changed")
-        measured: dict[str, Measurement] = {}
+        costs: dict[str, Measurement] = {}
         for side in sides:
             with console.status(f"{phase}: {side}"):
-                measured[side] = measure(side, url, out / side, now)
+                costs[side] = measure(side, url, out / side, now)
         if "ours" in sides:
             measure("ours", url, out / "ours", now, "--export")
-        console.print(table(phase, measured))
+        console.print(table(phase, costs))
         if len(compared) > 1:
             same = agree(compared, out) and same
     return same

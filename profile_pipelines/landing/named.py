@@ -24,7 +24,7 @@ from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Waiting
 from profile_pipelines.sources import ReadRequest, open_source
-from profile_pipelines.sources.json_records import batches
+from profile_pipelines.sources.json_columns import batches
 
 if TYPE_CHECKING:
     from profile_pipelines.validation.records import Findings

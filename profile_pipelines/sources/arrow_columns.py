@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,9 +12,10 @@ import simplejson
 from profile_pipelines.sources.reading import BATCH_ROWS
 
 _TIMES = pa.timestamp("us", "UTC")
-_FIRST_DAY, _LAST_DAY = date(1, 1, 1), date(9999, 12, 31)
-_FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
-_LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
+_TO_FIRST = datetime(1, 1, 1) - _EPOCH
+_TO_LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999) - _EPOCH
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 
 
 def normalised(batch: pa.RecordBatch, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -39,9 +39,9 @@ def plain(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return plain(column.cast(kind.value_type))
     if pa.types.is_timestamp(kind):
-        return _within_calendar(_utc(column), _FIRST_INSTANT, _LAST_INSTANT)
+        return _within_calendar(_utc(column), _MICROSECOND)
     if pa.types.is_date(kind):
-        return _within_calendar(column.cast(pa.date32()), _FIRST_DAY, _LAST_DAY)
+        return _within_calendar(column.cast(pa.date32()), _DAY)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.string())
     if pa.types.is_nested(kind) and not _is_plain_list(kind):
@@ -59,25 +59,21 @@ def _utc(column: pa.Array) -> pa.Array:
     return column.cast(_TIMES, safe=False)
 
 
-def _within_calendar(column: pa.Array, first: Any, last: Any) -> pa.Array:
+def _within_calendar(column: pa.Array, unit: timedelta) -> pa.Array:
     extremes = pc.call_function("min_max", [column])
     low, high = extremes["min"], extremes["max"]
-    first, last = pa.scalar(first, column.type), pa.scalar(last, column.type)
-    if not low.is_valid or (_raw(low) >= _raw(first) and _raw(high) <= _raw(last)):
+    first, last = _TO_FIRST // unit, _TO_LAST // unit
+    # not as_py: Python's own calendar ends where ours does
+    if not low.is_valid or (low.value >= first and high.value <= last):
         return column
     inside = pc.call_function(
         "and",
         [
-            pc.call_function("greater_equal", [column, first]),
-            pc.call_function("less_equal", [column, last]),
+            pc.call_function("greater_equal", [column, pa.scalar(first, column.type)]),
+            pc.call_function("less_equal", [column, pa.scalar(last, column.type)]),
         ],
     )
     return pc.call_function("if_else", [inside, column, pa.scalar(None, column.type)])
-
-
-def _raw(scalar: Any) -> int:
-    # not as_py: Python's own calendar ends where ours does
-    return scalar.value
 
 
 def _is_plain_list(kind: pa.DataType) -> bool:

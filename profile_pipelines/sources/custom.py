@@ -26,7 +26,8 @@ from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources.arrow_columns import normalised
-from profile_pipelines.sources.json_records import batches, flattened
+from profile_pipelines.sources.json_columns import batches
+from profile_pipelines.sources.json_records import flattened
 from profile_pipelines.sources.reading import ReadRequest, near
 
 GROUP = "profile_pipelines.sources"

@@ -20,7 +20,8 @@ from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
 from profile_pipelines.sources import columnar, file_tree, text_files
-from profile_pipelines.sources.json_records import batches, flattened
+from profile_pipelines.sources.json_columns import batches
+from profile_pipelines.sources.json_records import flattened
 from profile_pipelines.sources.reading import ReadRequest, near
 
 if TYPE_CHECKING:

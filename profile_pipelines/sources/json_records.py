@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import chain
 from typing import Any
 
-import pyarrow as pa
+import msgspec
 import simplejson
 
 from profile_pipelines.catalog.field_paths import Each, Key, Step, parse_path
-from profile_pipelines.sources.reading import BATCH_ROWS
 
 
 def _refuse(constant: str) -> Any:
@@ -20,6 +19,7 @@ def _refuse(constant: str) -> Any:
 
 
 # made once: making one costs more than reading a short record
+_FAST = msgspec.json.Decoder(float_hook=Decimal)
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
 _ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False)
 
@@ -29,11 +29,17 @@ ABSENT = object()
 
 def parse(content: bytes | str) -> Any:
     """The JSON value with numbers as int and Decimal; ValueError when it isn't whole JSON."""
-    text = content.decode().removeprefix("\ufeff") if isinstance(content, bytes) else content
     try:
-        return _DECODER.decode(text)
+        try:
+            return _FAST.decode(content)
+        except msgspec.DecodeError:
+            # it refuses halves of surrogate pairs, which APIs do escape
+            text = content.decode() if isinstance(content, bytes) else content
+            return _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except InvalidOperation:
+        raise ValueError("a number has too large an exponent") from None
 
 
 def as_text(value: Any) -> str | None:
@@ -117,44 +123,6 @@ def _has(entry: Any, members: Iterable[tuple[str, str]]) -> bool:
     return all(as_text(getter(name)(entry)) == wanted for name, wanted in members)
 
 
-def batches(
-    pages: Iterable[Iterable[Any]],
-    fields: Sequence[str],
-    seen: set[str] | None = None,
-    *,
-    limit: int | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """The fields of the records (of the first `limit`) as text columns.
-
-    Adds the fields that occurred to `seen`.
-    """
-    getters = [getter(field) for field in fields]
-    schema = pa.schema([pa.field(field, pa.string()) for field in fields])
-    columns: list[list[str | None]] = [[] for _ in fields]
-    rows = 0
-
-    def flush() -> pa.RecordBatch:
-        batch = pa.RecordBatch.from_arrays(
-            [_text_array(column) for column in columns], schema=schema
-        )
-        for column in columns:
-            column.clear()
-        return batch
-
-    for record in islice(chain.from_iterable(pages), limit):
-        for field, get, column in zip(fields, getters, columns, strict=True):
-            value = get(record)
-            if seen is not None and value is not ABSENT:
-                seen.add(field)
-            column.append(as_text(value))
-        rows += 1
-        if rows == BATCH_ROWS:
-            yield flush()
-            rows = 0
-    if rows:
-        yield flush()
-
-
 def flattened(records: Iterable[Any]) -> dict[str, str]:
     """Every path that occurs in the records, lists by their first element, with its JSON type."""
     found: dict[str, str] = {}
@@ -189,13 +157,3 @@ def _type_name(value: Any) -> str:
             return "list"
         case _:
             return "object"
-
-
-def _text_array(values: list[str | None]) -> pa.Array:
-    try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError:
-        # JSON may escape half a surrogate pair, which no UTF-8 text can hold
-        return pa.array(
-            [value and value.encode("utf-8", "replace").decode() for value in values], pa.string()
-        )

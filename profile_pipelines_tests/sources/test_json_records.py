@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profile_pipelines.sources.json_columns import batches, column_getter
 from profile_pipelines.sources.json_records import ABSENT, as_text, getter, parse
 
 SCALARS = (
@@ -95,12 +97,55 @@ def test_brackets_look_into_lists(path: str, found: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"{} {}", b"\xff", b"NaN", b"[Infinity]", b"[" * 100_000]
+    "content",
+    [
+        *(b"", b"{", b"{} {}", b"\xff", b"NaN", b"[Infinity]", b"[" * 100_000),
+        b"1e99999999999999999999",
+    ],
 )
 def test_anything_but_one_whole_value_is_refused(content: bytes) -> None:
     """Cut, doubled, wrongly encoded, endless or not quite JSON: all are errors."""
     with pytest.raises(ValueError):  # noqa: PT011
         parse(content)
+
+
+@given(VALUES)
+def test_json_is_read_as_the_standard_library_reads_it(value: Any) -> None:
+    """Numbers digit for digit, escapes, halves of surrogate pairs and all."""
+    for ascii_only in (True, False):
+        text = json.dumps(value, default=str, ensure_ascii=ascii_only)
+        assert parse(text.encode("utf-8")) == json.loads(text, parse_float=Decimal)
+    half = '{"name": "half \\ud83d", "n": 1.10}'
+    assert parse(half) == json.loads(half, parse_float=Decimal)
+
+
+NAMES = st.sampled_from(["a", "b", "0", "1", "a.b", "b.0"])
+RECORDS = st.lists(
+    st.dictionaries(
+        NAMES,
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=2),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=3,
+    ),
+    max_size=5,
+)
+
+
+# the first array of a process imports pandas
+@settings(deadline=None)
+@given(RECORDS, st.lists(NAMES, min_size=1, max_size=3).map(".".join))
+def test_a_column_is_what_each_record_gives(records: list[dict[str, Any]], path: str) -> None:
+    """Reading a field of many records at once is reading it of each."""
+    get = getter(path)
+    assert column_getter(path)(records) == [get(record) for record in records]
+    found = [as_text(get(record)) for record in records]
+    seen: set[str] = set()
+    read = [text for batch in batches([records], [path], seen) for text in batch[path].to_pylist()]
+    assert read == found
+    assert (path in seen) is any(get(record) is not ABSENT for record in records)
 
 
 def test_a_byte_order_mark_does_not_count() -> None:
