@@ -23,7 +23,7 @@ _FAST = msgspec.json.Decoder(float_hook=Decimal)
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
 _ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False)
 
-ABSENT = object()
+ABSENT: Any = object()
 """What a path gives when nothing stands there; JSON's null is None."""
 
 

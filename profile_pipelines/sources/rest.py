@@ -130,7 +130,7 @@ class RestSource:
 
     @contextmanager
     def _client(self, sync: Sync | None = None) -> Iterator[RestClient]:
-        # dlt costs most of a second of imports
+        # costs imports that other questions do without
         from profile_pipelines.sources.rest_client import RestClient
 
         client = RestClient(

@@ -47,7 +47,7 @@ class GuardedAdapter(HTTPAdapter):
             limiter.wait()
         response = super().send(request, *args, **options)
         if response.status_code == 429:
-            seconds = _retry_after(response.headers.get("Retry-After", ""))
+            seconds = retry_after(response.headers.get("Retry-After", ""))
             for limiter in self._limiters:
                 limiter.pause(seconds)
         return response
@@ -94,7 +94,8 @@ def _pools(check: Any) -> dict[str, Any]:
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _retry_after(text: str) -> float:
+def retry_after(text: str) -> float:
+    """The seconds that a Retry-After header asks for, as a number or a date; 0 without any."""
     if text.strip().isdecimal():
         return float(text)
     moment = parsedate_tz(text)

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from dlt.sources.helpers.rest_client.auth import APIKeyAuth, BearerTokenAuth, HttpBasicAuth
-from dlt.sources.helpers.rest_client.utils import join_url
 from requests import PreparedRequest, Response
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 
 from profile_pipelines.catalog.connections import (
     ApiKeyAuth,
@@ -22,7 +20,7 @@ from profile_pipelines.catalog.connections import (
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import as_text, getter
-from profile_pipelines.sources.rest_request import filled
+from profile_pipelines.sources.rest_request import filled, joined
 
 Fetch = Callable[..., Response]
 """Posts to an address and gives the answer, which is JSON; raises SourceError."""
@@ -39,17 +37,38 @@ def authentication(where: str, auth: Auth | None, base_url: str, fetch: Fetch) -
         case None:
             return None
         case BearerAuth():
-            return BearerTokenAuth(token=resolve(auth.token))
+            return HeaderAuth("Authorization", f"Bearer {resolve(auth.token)}")
         case BasicAuth():
             password = resolve(auth.password) if auth.password is not None else ""
-            return HttpBasicAuth(username=resolve(auth.username), password=password)
+            # as bytes, or requests would take them for Latin-1
+            return HTTPBasicAuth(resolve(auth.username).encode(), password.encode())
         case ApiKeyAuth():
-            return APIKeyAuth(name=auth.name, api_key=resolve(auth.key), location=auth.location)
+            kind = HeaderAuth if auth.location == "header" else QueryAuth
+            return kind(auth.name, resolve(auth.key))
         case OAuth2Auth():
             return TokenAuth(_oauth2(where, auth, fetch))
         case LoginAuth():
-            grant = _login(where, auth, join_url(base_url, auth.path), fetch)
+            grant = _login(where, auth, joined(base_url, auth.path), fetch)
             return TokenAuth(grant, auth.header, auth.prefix)
+
+
+class HeaderAuth(AuthBase):
+    """A credential in a header."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name, self._value = name, value
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers[self._name] = self._value
+        return request
+
+
+class QueryAuth(HeaderAuth):
+    """A credential in the address."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.prepare_url(request.url or "", {self._name: self._value})
+        return request
 
 
 class TokenAuth(AuthBase):

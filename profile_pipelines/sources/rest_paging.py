@@ -1,4 +1,4 @@
-"""The declared paging styles as dlt paginators.
+"""The declared paging styles.
 
 Each stops only where the API says so: an answer that names no next page although more follow,
 or leads round in a circle, raises `SourceError`, so that a part never passes for the whole.
@@ -10,7 +10,6 @@ import hashlib
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from dlt.sources.helpers.rest_client.paginators import BasePaginator, SinglePagePaginator
 from requests import Request, Response
 
 from profile_pipelines.catalog.connections import (
@@ -27,7 +26,7 @@ from profile_pipelines.sources.json_records import as_text, getter
 from profile_pipelines.sources.rest_request import place
 
 
-def paginator(where: str, paging: Paging, base_url: str) -> BasePaginator:
+def paginator(where: str, paging: Paging, base_url: str) -> Paginator:
     """A fresh paginator, good for one pass."""
     match paging:
         case CursorPaging():
@@ -39,10 +38,33 @@ def paginator(where: str, paging: Paging, base_url: str) -> BasePaginator:
         case OffsetPaging():
             return OffsetPaginator(where, paging)
         case NoPaging():
-            return SinglePagePaginator()
+            return SinglePage()
 
 
-class _ReferencePaginator(BasePaginator):
+class Paginator:
+    """Makes of each answer the request for the next page."""
+
+    has_next_page = True
+
+    def init_request(self, request: Request) -> None:
+        """Make the first page's request of one that knows nothing of pages."""
+
+    def update_state(self, response: Response, data: list[Any]) -> None:
+        """Note what an answer and its records say about the next page."""
+        raise NotImplementedError
+
+    def update_request(self, request: Request) -> None:
+        """Make the last page's request the next one's."""
+
+
+class SinglePage(Paginator):
+    """One answer is everything."""
+
+    def update_state(self, response: Response, data: list[Any]) -> None:
+        self.has_next_page = False
+
+
+class _ReferencePaginator(Paginator):
     """Follows a reference (cursor or link) until the answer says that there is none."""
 
     def __init__(self, where: str, paging: CursorPaging | LinkPaging) -> None:
@@ -52,11 +74,11 @@ class _ReferencePaginator(BasePaginator):
         self.reference: str | None = None
         self.followed: set[str] = set()
 
-    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+    def update_state(self, response: Response, data: list[Any]) -> None:
         answer = response.json()
         more = self._more(answer)
-        self.reference = None if more is False else self._next(response, answer, data or [])
-        self._has_next_page = self.reference is not None
+        self.reference = None if more is False else self._next(response, answer, data)
+        self.has_next_page = self.reference is not None
         if self.reference is None:
             if more:
                 raise SourceError(
@@ -134,7 +156,7 @@ class LinkPaginator(_ReferencePaginator):
         return target
 
 
-class _NumberPaginator(BasePaginator):
+class _NumberPaginator(Paginator):
     """Counts up by itself; the same page twice means that the API doesn't know the parameter."""
 
     def __init__(self, where: str, paging: PagePaging | OffsetPaging, start: int) -> None:
@@ -152,8 +174,8 @@ class _NumberPaginator(BasePaginator):
     def update_request(self, request: Request) -> None:
         _put(self.where, request, self.location, self.param, self.number)
 
-    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
-        self._has_next_page = bool(data)
+    def update_state(self, response: Response, data: list[Any]) -> None:
+        self.has_next_page = bool(data)
         content = hashlib.sha256(response.content).digest()
         if data and content == self.last:
             raise SourceError(
@@ -180,7 +202,7 @@ class PagePaginator(_NumberPaginator):
         self.start = paging.start
         self.total_header = paging.total_header
 
-    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+    def update_state(self, response: Response, data: list[Any]) -> None:
         super().update_state(response, data)
         self.number += 1
         total = self._total(response)
@@ -190,7 +212,7 @@ class PagePaginator(_NumberPaginator):
                 raise SourceError(f"{self.where}: no number in the header {self.total_header}")
             total = int(text)
         if total is not None and self.number - self.start >= total:
-            self._has_next_page = False
+            self.has_next_page = False
 
 
 class OffsetPaginator(_NumberPaginator):
@@ -204,12 +226,12 @@ class OffsetPaginator(_NumberPaginator):
         super().update_request(request)
         _put(self.where, request, self.location, self.limit_param, self.limit)
 
-    def update_state(self, response: Response, data: list[Any] | None = None) -> None:
+    def update_state(self, response: Response, data: list[Any]) -> None:
         super().update_state(response, data)
-        self.number += len(data or [])
+        self.number += len(data)
         total = self._total(response)
         if total is not None and self.number >= total:
-            self._has_next_page = False
+            self.has_next_page = False
 
 
 def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None:

@@ -78,6 +78,13 @@ def call(
     )
 
 
+def joined(base_url: str, path: str) -> str:
+    """The address of an endpoint; a path may be a whole address already."""
+    if not path or path.startswith(("http://", "https://")):
+        return path or base_url
+    return f"{base_url.rstrip('/')}/{path.lstrip('/')}"
+
+
 def query(params: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the parameters with booleans as APIs read them."""
     return {

@@ -66,7 +66,7 @@ class Windows:
                         )
                     latest = max(latest, moment)
                 yield page
-                if not page.paginator.has_next_page:
+                if not page.more:
                     return
                 if written(latest, self.form) != written(start, self.form):
                     break
@@ -97,7 +97,7 @@ class Windows:
     def _overflows(self, page: Any, count: int) -> bool:
         if self.window.total is None:
             return count >= self.window.cap
-        total = as_text(getter(self.window.total)(page.response.json())) or ""
+        total = as_text(getter(self.window.total)(page.answer)) or ""
         if not total.isdecimal():
             raise SourceError(f"{self.where}: the answer has no number at {self.window.total!r}")
         return int(total) > self.window.cap
