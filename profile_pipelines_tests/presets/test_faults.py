@@ -14,6 +14,7 @@ from profile_pipelines_tests.presets import fault_proxy as faults
 from profile_pipelines_tests.presets.billing_servers import CASES as BILLING
 from profile_pipelines_tests.presets.fault_proxy import Fault, proxying
 from profile_pipelines_tests.presets.graphql_shop_server import CASES as GRAPHQL_SHOP
+from profile_pipelines_tests.presets.hubspot_server import CASES as HUBSPOT
 from profile_pipelines_tests.presets.preset_case import Case, Shop, World
 from profile_pipelines_tests.presets.salesforce_server import CASES as SALESFORCE
 from profile_pipelines_tests.presets.shopify_server import CASES as SHOPIFY
@@ -28,6 +29,7 @@ CASES = [
     *SHOPIFY,
     *GRAPHQL_SHOP,
     *SALESFORCE,
+    *HUBSPOT,
 ]
 
 PASSING: dict[str, Fault] = {
