@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from profile_pipelines.ledger.inbox import Inbox
+from profile_pipelines.ledger.outbox import Outbox
 from profile_pipelines.ledger.set_asides import (
     WHOLE_SYNC,
     Excess,
@@ -104,6 +105,11 @@ class Ledger:
     def inbox(self) -> Inbox:
         """What the systems' events named, until it has been read."""
         return Inbox(self._engine)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """The messages that are decided, and what became of them."""
+        return Outbox(self._engine)
 
     def record(self, entry: SyncEntry) -> None:
         """Add a sync to the log; recording the same run again replaces it."""
