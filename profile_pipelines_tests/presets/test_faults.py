@@ -12,6 +12,7 @@ from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.rest import RestSource
 from profile_pipelines_tests.presets import fault_proxy as faults
 from profile_pipelines_tests.presets.billing_servers import CASES as BILLING
+from profile_pipelines_tests.presets.dynamics_server import CASES as DYNAMICS
 from profile_pipelines_tests.presets.fault_proxy import Fault, proxying
 from profile_pipelines_tests.presets.graphql_shop_server import CASES as GRAPHQL_SHOP
 from profile_pipelines_tests.presets.hubspot_server import CASES as HUBSPOT
@@ -30,6 +31,7 @@ CASES = [
     *GRAPHQL_SHOP,
     *SALESFORCE,
     *HUBSPOT,
+    *DYNAMICS,
 ]
 
 PASSING: dict[str, Fault] = {
