@@ -7,21 +7,24 @@ the inbox go after the commit, so that whatever dies in between is done again, t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine import Written
+from profile_pipelines.engine.sql import column, named
+from profile_pipelines.errors import SourceError
 from profile_pipelines.lake import Lake
 from profile_pipelines.landing.extraction import Landing, gone_of, known_records, write
-from profile_pipelines.landing.guard import known_at_least
+from profile_pipelines.landing.guard import Guard, Known, count_losses, known_at_least
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
-from profile_pipelines.ledger import Ledger
+from profile_pipelines.ledger import Excess, Ledger
 from profile_pipelines.ledger.inbox import Waiting
 from profile_pipelines.sources import ReadRequest, open_source
 from profile_pipelines.sources.json_columns import batches
@@ -58,8 +61,9 @@ def sync_named(
 ) -> NamedResult:
     """Bring up to date what the oldest events in the inbox named, `AT_ONCE` of them.
 
-    Raises SourceError when the system can't be read, Conflict when another run was faster; the
-    events then stay.
+    Raises SourceError when the system can't be read, or when they would empty, change or delete
+    more than may be (see docs/adr/0007), Conflict when another run was faster; the events then
+    stay.
     """
     rows = ledger.inbox.waiting(system, name, AT_ONCE)
     if not rows:
@@ -69,25 +73,61 @@ def sync_named(
     landing = Landing(
         catalogue, lake, pinned, system, name, attributes, now.astimezone(UTC), run_id
     )
-    # what was carried after a deletion is there again, and the other way round
     last = {row.key: row for row in rows}
-    carried = [row.record for row in rows if row.record is not None and not last[row.key].gone]
     gone = {key for key, row in last.items() if key is not None and row.gone}
-    findings, written = _commit(landing, carried, _asked(rows, last), gone)
+    doubted = _doubted(landing, rows)
+    carried = [
+        row.record
+        for row in rows
+        if row.record is not None and row.key not in gone and row.key not in doubted
+    ]
+    asked = [
+        row.key
+        for row in rows
+        if row.key is not None and not row.gone and (row.record is None or row.key in doubted)
+    ]
+    wanted = [key for key in dict.fromkeys(asked) if key not in gone]
+    findings, written = _commit(landing, ledger, carried, wanted, gone)
     ledger.inbox.remove([row.number for row in rows])
     changed, deleted = (0, 0) if written is None else landing.counts(written)
     invalid = findings.bad_records + sum(map(findings.invalid, attributes))
     return NamedResult(system, name, len(rows), findings.rows, changed - deleted, deleted, invalid)
 
 
-def _asked(rows: Sequence[Waiting], last: dict[str | None, Waiting]) -> list[str]:
-    """The keys of the records to be read from the system, each once."""
-    keys = (row.key for row in rows if row.record is None and not row.gone)
-    return [key for key in dict.fromkeys(keys) if key is not None and not last[key].gone]
+def _doubted(landing: Landing, rows: Sequence[Waiting]) -> set[str]:
+    """The keys of carried records that were deleted before: are they there again, or old?
+
+    Only the system itself can tell, so it is asked, where it can be.
+    """
+    carried = {row.key for row in rows if row.record is not None and row.key is not None}
+    connection = landing.catalogue.systems[landing.system].connection.type
+    if connection == "files" or (connection == "rest" and landing.declared.one is None):
+        return set()
+    if not carried or not landing.pinned.exists:
+        return carried & {row.key for row in rows if row.gone}
+    known = landing.pinned.current(["record_key", "deleted"], "k")
+    select = (
+        exp.select(column("record_key", "k"))
+        .from_(known.sql.subquery("k"))
+        .join(
+            named("carried", "c"),
+            on=exp.EQ(this=column("record_key", "c"), expression=column("record_key", "k")),
+            join_type="semi",
+        )
+        .where(column("deleted", "k"))
+    )
+    keys = pa.table({"record_key": pa.array(sorted(carried), pa.string())})
+    found = landing.lake.engine.query(select, {**known.relations, "carried": keys})
+    deleted = set(found["record_key"].to_pylist()) | {row.key for row in rows if row.gone}
+    return carried & deleted
 
 
 def _commit(
-    landing: Landing, carried: Sequence[str], asked: Sequence[str], gone: set[str]
+    landing: Landing,
+    ledger: Ledger,
+    carried: Sequence[str],
+    asked: Sequence[str],
+    gone: set[str],
 ) -> tuple[Findings, Written | None]:
     from profile_pipelines.validation.records import RecordValidator
 
@@ -110,6 +150,7 @@ def _commit(
             validator.findings.add(a, NOT_UNIQUE, shared.count(a))
         known = known_records(lake, pinned)
         written = write(landing, spool, attributes, known, shared, absent=False, gone=absent)
+        used = _approvals_used(landing, ledger, written, known)
         state = {key: value for key, value in pinned.state.items() if key != "seq"}
         if written is not None:
             # every written row may be a deletion
@@ -117,7 +158,54 @@ def _commit(
                 state.get("values", {}), written, written.rows, attributes
             )
         pinned.commit_written(written, now=landing.now, state=state)
+        if used:
+            _note(landing, ledger, {}, used)
         return validator.findings, written
+
+
+def _approvals_used(
+    landing: Landing, ledger: Ledger, written: Written | None, known: Known
+) -> Collection[str]:
+    """The attributes for which what was written needs an approval, and has it.
+
+    Raises SourceError, and notes why, where it takes away more than may be.
+    """
+    pinned, attributes = landing.pinned, landing.catalogue.attributes
+    waiting = ledger.set_asides.open(landing.system, landing.name)
+    limits, most = (
+        Guard(attributes, landing.declared.max_deleted, approved) for approved in ([], waiting)
+    )
+    at_least = pinned.state.get("values", {})
+    if written is None or not limits.may_exceed(written, landing.chosen, known, at_least):
+        return ()
+    losses = count_losses(landing.lake, pinned, written, landing.chosen)
+    held = most.excesses(losses, landing.chosen, known)
+    if not held:
+        return limits.excesses(losses, landing.chosen, known).keys()
+    pinned.discard(written)
+    _note(landing, ledger, held, ())
+    told = "; ".join(
+        f"{attribute}: {each}" if attribute else str(each)
+        for attribute, excesses in held.items()
+        for each in excesses
+    )
+    raise SourceError(
+        f"{landing.system}.{landing.name}: what events named isn't taken, and waits: {told}; if "
+        f"that's right, profile-pipelines approve {landing.run_id} lets it through"
+    )
+
+
+def _note(
+    landing: Landing, ledger: Ledger, held: dict[str, list[Excess]], used: Iterable[str]
+) -> None:
+    ledger.set_asides.note(
+        held,
+        run_id=landing.run_id,
+        system=landing.system,
+        sync=landing.name,
+        used=used,
+        now=landing.now,
+    )
 
 
 def _batches(

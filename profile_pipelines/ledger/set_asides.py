@@ -167,6 +167,32 @@ class SetAsides:
             connection.execute(approving)
         return [row for row in self.open() if row.run_id == runs[0] and row.approved_at]
 
+    def note(
+        self,
+        found: Mapping[str, Sequence[Excess]],
+        *,
+        run_id: str,
+        system: str,
+        sync: str,
+        used: Iterable[str] = (),
+        now: datetime,
+    ) -> None:
+        """Note what was set aside of records that events named, whose reading covers nothing.
+
+        The approvals of the attributes `used` have served their purpose.
+        """
+        with self._engine.begin() as connection:
+            record_set_asides(
+                connection,
+                found,
+                run_id=run_id,
+                system=system,
+                sync=sync,
+                brought=used,
+                full=False,
+                now=now,
+            )
+
     def _read(self, select: sa.Select[Any]) -> list[SetAside]:
         ordered = select.order_by(
             _rows.c.seen_at, _rows.c.run_id, _rows.c.system, _rows.c.attribute, _rows.c.kind

@@ -20,9 +20,10 @@ from profile_pipelines.orchestration.webhooks import (
 )
 
 UP_TO_DATE = "bring_up_to_date"
-_WEBHOOK_SECONDS = 5
-_HAVE_MARKS = ("sql", "files")
-"""Connections that can tell cheaply that something changed; HTTP APIs can't."""
+_WEBHOOK_SECONDS = 1
+"""Less than the five of the daemon's loop, so that every loop looks, rather than every second."""
+_HAVE_MARKS = ("sql", "files", "custom")
+"""Connections that may tell cheaply that something changed; HTTP APIs can't."""
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 

@@ -14,7 +14,7 @@ import dagster as dg
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.orchestration.session import Session, now_of
 
-_LONGEST_WAIT = timedelta(minutes=15)
+_FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
 _LOOK_BACK = 12
 BY_TAG = "dagster/sensor_name"
 """Run tag, set by the daemon: the sensor that asked for the run."""
@@ -122,7 +122,7 @@ def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.
         )
         if any(not record.dagster_run.is_finished for record in runs):
             return dg.SkipReason("a run that reads the named records is under way")
-        until = _pause_until(runs, seconds)
+        until = _pause_until(runs)
         if until is not None and datetime.now(UTC) < until:
             return dg.SkipReason(f"the last run failed; the next begins after {until:%H:%M:%S} UTC")
         known: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
@@ -136,7 +136,7 @@ def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.
     return events
 
 
-def _pause_until(runs: Any, seconds: int) -> datetime | None:
+def _pause_until(runs: Any) -> datetime | None:
     """When to try again after the newest runs failed one after another; None: now."""
     failed = 0
     for record in runs:
@@ -145,5 +145,5 @@ def _pause_until(runs: Any, seconds: int) -> datetime | None:
         failed += 1
     if not failed or runs[0].end_time is None:
         return None
-    wait = min(timedelta(seconds=max(1, seconds) * 2**failed), _LONGEST_WAIT)
+    wait = min(_FIRST_WAIT * 2 ** (failed - 1), _LONGEST_WAIT)
     return datetime.fromtimestamp(runs[0].end_time, UTC) + wait

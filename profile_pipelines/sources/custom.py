@@ -5,9 +5,10 @@ The function is named `module:function`, or registered as an entry point of the 
 
     def people(request: ReadRequest, **options) -> Iterable[dict | pa.RecordBatch | pa.Table]
 
-Records are dictionaries or Arrow. It may bring more than `request` asks for; cursors, validation
-and the difference to what is known are ours. A function with an attribute `change_mark`, itself
-a function of the options, tells cheaply by a text whether something has changed.
+Records are dictionaries or Arrow. It may bring more than `request` asks for, also where that has
+`keys`; cursors, validation and the difference to what is known are ours. A function with an
+attribute `change_mark`, itself a function of the options, tells cheaply by a text whether
+something has changed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class CustomSource:
                 count += part.num_rows
                 seen.update(set(request.fields) & set(part.schema.names))
                 yield from normalised(self._chosen(part, request), request.fields)
-        missing = [field for field in request.fields if field not in seen]
+        # single records need not have all fields
+        expected = request.fields if request.keys is None else ()
+        missing = [field for field in expected if field not in seen]
         if count and missing:
             raise MissingField(
                 missing[0],

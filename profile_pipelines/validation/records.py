@@ -106,6 +106,9 @@ class RecordValidator:
         keys = self._record_keys(raw, pl.DataFrame(list(_named(columns))))
         bad = self._bad_cells(converted, unconverted, typed)
         typed = _null_empty_lists(_null_bad_cells(typed, bad))
+        # what a deleted record held is nobody's value any more
+        gone = columns["deleted"].arg_true()
+        bad = bad.filter(~pl.col("index").is_in(gone.implode()))
         columns.update({name: typed[name] for name in typed.columns})
 
         frame = pl.DataFrame(list(_named(columns)))

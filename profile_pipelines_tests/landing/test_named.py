@@ -13,7 +13,7 @@ from profile_pipelines import pipeline
 from profile_pipelines.errors import SourceError
 from profile_pipelines.landing.named import NamedResult
 from profile_pipelines.ledger.inbox import Inbox, Named
-from profile_pipelines_tests.company import Company, catalogue, stamp
+from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
 from profile_pipelines_tests.sources.api_server import Api, answer, serving
 
 
@@ -90,11 +90,63 @@ def test_the_guard_knows_what_events_took_away(tmp_path: Path) -> None:
     for key in keys:
         company.put("crm", key, no=key, changed=stamp(-5), tier="gold")
     company.run()
-    for key in keys[:60]:
+    for key in keys[:37]:
         company.put("crm", key, no=key, changed=stamp(0), tier=None)
-    name(company, *keys[:45])
+    name(company, *keys[:20])
     read(company)
     assert "tier" in company.sync("crm").set_aside
+
+
+def test_events_that_take_away_too_much_wait_for_an_approval(tmp_path: Path) -> None:
+    """Nothing of them is committed; approved, they go through, and the approval is used up."""
+    company = Company(tmp_path, catalogue(("crm",), ("tier",)))
+    keys = [str(number) for number in range(1, 41)]
+    for key in keys:
+        company.put("crm", key, no=key, changed=stamp(-5), tier="gold")
+    company.run()
+    for key in keys[:20]:
+        company.put("crm", key, no=key, changed=stamp(0), tier=None)
+    name(company, *keys[:20])
+    with pytest.raises(SourceError, match=r"tier: 20 of 40 values would be emptied.*approve"):
+        read(company)
+    assert waiting(company) == 20
+    company.settle()
+    assert company.profile("1") == {"tier": "gold"}
+    set_asides = company.workspace.ledger.set_asides
+    [held] = set_asides.open()
+    set_asides.approve(held.run_id, by="anna", now=company.now)
+    company.now += HOUR
+    assert read(company).changed == 20
+    assert (waiting(company), set_asides.open()) == (0, [])
+
+
+def test_events_that_delete_too_much_wait(tmp_path: Path) -> None:
+    """Deletions are counted against the living records, as those of a sync are."""
+    company = Company(tmp_path, catalogue(("crm",), ("tier",)))
+    keys = [str(number) for number in range(1, 41)]
+    for key in keys:
+        company.put("crm", key, no=key, changed=stamp(-5), tier="gold")
+    company.run()
+    name(company, *keys[:11], gone=True)
+    with pytest.raises(SourceError, match="11 of 40 records would be deleted"):
+        read(company)
+    assert waiting(company) == 11
+
+
+def test_an_old_update_after_a_deletion_brings_nothing_back(company: Company) -> None:
+    """Whether a deleted record is there again is asked of the system, not of a late event."""
+    record = {"id": "1", "no": "1", "changed": stamp(-1), "status": "active", "tier": "gold"}
+    company.remove("crm", "1")
+    name(company, "1", gone=True)
+    name(company, "1", record=json.dumps(record))
+    assert read(company).deleted == 1
+    name(company, "1", record=json.dumps(record))
+    assert (read(company).changed, waiting(company)) == (0, 0)
+    company.put("crm", "1", no="1", changed=stamp(0), status="prospect", tier="gold")
+    name(company, "1", record=json.dumps(record))
+    assert read(company).changed == 1
+    company.settle()
+    assert company.profile("1")["status"] == "prospect"
 
 
 def test_an_event_that_says_gone_needs_no_look(company: Company) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import dagster as dg
+import pytest
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
@@ -95,6 +96,38 @@ def test_files_that_move_start_a_sync(business: Business, instance: dg.DagsterIn
     assert sensor.tick() == []
     business.shop({"C1": "100"})
     assert [keys(request) for request in sensor.tick()] == [{"shop/orders"}]
+
+
+def test_a_function_with_a_mark_starts_a_sync(
+    business: Business, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source of one's own is asked for its change mark; without one there is nothing to see."""
+    (business.folder / "stock_source.py").write_text(
+        "from pathlib import Path\n"
+        "def read(request): yield {'no': 'C1', 'orders': 1}\n"
+        "read.change_mark = lambda: (Path(__file__).parent / 'mark').read_text()\n"
+        "def unmarked(request): yield {'no': 'C1', 'orders': 1}\n"
+    )
+    (business.folder / "mark").write_text("1")
+    monkeypatch.syspath_prepend(business.folder)
+    declared = business.folder / "catalog" / "sources" / "shop.yaml"
+    for function in ("read", "unmarked"):
+        declared.write_text(f"""
+system: shop
+kind: ecommerce
+connection: {{type: custom, name: "stock_source:{function}"}}
+syncs:
+  stock:
+    key: "no"
+    identifiers: {{customer_id: "no"}}
+    mode: full
+    attributes: {{orders: orders}}
+""")
+        sensor = Sensor(business, "shop_changed", instance)
+        asked = [len(sensor.tick()), len(sensor.tick())]
+        (business.folder / "mark").write_text("2")
+        asked.append(len(sensor.tick()))
+        assert asked == ([1, 0, 1] if function == "read" else [0, 0, 0])
 
 
 def test_a_system_that_cannot_be_reached_is_skipped(

@@ -141,6 +141,20 @@ def test_too_many_bad_values_are_set_aside(company: Company) -> None:
     assert _cells(company) == {(key, "status", "A") for key in ("1", "2", "3")}
 
 
+def test_bad_values_of_deleted_records_count_for_nothing(company: Company) -> None:
+    """A system that overwrites what it deletes doesn't hold up the values of the others."""
+    for key in ("1", "2", "3", "4"):
+        company.put("crm", key, no=key, changed=stamp(-3), status="active", tier="gold")
+    company.run()
+    for key in ("1", "2", "3"):
+        company.put("crm", key, no=key, changed=stamp(-2), status="deleted!", gone="true")
+    company.put("crm", "4", no="4", changed=stamp(-2), status="churned", tier="gold")
+    [result] = company.run()
+    assert (result.attributes["status"].invalid, result.set_aside) == (0, {})
+    assert company.profile("4")["status"] == "churned"
+    assert _cells(company) == set()
+
+
 def test_what_was_set_aside_is_read_again(company: Company) -> None:
     """The next sync tries the same values anew, and brings them once they are valid."""
     for key in ("1", "2", "3", "4"):
