@@ -216,10 +216,15 @@ class PagePaginator(_NumberPaginator):
 
 
 class OffsetPaginator(_NumberPaginator):
-    """Goes on by as many records as came, until none come: an API may give less than asked."""
+    """Goes on by as many records as came, until none come: an API may give less than asked.
+
+    A total that falls tells that records went away, so that others moved up past the page that
+    was asked for: then the reading goes back by as many.
+    """
 
     def __init__(self, where: str, paging: OffsetPaging) -> None:
         super().__init__(where, paging, 0)
+        self.before: int | None = None
         self.limit_param, self.limit = paging.limit_param, paging.limit
 
     def update_request(self, request: Request) -> None:
@@ -228,10 +233,21 @@ class OffsetPaginator(_NumberPaginator):
 
     def update_state(self, response: Response, data: list[Any]) -> None:
         super().update_state(response, data)
-        self.number += len(data)
         total = self._total(response)
-        if total is not None and self.number >= total:
-            self.has_next_page = False
+        if total is None:
+            self.number += len(data)
+            return
+        before, self.before = self.before, total
+        if before is not None and total < before:
+            self.number, self.last = max(0, self.number - (before - total)), None
+        else:
+            self.number += len(data)
+            if self.number > total or (not data and self.number < total):
+                raise SourceError(
+                    f"{self.where}: the API says that there are {total} records, and gives "
+                    f"{'more' if data else 'no more'} at {self.number}; check `paging`"
+                )
+        self.has_next_page = self.number < total
 
 
 def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None:

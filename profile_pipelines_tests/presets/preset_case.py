@@ -61,6 +61,8 @@ class Case:
     """Keys of the connection that are overridden, such as a limit that would make tests wait."""
     syncs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keys that are overridden in every sync."""
+    told: frozenset[str] = frozenset()
+    """The harmless faults that this API's answers give away, so that they end the read."""
     name: str | None = None
     """What the case is called, where a preset has several."""
 

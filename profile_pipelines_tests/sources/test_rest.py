@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -279,6 +281,45 @@ def test_paging_that_leads_nowhere_or_in_a_circle_is_refused(
     with pytest.raises(SourceError, match=problem):
         values(people(api, records="data", paging=paging), "id")
     assert len(api.requests) <= 2
+
+
+@settings(max_examples=15, deadline=None)
+@given(removed=st.lists(st.lists(st.integers(0, 11), max_size=3), min_size=1, max_size=4))
+def test_an_offset_leaves_nobody_out_when_records_go_away(
+    server: Api, removed: list[list[int]]
+) -> None:
+    """Those that stay all come, whatever is removed between two pages, if the API tells a total."""
+    living = list(range(12))
+    going = iter(removed)
+
+    def page(request: Request) -> Response:
+        for gone in next(going, []):
+            if gone in living:
+                living.remove(gone)
+        start = int(request.query_params["offset"])
+        data = [{"id": number} for number in living[start : start + 4]]
+        return JSONResponse({"data": data, "total": len(living)})
+
+    server.answers["/people"] = page
+    paging = {"type": "offset", "total": "total"}
+    found = values(people(server, records="data", paging=paging), "id")
+    assert set(map(str, living)) <= set(found)
+
+
+@pytest.mark.parametrize(("total", "told"), [(1, "gives more at 4"), (9, "gives no more at 8")])
+def test_an_offset_that_does_not_lead_to_the_total_is_refused(
+    api: Api, total: int, told: str
+) -> None:
+    """A part, or pages that overlap, never pass for the whole."""
+
+    def page(request: Request) -> Response:
+        start = int(request.query_params["offset"])
+        data = [{"id": number} for number in range(8)][start : start + 4]
+        return JSONResponse({"data": data, "total": total})
+
+    api.answers["/people"] = page
+    with pytest.raises(SourceError, match=told):
+        values(people(api, records="data", paging={"type": "offset", "total": "total"}), "id")
 
 
 def test_other_hosts_get_no_request(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
