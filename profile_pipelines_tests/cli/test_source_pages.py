@@ -15,6 +15,8 @@ from profile_pipelines.catalog.load import load_catalogue
 from profile_pipelines.catalog.preset_files import shipped
 from profile_pipelines.catalog.preset_starter import write_preset_starter
 from profile_pipelines_tests.cli.conftest import Command
+from profile_pipelines_tests.presets.salesforce_server import Salesforce
+from profile_pipelines_tests.sources.api_server import serving
 
 pytestmark = pytest.mark.xdist_group("cli")
 _PAGES = Path(__file__).parents[2] / "docs" / "sources"
@@ -24,6 +26,11 @@ TYPES = {
     "total_spent": "decimal",
     "last_order_at": "timestamp",
     "churn_risk": "decimal",
+    "email_opt_in": "boolean",
+    "tier": "string",
+    "account_segment": "string",
+    "package": "string",
+    "contract_end_date": "date",
 }
 
 
@@ -86,9 +93,42 @@ def test_warehouse(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "golden" in ran["quarantine"]
 
 
+def test_crm(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of the page, in order, over Salesforce's server: the value is there."""
+    monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", lambda seconds: None)
+    with serving() as api:
+        contact = next(iter(Salesforce(api).found["Contact"].values()))
+        contact |= {"Email": "anna@example.com"}
+        for line in "".join(_blocks("crm.md", "bash")).splitlines():
+            words = shlex.split(line)
+            if words[0] == "export":
+                for name, _, value in (each.partition("=") for each in words[1:]):
+                    secret = {
+                        "SALESFORCE_CLIENT_ID": "sf_key",
+                        "SALESFORCE_CLIENT_SECRET": "sf_secret",
+                    }
+                    monkeypatch.setenv(name, secret.get(name, value))
+                continue
+            done = command(*words[1:])
+            assert done.code == 0, (line, done.err)
+            if words[1] == "init":
+                source = tmp_path / "my_catalog" / "sources" / "salesforce.yaml"
+                declared = yaml.safe_load(source.read_text(encoding="utf-8"))
+                declared["connection"] |= {"instance_url": api.url, "allow_private": True}
+                source.write_text(yaml.safe_dump(declared, sort_keys=False), encoding="utf-8")
+    shown = command("profile", "show", "anna@example.com", "--json").json[0]
+    values = {name: each["value"] for name, each in shown["attributes"].items()}
+    assert values["email_opt_in"] is True
+    assert values["crm_account"] == 'Smith, "0" & Co'
+    assert values["birthdate"] == "1980-02-29"
+
+
 @pytest.mark.parametrize(
     ("page", "file"),
     [
+        ("crm.md", "sources/salesforce.yaml"),
+        ("crm.md", "sources/dynamics.yaml"),
+        ("crm.md", "sources/erp.yaml"),
         ("ecommerce.md", "sources/shop.yaml"),
         ("ecommerce.md", "sources/woocommerce.yaml"),
         ("warehouse.md", "sources/lake.yaml"),
@@ -113,12 +153,19 @@ def test_examples(tmp_path: Path, page: str, file: str) -> None:
     assert declared["system"] in load_catalogue(tmp_path).systems
 
 
-def test_the_shops_webhook(tmp_path: Path) -> None:
-    """The webhook of the page fits what `init --source shopify` writes."""
-    write_preset_starter(tmp_path, shipped("shopify"), "shopify")
-    [block] = [block for block in _blocks("ecommerce.md", "yaml") if block.startswith("webhook:")]
-    with (tmp_path / "sources" / "shopify.yaml").open("a", encoding="utf-8") as file:
+@pytest.mark.parametrize(
+    ("page", "preset", "syncs"),
+    [
+        ("ecommerce.md", "shopify", {"customers", "orders"}),
+        ("crm.md", "hubspot", {"contacts", "companies"}),
+    ],
+)
+def test_webhooks(tmp_path: Path, page: str, preset: str, syncs: set[str]) -> None:
+    """The webhook of a page fits what `init --source` writes."""
+    write_preset_starter(tmp_path, shipped(preset), preset)
+    [block] = [block for block in _blocks(page, "yaml") if block.startswith("webhook:")]
+    with (tmp_path / "sources" / f"{preset}.yaml").open("a", encoding="utf-8") as file:
         file.write(block)
-    webhook = load_catalogue(tmp_path).systems["shopify"].webhook
+    webhook = load_catalogue(tmp_path).systems[preset].webhook
     assert webhook is not None
-    assert {event.sync for event in webhook.events} == {"customers", "orders"}
+    assert {event.sync for event in webhook.events} == syncs
