@@ -7,8 +7,9 @@ the inbox go after the commit, so that whatever dies in between is done again, t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,8 @@ def sync_named(
 ) -> NamedResult:
     """Bring up to date what the oldest events in the inbox named, `AT_ONCE` of them.
 
-    Raises SourceError when the system can't be read, or when they would empty, change or delete
-    more than may be (see docs/adr/0007), Conflict when another run was faster; the events then
+    Raises SourceError when the system can't be read, or when they would empty or delete more
+    than may be (see docs/adr/0007), Conflict when another run was faster; the events then
     stay.
     """
     rows = ledger.inbox.waiting(system, name, AT_ONCE)
@@ -178,7 +179,8 @@ def _approvals_used(
     at_least = pinned.state.get("values", {})
     if written is None or not limits.may_exceed(written, landing.chosen, known, at_least):
         return ()
-    losses = count_losses(landing.lake, pinned, written, landing.chosen)
+    # to change values is what events are for; a withdrawn consent must not wait
+    losses = replace(count_losses(landing.lake, pinned, written, landing.chosen), changed=Counter())
     held = most.excesses(losses, landing.chosen, known)
     if not held:
         return limits.excesses(losses, landing.chosen, known).keys()

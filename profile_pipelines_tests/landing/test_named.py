@@ -120,6 +120,19 @@ def test_events_that_take_away_too_much_wait_for_an_approval(tmp_path: Path) -> 
     assert (waiting(company), set_asides.open()) == (0, [])
 
 
+def test_events_may_change_as_much_as_they_like(tmp_path: Path) -> None:
+    """Consents that all customers withdraw at once hold for all of them at once."""
+    company = Company(tmp_path, catalogue(("crm",), ("opt_in",)))
+    keys = [str(number) for number in range(1, 41)]
+    for key in keys:
+        company.put("crm", key, no=key, changed=stamp(-5), opt_in="true")
+    company.run()
+    for key in keys:
+        company.put("crm", key, no=key, changed=stamp(0), opt_in="false")
+    name(company, *keys)
+    assert read(company).changed == 40
+
+
 def test_events_that_delete_too_much_wait(tmp_path: Path) -> None:
     """Deletions are counted against the living records, as those of a sync are."""
     company = Company(tmp_path, catalogue(("crm",), ("tier",)))
