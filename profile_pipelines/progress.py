@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class HowFar:
+    """What has been read so far: rows, and pages of an API. `expected` rows will come, as far as
+    that can be told: as many as came before, where everything is read again."""
+
+    rows: int
+    pages: int = 0
+    expected: int | None = None
 
 
 class RunProgress(Protocol):
@@ -13,8 +24,8 @@ class RunProgress(Protocol):
         """A step has begun."""
         ...
 
-    def rows(self, name: str, n: int) -> None:
-        """A step has read `n` rows so far."""
+    def read(self, name: str, so_far: HowFar) -> None:
+        """A step has read so much."""
         ...
 
     def step_finished(self, name: str, detail: str) -> None:
@@ -28,7 +39,7 @@ class Unwatched:
     def step_started(self, name: str) -> None:
         """Nothing."""
 
-    def rows(self, name: str, n: int) -> None:
+    def read(self, name: str, so_far: HowFar) -> None:
         """Nothing."""
 
     def step_finished(self, name: str, detail: str) -> None:

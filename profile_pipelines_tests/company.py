@@ -18,6 +18,7 @@ from profile_pipelines.identity import IdentitiesResult
 from profile_pipelines.lake_place import lake_place
 from profile_pipelines.landing import SyncResult
 from profile_pipelines.profiles import ProfilesResult
+from profile_pipelines.progress import HowFar
 from profile_pipelines.reading import Customers
 from profile_pipelines.workspace import Places, Workspace
 
@@ -155,7 +156,7 @@ class Company:
         system: str,
         *attributes: str,
         full: bool = False,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[HowFar], None] | None = None,
     ) -> SyncResult:
         """One sync of the system, by default of all its attributes."""
         names = attributes or tuple(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from profile_pipelines.cli.output import spell_count, stderr, styled
+from profile_pipelines.cli.output import spell_count, spell_duration, stderr, styled
+from profile_pipelines.progress import HowFar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +17,20 @@ if TYPE_CHECKING:
 
 _EVERY = 0.1
 _QUIET_FOR = 5.0
+
+
+def spell_progress(so_far: HowFar, seconds: float) -> str:
+    """`40,000 rows, 400 pages, 8,000 rows/s, about 5s left`: what is known of it."""
+    parts = [f"{spell_count(so_far.rows)} rows"]
+    if so_far.pages:
+        parts.append(f"{spell_count(so_far.pages)} pages")
+    if seconds >= 1 and so_far.rows:
+        speed = so_far.rows / seconds
+        parts.append(f"{spell_count(round(speed))} rows/s")
+        if so_far.expected is not None and so_far.expected > so_far.rows:
+            left = timedelta(seconds=(so_far.expected - so_far.rows) / speed)
+            parts.append(f"about {spell_duration(left)} left")
+    return ", ".join(parts)
 
 
 class _Lines:
@@ -27,10 +43,11 @@ class _Lines:
     def step_started(self, name: str) -> None:
         self._began = self._told = monotonic()
 
-    def rows(self, name: str, n: int) -> None:
+    def read(self, name: str, so_far: HowFar) -> None:
         if monotonic() - self._told >= _QUIET_FOR:
             self._told = monotonic()
-            self._console.print(f"{name}: {spell_count(n)} rows so far", soft_wrap=True)
+            told = spell_progress(so_far, self._told - self._began)
+            self._console.print(f"{name}: {told}", soft_wrap=True)
 
     def step_finished(self, name: str, detail: str) -> None:
         took = monotonic() - self._began
@@ -48,10 +65,11 @@ class _Bar:
         self._began = monotonic()
         self._bar.update(self._task, step=name)
 
-    def rows(self, name: str, n: int) -> None:
+    def read(self, name: str, so_far: HowFar) -> None:
         if monotonic() - self._told >= _EVERY:
             self._told = monotonic()
-            self._bar.update(self._task, step=f"{name} {spell_count(n)} rows")
+            told = spell_progress(so_far, self._told - self._began)
+            self._bar.update(self._task, step=f"{name}: {told}")
 
     def step_finished(self, name: str, detail: str) -> None:
         took = styled(f"{monotonic() - self._began:6.1f} s ", "dim")

@@ -188,7 +188,10 @@ class Attempt:
         findings = validator.findings
         known = known_records(lake, pinned)
         with Spool(landing.spooled) as spool:
-            read(self.source, request, validator, spool, self.progress)
+            # what came before tells how much will come; a change of the source tells nothing
+            everything = known.living or None if request.since is None else None
+            expected = everything if keys is None else len(keys)
+            read(self.source, request, validator, spool, self.progress, expected)
             newest, latest = cursors.newest(), findings.latest
             if declared.events is not None:
                 # the log goes on where it was, or begins with the read of everything

@@ -21,6 +21,7 @@ from profile_pipelines.landing.difference import changed_records, incoming_schem
 from profile_pipelines.landing.guard import Known
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import Marks
+from profile_pipelines.progress import HowFar
 from profile_pipelines.sources import ReadRequest, Source
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 _VALIDATED_AT_ONCE = 300_000
 
-Progress = Callable[[int], None]
-"""Called with the number of rows read so far."""
+Progress = Callable[[HowFar], None]
+"""Called as records come."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,15 @@ def read(
     validator: RecordValidator,
     spool: Spool,
     progress: Progress | None,
+    expected: int | None = None,
 ) -> None:
     """Bring all that is asked for into the spool, validated."""
-    for table in _gathered(source.read(request), progress):
+
+    def tell(rows: int) -> None:
+        if progress is not None:
+            progress(HowFar(rows, request.counts.pages, expected))
+
+    for table in _gathered(source.read(request), tell):
         spool.add(validator.validate(table))
 
 
@@ -152,19 +159,18 @@ def known_records(lake: Lake, pinned: Pinned) -> Known:
     return Known(found["records"], int(found["living"] or 0), found["last"])
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Iterator[pa.Table]:
+def _gathered(batches: Iterable[pa.RecordBatch], tell: Callable[[int], None]) -> Iterator[pa.Table]:
     """The rows of many batches together: a small table costs as much to validate as a large one.
 
-    Every batch is told to `progress` as it comes.
+    The rows so far are told as they come.
     """
-    total, gathered = 0, list[pa.RecordBatch]()
+    total, validated, gathered = 0, 0, list[pa.RecordBatch]()
     for batch in batches:
         total += batch.num_rows
         gathered.append(batch)
-        if progress is not None:
-            progress(total)
-        if sum(each.num_rows for each in gathered) >= _VALIDATED_AT_ONCE:
+        tell(total)
+        if total - validated >= _VALIDATED_AT_ONCE:
             yield pa.Table.from_batches(gathered)
-            gathered = []
+            validated, gathered = total, []
     if gathered:
         yield pa.Table.from_batches(gathered)

@@ -75,7 +75,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
                         now=now,
                         run_id=context.run.run_id,
                         full=full,
-                        progress=lambda rows, step=step: session.progress.rows(step, rows),
+                        progress=lambda so_far, step=step: session.progress.read(step, so_far),
                     )
                     details.append(f"{result.rows_read:,} rows read")
                     details.append(f"{result.changed + result.deleted:,} changed")

@@ -17,6 +17,13 @@ BATCH_ROWS = 100_000
 """Most rows of one batch."""
 
 
+@dataclass
+class Counts:
+    """What a source has done so far for a request."""
+
+    pages: int = 0
+
+
 @dataclass(frozen=True)
 class ReadRequest:
     """What to bring from a source.
@@ -26,7 +33,8 @@ class ReadRequest:
     `limit` so many records are enough, whichever they are; a source that reads page by page
     then stops, the others may go on until the reader does. With `keys` only the records with
     these keys are brought, those that are there; files can't be asked so. A source whose
-    records need not have all fields (JSON) adds to `seen` those that any record has.
+    records need not have all fields (JSON) adds to `seen` those that any record has; one
+    that reads page by page counts them in `counts`.
     """
 
     fields: tuple[str, ...]
@@ -34,6 +42,7 @@ class ReadRequest:
     limit: int | None = None
     keys: tuple[str, ...] | None = None
     seen: set[str] = field(default_factory=set[str], compare=False)
+    counts: Counts = field(default_factory=Counts, compare=False)
 
 
 class Source(Protocol):

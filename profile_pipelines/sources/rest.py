@@ -71,7 +71,8 @@ class RestSource:
         else:
             pages, seen = self._records(request.keys, request.fields), None
         try:
-            yield from batches(pages, request.fields, seen, limit=request.limit)
+            counted = _counted(pages, request)
+            yield from batches(counted, request.fields, seen, limit=request.limit)
         except RecursionError:
             raise SourceError(f"{self.where}: the answer is nested too deeply") from None
 
@@ -188,3 +189,9 @@ class RestSource:
         from profile_pipelines.sources.rate_limit import RateLimiter
 
         return [RateLimiter(limit, key) for limit, key in limits if limit is not None]
+
+
+def _counted(pages: Iterator[list[Any]], request: ReadRequest) -> Iterator[list[Any]]:
+    for page in pages:
+        request.counts.pages += 1
+        yield page

@@ -17,6 +17,7 @@ from profile_pipelines.cli.output import (
     spell_duration,
     spell_share,
 )
+from profile_pipelines.cli.progress import spell_progress
 from profile_pipelines.errors import (
     CatalogueError,
     Conflict,
@@ -27,8 +28,24 @@ from profile_pipelines.errors import (
     SourceUnreachable,
     UnknownName,
 )
+from profile_pipelines.progress import HowFar
 
 pytestmark = pytest.mark.xdist_group("cli")
+
+
+@pytest.mark.parametrize(
+    ("so_far", "seconds", "told"),
+    [
+        (HowFar(3), 0.2, "3 rows"),
+        (HowFar(40_000, 400), 5.0, "40,000 rows, 400 pages, 8,000 rows/s"),
+        (HowFar(40_000, 0, 80_000), 5.0, "40,000 rows, 8,000 rows/s, about 5s left"),
+        (HowFar(90_000, 0, 80_000), 5.0, "90,000 rows, 18,000 rows/s"),
+        (HowFar(0, 0, 80_000), 5.0, "0 rows"),
+    ],
+)
+def test_progress_tells_what_is_known(so_far: HowFar, seconds: float, told: str) -> None:
+    """Rows and pages so far, the speed, and the time left where the end can be told."""
+    assert spell_progress(so_far, seconds) == told
 
 
 @pytest.mark.parametrize(

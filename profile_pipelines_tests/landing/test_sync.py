@@ -9,6 +9,7 @@ import pytest
 
 from profile_pipelines.errors import SourceError
 from profile_pipelines.lake.table import Pinned
+from profile_pipelines.progress import HowFar
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 from profile_pipelines_tests.deliveries import Receiver
 
@@ -338,13 +339,26 @@ def test_a_failing_read_commits_nothing(company: Company, monkeypatch: pytest.Mo
         company.put("crm", str(number), no=str(number), changed=stamp(-1), tier="silver")
     company.put("crm", "6", no="6", changed=stamp(-1), tier="bomb")
     company.now += HOUR
-    read: list[int] = []
+    read: list[HowFar] = []
     with pytest.raises(SourceError):
         company.sync("crm", progress=read.append)
     assert len(read) > 1
     assert (_files(company), company.workspace.ledger.coverage()) == before
     company.put("crm", "6", no="6", changed=stamp(-1), tier="gold")
     assert company.sync("crm").changed == 5
+
+
+def test_a_full_read_tells_how_much_is_to_come(company: Company) -> None:
+    """As many records as are known; of a first read, or of one of changes, nothing is known."""
+    told: list[HowFar] = []
+    for key in "123":
+        company.put("crm", key, no=key, changed=stamp(-3), tier="gold")
+    company.sync("crm", progress=told.append)
+    company.put("crm", "4", no="4", changed=stamp(-1), tier="gold")
+    for full in (False, True):
+        company.now += HOUR
+        company.sync("crm", full=full, progress=told.append)
+    assert [(each.rows, each.expected) for each in told] == [(3, None), (4, None), (4, 4)]
 
 
 def test_keys_may_be_left_out(company: Company) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from profile_pipelines import pipeline
 from profile_pipelines.ledger.inbox import Named
+from profile_pipelines.progress import HowFar
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 
 Kept = dict[str, str | None]
@@ -165,7 +166,7 @@ def test_batches_are_compared_with_each_other(
     company = opened(tmp_path)
     for key, tier in {"1": "a", "2": "b", "3": "c", "4": "a"}.items():
         company.put("crm", key, no=key, changed=stamp(-5), tier=tier)
-    batches: list[int] = []
+    batches: list[HowFar] = []
     result = company.sync("crm", progress=batches.append)
     assert len(batches) == 4
     assert result.attributes["tier"].reasons == {"not unique": 2}

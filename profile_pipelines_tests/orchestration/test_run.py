@@ -13,6 +13,7 @@ import pytest
 
 from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines.pipeline import due_syncs
+from profile_pipelines.progress import HowFar
 from profile_pipelines.report import RunReport
 from profile_pipelines_tests.orchestration.conftest import NOW, Business
 
@@ -33,8 +34,8 @@ class Watcher:
     def step_started(self, name: str) -> None:
         self.told.append(f"{name} started")
 
-    def rows(self, name: str, n: int) -> None:
-        self.told.append(f"{name} {n} rows")
+    def read(self, name: str, so_far: HowFar) -> None:
+        self.told.append(f"{name} {so_far.rows} rows")
 
     def step_finished(self, name: str, detail: str) -> None:
         self.told.append(f"{name}: {detail}")

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.sources import ReadRequest
 from profile_pipelines_tests.sources.api_server import (
     Answer,
     Api,
@@ -343,6 +344,15 @@ def test_redirects_on_the_same_host_are_followed(api: Api) -> None:
     """An API may move a path, as long as it stays where it is."""
     api.answers = {"/people": redirect("/persons"), "/persons": answer(PEOPLE)}
     assert values(people(api), "id") == ALL
+
+
+def test_pages_are_counted_as_they_come(api: Api) -> None:
+    """Who watches a read sees how many pages of it there were so far."""
+    api.answers["/people"] = by_cursor
+    paging = {"type": "cursor", "param": "after", "next": "next"}
+    request = ReadRequest(("id",))
+    rows = sum(b.num_rows for b in people(api, records="data", paging=paging).read(request))
+    assert (rows, request.counts.pages) == (7, 3)
 
 
 def test_a_failing_later_page_fails_the_read(api: Api) -> None:
