@@ -10,11 +10,12 @@ from dataclasses import dataclass
 class Key:
     """A member of an object, or the entry of a list if it is a number.
 
-    `rest` is the path from here on: a key that itself contains dots wins over the parts.
+    `rest` is the path from here on: a key that itself contains dots wins over the parts. None
+    where the name stands in brackets, and thus for itself.
     """
 
     name: str
-    rest: str
+    rest: str | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def _bracket(inside: str) -> Step:
     if inside == "*":
         return Each()
     if inside.isdecimal():
-        return Key(inside, inside)
+        return Key(inside, None)
+    if len(inside) > 2 and inside[0] == inside[-1] == '"':
+        return Key(inside[1:-1], None)
     members: list[tuple[str, str]] = []
     for part in _NEXT_MEMBER.split(inside):
         name, is_given, value = part.partition("=")

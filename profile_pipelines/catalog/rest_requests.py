@@ -28,7 +28,7 @@ class RestCursor(Declaration):
     """A condition with `{since}` (and `{until}`) that goes where `{changes}` stands."""
     until: str | None = None
     """The parameter, or path in the body, that holds the end of a window."""
-    format: Literal["epoch", "epoch_ms", "iso", "date"] = "epoch"
+    format: Literal["epoch", "epoch_ms", "iso", "date", "parts"] = "epoch"
     start: date | None = None
     """The day (UTC) from which a full read asks; without it, it asks without any time."""
 
@@ -38,6 +38,8 @@ class RestCursor(Declaration):
             raise ValueError("needs either param or text: where the time goes")
         if self.text is not None and "{since}" not in self.text:
             raise ValueError("the text needs {since}, where the time goes")
+        if self.format == "parts" and (self.param is None or self.location == "query"):
+            raise ValueError("parts are an object in a posted body; write param and location")
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import Any
@@ -42,8 +43,17 @@ def parse(content: bytes | str) -> Any:
         raise ValueError("a number has too large an exponent") from None
 
 
+_DAY = ("year", "month", "day")
+_CLOCK = ("hour", "minute", "second", "microsecond")
+_TIMES = {*_DAY, *_CLOCK, "__class__", "@type", "type"}
+
+
 def as_text(value: Any) -> str | None:
-    """Scalars as text, lists and objects as JSON, null (and absence) as None."""
+    """Scalars as text, lists and objects as JSON, null (and absence) as None.
+
+    An object that is a date or time by its parts, and nothing else (Google's `type.Date`, Tryton's
+    tagged values), is written as ISO 8601.
+    """
     if value is None or value is ABSENT:
         return None
     if isinstance(value, str):
@@ -52,6 +62,14 @@ def as_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
         return str(value)
+    if isinstance(value, dict) and "year" in value and value.keys() <= _TIMES:
+        try:
+            if "hour" not in value:
+                return date(*(value[part] for part in _DAY)).isoformat()
+            clock = (value.get(part, 0) for part in _CLOCK)
+            return datetime(*(value[part] for part in _DAY), *clock).isoformat()
+        except (KeyError, TypeError, ValueError, OverflowError):
+            pass
     return _ENCODER.encode(value)
 
 
@@ -100,7 +118,7 @@ def _follow(value: Any, steps: Sequence[Step]) -> Any:
     for at, step in enumerate(steps):
         if isinstance(step, Key):
             if isinstance(value, dict):
-                if step.rest in value:
+                if step.rest is not None and step.rest in value:
                     return value[step.rest]
                 value = value.get(step.name, ABSENT)
             elif isinstance(value, list) and step.name.isdecimal():

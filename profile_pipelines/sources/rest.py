@@ -21,7 +21,7 @@ from profile_pipelines.sources.event_log import Event, read_events
 from profile_pipelines.sources.json_columns import batches
 from profile_pipelines.sources.json_records import flattened
 from profile_pipelines.sources.reading import ReadRequest
-from profile_pipelines.sources.rest_request import Call, call, written
+from profile_pipelines.sources.rest_request import Call, Written, call, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +156,7 @@ class RestSource:
         if cursor is None or window is None or self.sync.updated_at is None:
             raise SourceError(f"{self.where}: a window needs a cursor and updated_at")
 
-        def ask(start: str, end: str | None) -> Any:
+        def ask(start: Written, end: Written | None) -> Any:
             asked = call(self.where, self.sync, cursor, start, end, fields=fields)
             return client.pages(asked, self.sync.records, paging)
 

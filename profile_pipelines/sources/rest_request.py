@@ -22,6 +22,9 @@ from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
 
+Written = str | dict[str, int]
+"""A time as an API wants it."""
+
 _OVERLAP = timedelta(seconds=1)
 _NOTHING = object()
 
@@ -44,8 +47,8 @@ def call(
     where: str,
     sync: Sync | OtherRequest,
     cursor: RestCursor | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: Written | None = None,
+    until: Written | None = None,
     job: str | None = None,
     fields: Sequence[str] = (),
 ) -> Call:
@@ -55,8 +58,8 @@ def call(
     """
     words = {CHANGES: ""}
     if cursor is not None and cursor.text is not None and since is not None:
-        text = cursor.text.replace("{since}", since)
-        words[CHANGES] = text if until is None else text.replace("{until}", until)
+        text = cursor.text.replace("{since}", str(since))
+        words[CHANGES] = text if until is None else text.replace("{until}", str(until))
     if job is not None:
         words["{job}"] = job
     params = query(filled(sync.params, words, fields))
@@ -93,7 +96,7 @@ def query(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def written(when: datetime, form: str, *, early: bool = False) -> str:
+def written(when: datetime, form: str, *, early: bool = False) -> Written:
     """A time as the API wants it; a second earlier where it may leave out the bound itself."""
     when = when.astimezone(UTC)
     if early:
@@ -105,6 +108,9 @@ def written(when: datetime, form: str, *, early: bool = False) -> str:
             return str((when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))
         case "date":
             return when.strftime("%Y-%m-%d")
+        case "parts":
+            names = ("year", "month", "day", "hour", "minute", "second")
+            return {**{name: getattr(when, name) for name in names}, "microsecond": 0}
         case _:
             return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -133,7 +139,12 @@ def place(
         if not within:
             raise SourceError(f"{where}: the body has no place at {'.'.join(path)!r}")
         if following is None:
-            at[key] = value
+            if isinstance(value, dict):
+                # what tags the object stays
+                there = at[key] if isinstance(at, list) else at.get(key)
+                at[key] = {**(there if isinstance(there, dict) else {}), **value}
+            else:
+                at[key] = value
         elif isinstance(at, list):
             at = at[key]
         else:

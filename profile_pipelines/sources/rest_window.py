@@ -14,18 +14,19 @@ from typing import Any
 from profile_pipelines.catalog.rest_requests import Window
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import as_text, getter
-from profile_pipelines.sources.rest_request import written
+from profile_pipelines.sources.rest_request import Written, written
 
 _UNITS = {
     "date": timedelta(days=1),
     "iso": timedelta(seconds=1),
     "epoch": timedelta(seconds=1),
+    "parts": timedelta(seconds=1),
     "epoch_ms": timedelta(milliseconds=1),
 }
 _AHEAD = timedelta(days=1)
 """How far the last window reaches beyond the present, for clocks that are ahead."""
 
-Ask = Callable[[str, str | None], Iterator[Any]]
+Ask = Callable[[Written, Written | None], Iterator[Any]]
 """The pages of the records changed from one time on, up to another; both written for the API."""
 
 
@@ -53,13 +54,13 @@ class Windows:
     def _advance(self, start: datetime) -> Iterator[list[Any]]:
         """Each page is asked for from the last record's time, so that a record that moves
         within the results while they're read takes no other one's place."""
-        get = getter(self.updated_at)
+        get, unit = getter(self.updated_at), _UNITS[self.form]
         while True:
             count, latest = 0, start
             for page in self.ask(written(start, self.form), None):
                 for record in page:
                     moment = self._instant(get(record))
-                    if moment < latest and written(moment, self.form) < written(latest, self.form):
+                    if moment < latest and _floor(moment, unit) < _floor(latest, unit):
                         raise SourceError(
                             f"{self.where}: the records don't come in order of "
                             f"{self.updated_at!r}; ask the API to sort by it, the oldest first"

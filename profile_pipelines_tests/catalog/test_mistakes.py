@@ -633,6 +633,17 @@ SECRETS = [
         ],
         id="full read that doesn't fit",
     ),
+    pytest.param(
+        sources(
+            "{type: rest, base_url: 'https://x'}",
+            "path: x\n    updated_at: at\n    cursor: {param: since, format: parts}",
+        ),
+        [
+            "sources/crm.yaml:8: syncs.contacts.cursor: parts are an object in a posted body; "
+            "write param and location",
+        ],
+        id="parts of a time in the address",
+    ),
 ]
 
 FOLDER = [

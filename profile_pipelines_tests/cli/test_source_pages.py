@@ -31,6 +31,8 @@ TYPES = {
     "account_segment": "string",
     "package": "string",
     "contract_end_date": "date",
+    "crm_language": "string",
+    "customer_since": "date",
 }
 
 
@@ -129,6 +131,7 @@ def test_crm(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("crm.md", "sources/salesforce.yaml"),
         ("crm.md", "sources/dynamics.yaml"),
         ("crm.md", "sources/erp.yaml"),
+        ("crm.md", "sources/tryton.yaml"),
         ("ecommerce.md", "sources/shop.yaml"),
         ("ecommerce.md", "sources/woocommerce.yaml"),
         ("warehouse.md", "sources/lake.yaml"),

@@ -21,6 +21,7 @@ from profile_pipelines_tests.presets.preset_case import Case, Shop, World
 from profile_pipelines_tests.presets.salesforce_server import CASES as SALESFORCE
 from profile_pipelines_tests.presets.shopify_server import CASES as SHOPIFY
 from profile_pipelines_tests.presets.support_servers import CASES as SUPPORT
+from profile_pipelines_tests.presets.tryton_server import CASES as TRYTON
 from profile_pipelines_tests.presets.woocommerce_server import CASES as WOOCOMMERCE
 from profile_pipelines_tests.sources.api_server import serving
 
@@ -34,6 +35,7 @@ CASES = [
     *HUBSPOT,
     *DYNAMICS,
     *JSON_API,
+    *TRYTON,
 ]
 
 PASSING: dict[str, Fault] = {

@@ -39,6 +39,47 @@ def test_a_key_is_found_whatever_it_contains(record: dict[str, int], key: str) -
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"year": 2026, "month": 2, "day": 28}, "2026-02-28"),
+        ({"__class__": "date", "year": 2026, "month": 2, "day": 28}, "2026-02-28"),
+        (
+            {"__class__": "datetime", "year": 2026, "month": 2, "day": 3, "hour": 4, "minute": 5}
+            | {"second": 6, "microsecond": 70},
+            "2026-02-03T04:05:06.000070",
+        ),
+        ({"year": 2026, "month": 2, "day": 30}, None),
+        ({"year": 2026, "month": 0, "day": 0}, None),
+        ({"year": 2026, "month": 2}, None),
+        ({"year": "2026", "month": 2, "day": 3}, None),
+        ({"year": 2026, "month": 2, "day": 3, "note": "about"}, None),
+        ({"year": 2026, "month": 2, "day": 3, "hour": None}, None),
+    ],
+)
+def test_objects_that_are_times_by_their_parts(value: dict[str, Any], text: str | None) -> None:
+    """They become ISO 8601; what is no time, or has more to tell, stays the object that it is."""
+    assert as_text(value) == (text or json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ('["lang."].code', "de"),
+        ('people[0].["lang."].code', None),
+        ('people[0]["lang."].code', "en"),
+        ('["lang."][0]', "zero"),
+        ('["lang."].nothing', None),
+        ('["lang"].code', None),
+    ],
+)
+def test_a_key_in_quotes_may_have_dots(path: str, found: str | None) -> None:
+    """It stands for itself, and what follows leads on from there."""
+    record = {"lang.": {"code": "de", "0": "zero"}, "people": [{"lang.": {"code": "en"}}]}
+    value = getter(path)(record)
+    assert (None if value is ABSENT else value) == found
+
+
+@pytest.mark.parametrize(
     ("path", "found"),
     [
         ("a.0.b", 1),
