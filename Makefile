@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-services lint up bench install clean
+.PHONY: demo test test-services test-live lint up bench install clean
 
 demo: $(READY) ## create the environment, run the main job on the sample systems, show the result
 	$(BIN)/profile-pipelines demo
@@ -26,6 +26,9 @@ test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's pac
 	  { echo "make test-services: left out, because apt-get can't install MariaDB here"; exit 0; }; \
 	fi; \
 	$(BIN)/python -m pytest -m services
+
+test-live: $(TOOLS) ## run the tests that read real business systems, installed from PyPI and npm into .live
+	$(BIN)/python -m pytest -m live -v --timeout 1800
 
 lint: $(TOOLS) ## ruff and pyright
 	$(BIN)/ruff check .
@@ -51,4 +54,4 @@ $(TOOLS): $(READY)
 	touch $@
 
 clean: ## remove the environment and the demo's files
-	rm -rf $(VENV) .demo benchmarks/.bench
+	rm -rf $(VENV) .demo .live benchmarks/.bench
