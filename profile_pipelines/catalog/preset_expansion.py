@@ -1,8 +1,8 @@
 """Makes an ordinary system of one whose connection names a preset.
 
 What the user writes is laid over what the preset declares: mappings key by key (`null` takes a
-key away), unless they have another `type`; everything else, `identifiers` and `attributes` stands
-in place of the preset's.
+key away), but for `auth` and `paging` of another `type`; these, `identifiers`, `attributes` and
+everything else stand in place of the preset's.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from profile_pipelines.catalog.preset_template import NotTextError, fields_in, f
 _PLACES = ("path", "table", "query")
 _NOT_OF_A_SYNC = ("description", "docs", "notes", "attributes")
 _REPLACED = ("identifiers", "attributes")
+_TYPED = ("auth", "paging")
 
 
 @dataclass
@@ -213,7 +214,7 @@ def _over(base: Any, own: Mapping[str, Any]) -> dict[str, Any]:
             merged[key] = value
         else:
             mine, theirs = _mapping(cast(object, value)), _mapping(cast(object, below))
-            another = "type" in mine and mine["type"] != theirs.get("type")
+            another = key in _TYPED and "type" in mine and mine["type"] != theirs.get("type")
             merged[key] = mine if another else _over(theirs, mine)
     return merged
 

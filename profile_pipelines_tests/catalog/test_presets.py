@@ -118,6 +118,12 @@ def test_every_key_can_be_overridden(tmp_path: Path) -> None:
     assert sync.attributes["points"].field == "other"
 
 
+def test_a_parameter_called_type_is_a_parameter(tmp_path: Path) -> None:
+    """Only authentication and paging are replaced as a whole by another type."""
+    system = _system(tmp_path, "params: {type: person, expand: null}", "attributes: [tier, points]")
+    assert system.syncs["people"].params == {"limit": "100", "since": "{since}", "type": "person"}
+
+
 def test_an_endpoint_of_ones_own(tmp_path: Path) -> None:
     """A sync with a path needs no stream, and goes through the preset's connection."""
     system = _system(
