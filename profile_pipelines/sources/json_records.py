@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import Any
@@ -22,7 +22,7 @@ def _refuse(constant: str) -> Any:
 # made once: making one costs more than reading a short record
 _FAST = msgspec.json.Decoder(float_hook=Decimal)
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
-_ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False)
+_ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False, default=str)
 
 ABSENT: Any = object()
 """What a path gives when nothing stands there; JSON's null is None."""
@@ -51,8 +51,9 @@ _TIMES = {*_DAY, *_CLOCK, "__class__", "@type", "type"}
 def as_text(value: Any) -> str | None:
     """Scalars as text, lists and objects as JSON, null (and absence) as None.
 
-    An object that is a date or time by its parts, and nothing else (Google's `type.Date`, Tryton's
-    tagged values), is written as ISO 8601.
+    Dates and times are written as ISO 8601, be they Python's, which a function of the user's own
+    may give, or objects that are a date or time by their parts, and nothing else (Google's
+    `type.Date`, Tryton's tagged values).
     """
     if value is None or value is ABSENT:
         return None
@@ -62,6 +63,8 @@ def as_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
         return str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, dict) and "year" in value and value.keys() <= _TIMES:
         try:
             if "hour" not in value:
@@ -70,7 +73,7 @@ def as_text(value: Any) -> str | None:
             return datetime(*(value[part] for part in _DAY), *clock).isoformat()
         except (KeyError, TypeError, ValueError, OverflowError):
             pass
-    return _ENCODER.encode(value)
+    return _ENCODER.encode(value) if isinstance(value, dict | list | tuple | float) else str(value)
 
 
 def getter(path: str) -> Callable[[Any], Any]:

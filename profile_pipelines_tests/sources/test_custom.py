@@ -13,6 +13,9 @@ from profile_pipelines_tests.sources.reads import source, table, values
 
 NOON = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 MODULE = """
+import uuid
+from datetime import UTC, date, datetime
+from decimal import Decimal
 import pyarrow as pa
 
 def people(request, region, path="all"):
@@ -28,6 +31,11 @@ def broken(request):
 
 def odd(request):
     yield "bob@example.org"
+
+def driver(request):
+    at, day = datetime(2026, 3, 1, 9, 30, tzinfo=UTC), date(2026, 3, 1)
+    yield {"id": uuid.UUID(int=7), "at": at, "day": day, "price": Decimal("1.10"), "share": 0.1,
+           "list": [day, Decimal("1.10")]}
 
 def marked(request):
     return []
@@ -68,6 +76,21 @@ def test_dictionaries_come_as_text_by_path(
     ]
     assert opened.inspect()["info.plan"] == "string"
     assert opened.change_mark() is None
+
+
+def test_what_drivers_give_is_written_as_text(installed: Path) -> None:
+    """Dates and times as ISO 8601, exact decimals digit for digit, all others as they print."""
+    fields = ("id", "at", "day", "price", "share", "list")
+    assert table(source(custom("our_sources:driver")), *fields).to_pylist() == [
+        {
+            "id": "00000000-0000-0000-0000-000000000007",
+            "at": "2026-03-01T09:30:00+00:00",
+            "day": "2026-03-01",
+            "price": "1.10",
+            "share": "0.1",
+            "list": '["2026-03-01", 1.10]',
+        }
+    ]
 
 
 def test_arrow_keeps_its_types(installed: Path) -> None:
