@@ -25,7 +25,14 @@ HINTS = {
     404: "there is nothing at this path; check `base_url` and `path`",
 }
 _THROTTLED = {"THROTTLED", "RATE_LIMITED"}
-_DENIED = {"ACCESS_DENIED", "FORBIDDEN", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNAUTHORIZED"}
+_SIGNED_OUT = {"FORBIDDEN", "UNAUTHENTICATED", "UNAUTHORIZED", "EXPIREDSIGNATUREERROR"}
+"""Apollo's and Vendure's codes, and that of Saleor, whose tokens last five minutes:
+https://docs.saleor.io/upgrade-guides/3-1-to-3-2"""
+_DENIED = {*_SIGNED_OUT, "ACCESS_DENIED", "PERMISSION_DENIED", "PERMISSIONDENIED"}
+
+
+class SignedOutError(SourceError):
+    """A GraphQL API takes the token no more, or never did, and says so with status 200."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +163,15 @@ def _refuse_errors(
         if isinstance(error.get("path"), list)
     }
     named = ", ".join(sorted({*codes, *fields})[:10]) or "no code given"
+    signed_out = hint is None and codes & _SIGNED_OUT
     hint = hint or (HINTS[403] if codes & _DENIED else "check `graphql`")
-    raise SourceError(f"{where}: the API answers the query with errors ({named}): {hint}")
+    text = f"{where}: the API answers the query with errors ({named}): {hint}"
+    raise SignedOutError(text) if signed_out else SourceError(text)
 
 
 def _codes(error: dict[str, Any]) -> Iterator[str]:
-    extensions = error.get("extensions")
-    for code in (error.get("type"), extensions.get("code") if isinstance(extensions, dict) else 0):
+    for path in ("type", "extensions.code", "extensions.exception.code"):
+        code = getter(path)(error)
         if isinstance(code, str) and re.fullmatch(r"[A-Za-z_]{1,60}", code):
             yield code.upper()
     if str(error.get("message")).strip().lower() == "throttled":

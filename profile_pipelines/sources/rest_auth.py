@@ -93,6 +93,10 @@ class TokenAuth(AuthBase):
         request.register_hook("response", self._answered)
         return request
 
+    def forget(self) -> None:
+        """Fetch another token for the next request."""
+        self._token = None
+
     def _renew(self) -> None:
         self._token, good_for = self._grant()
         self._ends = None if good_for is None else monotonic() + max(good_for - _EARLY, 0)

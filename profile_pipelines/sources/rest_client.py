@@ -14,8 +14,8 @@ from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources.rate_limit import RateLimiter
 from profile_pipelines.sources.rest_adapter import GuardedAdapter
-from profile_pipelines.sources.rest_answers import HINTS, Check, records_of
-from profile_pipelines.sources.rest_auth import authentication
+from profile_pipelines.sources.rest_answers import HINTS, Check, SignedOutError, records_of
+from profile_pipelines.sources.rest_auth import TokenAuth, authentication
 from profile_pipelines.sources.rest_paging import paginator
 from profile_pipelines.sources.rest_request import Call, joined
 from profile_pipelines.sources.rest_session import CUT, Session, Throttled
@@ -134,6 +134,15 @@ class RestClient:
         )
 
     def _send(self, request: requests.Request) -> requests.Response:
+        try:
+            return self._send_as_it_is(request)
+        except SignedOutError:
+            if not isinstance(self._auth, TokenAuth):
+                raise
+            self._auth.forget()
+            return self._send_as_it_is(request)
+
+    def _send_as_it_is(self, request: requests.Request) -> requests.Response:
         prepared = self._session.prepare_request(request)
         settings = self._session.merge_environment_settings(
             prepared.url or "", {}, None, None, None

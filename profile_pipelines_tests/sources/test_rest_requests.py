@@ -365,6 +365,29 @@ def test_a_login_without_a_token_says_so(api: Api, found: dict[str, str], proble
         values(people(api, {"auth": auth}, **PAGED), "id")
 
 
+@pytest.mark.parametrize(
+    "extensions", [{"code": "UNAUTHENTICATED"}, {"exception": {"code": "ExpiredSignatureError"}}]
+)
+def test_a_token_that_ends_within_a_good_answer_is_renewed(
+    api: Api, extensions: dict[str, Any]
+) -> None:
+    """GraphQL says with status 200 that a token has ended; it's renewed once for each request."""
+    issued = Tokens(uses=2)
+    ended = {"errors": [{"message": "no", "extensions": extensions}], "data": None}
+    api.answers["/token"] = issued.token
+    api.answers["/people"] = lambda request: (
+        relay(request) if issued.people(request).status_code == 200 else JSONResponse(ended)
+    )
+    auth = {"type": "login", "path": "token", "found_at": "data.login.token", "body": {}}
+    opened = people(api, {"auth": auth}, records="data.people.nodes", graphql=GRAPHQL, paging=RELAY)
+    assert values(opened, "id") == ALL
+    assert issued.given == 2
+    issued.uses = 0
+    with pytest.raises(SourceError, match="the credentials may not read this"):
+        values(opened, "id")
+    assert issued.given == 4, "one for the new read, and one more"
+
+
 def test_graphql_errors_about_permission_say_so(api: Api) -> None:
     """Codes of refused access lead to the credentials; a refused login does in any case."""
     error = {"message": "no", "extensions": {"code": "FORBIDDEN"}}
