@@ -6,6 +6,7 @@
     │   ├── MissingField        a field that the catalogue maps, and the source hasn't got
     │   ├── SourceUnreachable   worth another try later
     │   └── NoSuchRecord        the system says that it hasn't got it
+    ├── ChannelError            nothing can be sent over a channel now
     ├── UnknownName             a name that nothing in the catalogue bears
     ├── NotFound                no profile has this identifier
     └── LakeError               the lake can't be read or written
@@ -47,6 +48,10 @@ class SourceUnreachable(SourceError):
 
 class NoSuchRecord(SourceError):
     """The system hasn't got what was asked for by its address."""
+
+
+class ChannelError(ProfilePipelinesError):
+    """Nothing can be sent over a channel now."""
 
 
 class UnknownName(ProfilePipelinesError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from profile_pipelines.audiences.materialise import AudienceResult, materialise
@@ -25,6 +25,9 @@ from profile_pipelines.landing.extraction import Progress
 from profile_pipelines.landing.named import NamedResult, sync_named
 from profile_pipelines.profiles import ProfilesResult, merge
 from profile_pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from profile_pipelines.channels.dispatch import DispatchResult
 
 _ATTEMPTS = 5
 _Result = TypeVar("_Result")
@@ -137,6 +140,27 @@ def evaluate_audience(
             run_id=run_id,
         )
     )
+
+
+def dispatch(
+    workspace: Workspace,
+    *,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] | None = None,
+) -> DispatchResult:
+    """Send what is due in the outbox; `clock` tells the present (aware)."""
+    from profile_pipelines.channels.dispatch import Dispatch
+
+    return Dispatch(
+        workspace.catalogue,
+        workspace.lake,
+        workspace.ledger.outbox,
+        workspace.ledger.coverage(),
+        workspace.places.outbox,
+        recheck=lambda claimed, now: {},
+        clock=clock,
+        progress=progress,
+    ).run()
 
 
 def _again(step: Callable[[], _Result]) -> _Result:

@@ -43,6 +43,12 @@ class Places:
             ledger or f"sqlite:///{(home / 'ledger.db').resolve()}",
         )
 
+    @property
+    def outbox(self) -> Path:
+        """Where channels of type `file` write: beside the lake, or here when that is in a store."""
+        own = Path("outbox")
+        return own if "://" in str(self.lake) else Path(str(self.lake)).parent / own
+
 
 class Workspace:
     """Opened places. Opening reads the catalogue and connects to the ledger, nothing else."""

@@ -117,8 +117,15 @@ class Company:
             files[f"sources/{name}.yaml"] = system
         for name, audience in self.declared["audiences"].items():
             files[f"audiences/{name}.yaml"] = {"audience": name, **audience}
-        for old in root.rglob("*.yaml"):
+        if "channels" in self.declared:
+            files["channels.yaml"] = self.declared["channels"]
+        for name, journey in self.declared.get("journeys", {}).items():
+            files[f"journeys/{name}.yaml"] = {"journey": name, **journey}
+        for old in [*root.rglob("*.yaml"), *root.rglob("templates/*")]:
             old.unlink()
+        for name, content in self.declared.get("templates", {}).items():
+            (root / "templates").mkdir(parents=True, exist_ok=True)
+            (root / "templates" / name).write_text(content, encoding="utf-8")
         for name, content in files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -101,6 +101,18 @@ def compile_condition(condition: Condition, context: Context) -> Compiled:
     )
 
 
+def compile_results(
+    conditions: Mapping[str, Condition], context: Context
+) -> tuple[dict[str, exp.Expr], tuple[Join, ...]]:
+    """Several conditions over the same profiles: each one's result by name, and the joins of all.
+
+    Raises as `compile_condition`.
+    """
+    compiler = _Compiler(context)
+    results = {name: compiler.condition(each) for name, each in conditions.items()}
+    return results, tuple(compiler.joins.values())
+
+
 @dataclass
 class _Compiler:
     context: Context

@@ -7,6 +7,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from profile_pipelines.catalog.aggregate_checks import aggregate_mistakes
+from profile_pipelines.catalog.channel_checks import channel_mistakes
 from profile_pipelines.catalog.conditions import (
     KEYWORDS,
     attributes_of,
@@ -48,6 +49,8 @@ def cross_check(draft: Draft) -> None:
     for name, system in draft.systems.items():
         _check_system(draft, name, system)
     _check_audiences(draft)
+    for path, text in channel_mistakes(draft):
+        draft.report("channels", "", path, text)
 
 
 def _check_whole(draft: Draft) -> None:

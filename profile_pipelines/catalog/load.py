@@ -9,9 +9,11 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from profile_pipelines.catalog.channels import Channels
 from profile_pipelines.catalog.cross_checks import cross_check
 from profile_pipelines.catalog.declaration import Declaration, Name
 from profile_pipelines.catalog.draft import Draft, Kind, Place
+from profile_pipelines.catalog.message_templates import read_templates
 from profile_pipelines.catalog.mistakes import Mistake, Path, did_you_mean
 from profile_pipelines.catalog.models import Attribute, Audience, Catalogue, Identifier, Settings
 from profile_pipelines.catalog.plain_words import in_plain_words
@@ -31,6 +33,7 @@ _FILES: dict[str, Kind] = {
     "catalogue.yaml": "settings",
     "identifiers.yaml": "identifier",
     "attributes.yaml": "attribute",
+    "channels.yaml": "channels",
 }
 _FOLDERS: dict[str, Kind] = {
     "attributes": "attribute",
@@ -58,6 +61,9 @@ def load_catalogue(folder: FilePath) -> Catalogue:
         attributes=draft.attributes,
         systems=draft.systems,
         audiences=draft.audiences,
+        channels=draft.channels.channels,
+        limits=draft.channels.limits,
+        templates=draft.templates,
     )
 
 
@@ -80,6 +86,10 @@ def read_draft(folder: FilePath) -> Draft:
             draft.mistakes.append(place.mistake((), _not_a_part(file)))
         else:
             _read_file(draft, folder / file, kind, file)
+    named = {**draft.attributes, **draft.identifiers}
+    draft.templates, mistakes = read_templates(folder, named)
+    if not draft.unread & {"attribute", "identifier"}:
+        draft.mistakes += mistakes
     return draft
 
 
@@ -154,6 +164,9 @@ def _read_file(draft: Draft, path: FilePath, kind: Kind, file: str) -> None:
         case "settings":
             if draft.declare("settings", "", place):
                 draft.settings = _read(draft, Settings, data, place) or draft.settings
+        case "channels":
+            if draft.declare("channels", "", place):
+                draft.channels = _read(draft, Channels, data, place) or draft.channels
         case "identifier":
             draft.identifiers |= _read_named(draft, kind, Identifier, data, place)
         case "attribute":
@@ -232,7 +245,7 @@ def _read(
 ) -> _D | None:
     """The declaration, or its mistakes except those that follow from `told` ones."""
     known = {mistake.path for mistake in place.document.mistakes}
-    if model is System:
+    if model is System or model is Channels:
         for path, text in literal_secrets(data):
             if any(_leads_to(each, path) for each in told):
                 continue

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from profile_pipelines.catalog.channels import Channel, MessageLimits
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share
+from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.normalise_steps import NormaliseStep
 from profile_pipelines.catalog.plain_words import located
 from profile_pipelines.catalog.systems import System
@@ -111,3 +113,7 @@ class Catalogue(BaseModel):
     attributes: dict[str, Attribute]
     systems: dict[str, System]
     audiences: dict[str, Audience] = {}
+    channels: dict[str, Channel] = {}
+    limits: MessageLimits = MessageLimits()
+    """What holds over all channels together."""
+    templates: dict[str, MessageTemplate] = {}

@@ -1,0 +1,56 @@
+"""One file a message: the embedded default, which needs no server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from pathlib import Path
+
+from profile_pipelines.channels.message import Lost, Message, Refused, Sent
+from profile_pipelines.errors import ChannelError
+
+
+class FileSender:
+    """Writes `<message id>.eml`, which mail programs open; a repeated message replaces itself."""
+
+    idempotent = True
+    at_once = 500
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._where = f"channel {name}"
+        self._folder = folder
+
+    def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for message in messages:
+                path = self._folder / f"{message.message_id}.eml"
+                part = path.with_suffix(".part")
+                part.write_bytes(_mail(message, now).as_bytes())
+                os.replace(part, path)
+                yield Sent(message.message_id, "written")
+        except OSError as error:
+            raise ChannelError(
+                f"{self._where}: the folder {self._folder} can't be written ({error.strerror})"
+            ) from None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _mail(message: Message, now: datetime) -> EmailMessage:
+    mail = EmailMessage(policy=SMTP)
+    if message.to is not None:
+        mail["To"] = " ".join(message.to.split())
+    mail["Subject"] = " ".join(message.subject.split())
+    mail["Date"] = format_datetime(now)
+    if message.unsubscribe_url:
+        mail["List-Unsubscribe"] = f"<{message.unsubscribe_url}>"
+    mail.set_content(message.text)
+    if message.html is not None:
+        mail.add_alternative(message.html, subtype="html")
+    return mail

@@ -1,0 +1,118 @@
+"""Signed POSTs of JSON.
+
+`Webhook-Signature: t=<seconds>,v1=<hex>` signs `<seconds>.<body>` with HMAC-SHA256, as Stripe's
+webhooks do, so that what verifies those verifies ours (`webhooks/signatures.py` does, too).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime
+
+from requests import Session
+from requests.exceptions import ConnectionError as NoConnection
+from requests.exceptions import RequestException
+
+from profile_pipelines.catalog.channels import WebhookChannel
+from profile_pipelines.catalog.secrets import resolve
+from profile_pipelines.channels.message import Lost, Message, Refused, Sent
+from profile_pipelines.errors import ChannelError, SourceError
+from profile_pipelines.sources.rest_adapter import GuardedAdapter, retry_after
+
+_PASSING = frozenset({408, 409, 425, 429})
+
+
+class WebhookSender:
+    """Calls one address, several at a time."""
+
+    idempotent = True
+    at_once = 250
+
+    def __init__(self, name: str, channel: WebhookChannel) -> None:
+        self._where = f"channel {name}"
+        self._channel = channel
+        try:
+            self._url = resolve(channel.url)
+            self._secret = resolve(channel.secret).encode()
+            self._headers = {
+                "User-Agent": "profile-pipelines",
+                "Content-Type": "application/json",
+                **{key: resolve(value) for key, value in channel.headers.items()},
+            }
+        except SourceError as error:
+            raise ChannelError(f"{self._where}: {error}") from None
+        self._session = Session()
+        adapter = GuardedAdapter(self._where, channel.allow_private, [])
+        adapter.init_poolmanager(channel.concurrency, channel.concurrency)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._workers = ThreadPoolExecutor(channel.concurrency, thread_name_prefix=name)
+
+    def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
+        stamp = str(int(now.timestamp()))
+        calls = [self._workers.submit(self._call, message, stamp) for message in messages]
+        try:
+            for call in as_completed(calls):
+                yield call.result()
+        except SourceError as error:  # a private address
+            raise ChannelError(str(error)) from None
+        finally:
+            for call in calls:
+                call.cancel()
+
+    def close(self) -> None:
+        self._workers.shutdown(cancel_futures=True)
+        self._session.close()
+
+    def _call(self, message: Message, stamp: str) -> Sent | Refused | Lost:
+        body = body_of(message)
+        headers = {
+            **self._headers,
+            "Idempotency-Key": message.message_id,
+            "Webhook-Signature": signature(self._secret, stamp, body),
+        }
+        try:
+            answer = self._session.post(
+                self._url,
+                data=body,
+                headers=headers,
+                timeout=self._channel.timeout.total_seconds(),
+                allow_redirects=False,
+            )
+        except NoConnection:
+            return Refused(message.message_id, "no connection", again=True)
+        except RequestException as error:
+            return Refused(message.message_id, type(error).__name__, again=True)
+        status = answer.status_code
+        if status // 100 == 2:
+            return Sent(message.message_id, f"HTTP {status}")
+        again = status in _PASSING or status // 100 == 5
+        wait = retry_after(answer.headers.get("Retry-After", "")) if again else 0.0
+        return Refused(message.message_id, f"HTTP {status}", again=again, after=wait)
+
+
+def body_of(message: Message) -> bytes:
+    """What is posted; the same bytes whenever the same is said."""
+    told = {
+        "id": message.message_id,
+        "journey": message.journey,
+        "step": message.step,
+        "template": message.template,
+        "to": message.to,
+        "subject": message.subject,
+        "text": message.text,
+        "html": message.html,
+        "unsubscribe_url": message.unsubscribe_url,
+        "attributes": message.attributes,
+    }
+    return json.dumps(told, default=str, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def signature(secret: bytes, stamp: str, body: bytes) -> str:
+    """The header that proves who sent it, and when."""
+    signed = hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={stamp},v1={signed}"

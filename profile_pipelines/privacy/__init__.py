@@ -1,0 +1,1 @@
+"""Consent: who may be written to at this moment."""

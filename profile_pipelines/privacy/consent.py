@@ -1,0 +1,66 @@
+"""Who may be written to for a purpose, read at this moment and never from what was kept.
+
+A message needs a consent that is present, true and fresh, and no unsubscription since.
+"""
+
+# pyarrow has no types, which the strict mode would report at every touch.
+# pyright: standard
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Literal
+
+import pyarrow as pa
+
+from profile_pipelines.audiences.decide import decided
+from profile_pipelines.audiences.staleness import Coverage
+from profile_pipelines.catalog.conditions import Condition
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.sql import column, named
+from profile_pipelines.lake import Lake
+
+Missing = Literal["consent", "stale", "gone"]
+"""Why there is no consent: missing or withdrawn; too old to count; or there is no such profile."""
+
+
+def consent_attributes(catalogue: Catalogue, purpose: str) -> list[str]:
+    """The attributes that hold the consent for a purpose; all of them must be true."""
+    return [name for name, each in catalogue.attributes.items() if each.consent == purpose]
+
+
+def without_consent(
+    catalogue: Catalogue,
+    lake: Lake,
+    coverage: Coverage,
+    purpose: str,
+    profile_ids: Collection[int],
+    *,
+    now: datetime,
+) -> Mapping[int, Missing]:
+    """Those of the profiles that may not be written to for the purpose, and why not."""
+    wanted = sorted(set(profile_ids))
+    attributes = consent_attributes(catalogue, purpose)
+    if not attributes:
+        return dict.fromkeys(wanted, "consent")
+    tests = [{name: {"is": True}} for name in attributes]
+    condition = Condition.model_validate({"all": tests})
+    rows = decided(catalogue, lake, coverage, {"consented": condition}, now=now)
+    asked = pa.table({"profile_id": pa.array(wanted, pa.int64())})
+    only = rows.sql.join(
+        named("asked_profiles", "asked"),
+        on=column("profile_id", "asked").eq(column("profile_id", "profiles")),
+        join_type="semi",
+    )
+    found = lake.engine.query(only, {**rows.relations, "asked_profiles": asked})
+    told: dict[int, bool | None] = dict(
+        zip(found["profile_id"].to_pylist(), found["consented"].to_pylist(), strict=True)
+    )
+    missing: dict[int, Missing] = {}
+    for profile_id in wanted:
+        if profile_id not in told:
+            missing[profile_id] = "gone"
+        elif not told[profile_id]:
+            missing[profile_id] = "stale" if told[profile_id] is None else "consent"
+    return missing
