@@ -34,6 +34,7 @@ from profile_pipelines.landing.unique import NOT_UNIQUE, Marks, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import ReadRequest, Source, open_source
+from profile_pipelines.sources.json_shape import kinds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -192,6 +193,7 @@ class Attempt:
             everything = known.living or None if request.since is None else None
             expected = everything if keys is None else len(keys)
             read(self.source, request, validator, spool, self.progress, expected)
+            shown, fields = drift.learned(self.fields, kinds(request.shape))
             newest, latest = cursors.newest(), findings.latest
             if declared.events is not None:
                 # the log goes on where it was, or begins with the read of everything
@@ -229,7 +231,7 @@ class Attempt:
                     whole=request.since is None,
                 ),
                 "values": known_at_least(self.at_least, written, deleted, declared.attributes),
-                "fields": self.fields,
+                "fields": fields,
             }
             pinned.commit_written(written, now=landing.now, state=state)
         quarantined = self._quarantined
@@ -252,7 +254,7 @@ class Attempt:
                 for a in chosen
             },
             held,
-            self.drift,
+            (*self.drift, *shown),
             findings.ahead,
         )
 

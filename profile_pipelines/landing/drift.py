@@ -10,6 +10,8 @@ from profile_pipelines.ledger import Excess
 from profile_pipelines.sources import Source
 from profile_pipelines.sources.reading import near
 
+_MOST = 500
+"""So many fields of JSON are kept in mind at most."""
 _EXPECTED = 20
 """So many values have to be expected before their absence says that the field is gone."""
 
@@ -35,6 +37,31 @@ def drift(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> tu
         elif now[name] != kind:
             lines.append(f"the field {name} has the type {now[name]} now, not {kind}")
     return (*lines, *(f"the field {name} is new" for name in new))
+
+
+def learned(
+    before: Mapping[str, str] | None, sample: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, str] | None]:
+    """What a sample of JSON records shows that wasn't known, a line for each field; and what is
+    known now. A sample without some field says nothing, since records need not have it."""
+    if not sample:
+        return (), None if before is None else dict(before)
+    known, lines = dict(before or {}), list[str]()
+    for path, kind in sample.items():
+        if path not in known:
+            if len(known) >= _MOST:
+                continue
+            # with a new object, its members are new, too
+            if path.rpartition(".")[0].removesuffix("[*]") in (*(before or ()), ""):
+                lines.append(f"the field {path} is new")
+            known[path] = kind
+            continue
+        kinds = {*known[path].split(" or ")}
+        if fresh := {*kind.split(" or ")} - kinds:
+            now = " or ".join(sorted(fresh))
+            lines.append(f"the field {path} has the type {now} now, not {known[path]}")
+            known[path] = " or ".join(sorted(kinds | fresh))
+    return (() if before is None else tuple(lines)), known
 
 
 def missing(

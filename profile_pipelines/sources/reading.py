@@ -34,7 +34,8 @@ class ReadRequest:
     then stops, the others may go on until the reader does. With `keys` only the records with
     these keys are brought, those that are there; files can't be asked so. A source whose
     records need not have all fields (JSON) adds to `seen` those that any record has; one
-    that reads page by page counts them in `counts`.
+    that reads page by page counts them in `counts`. An API's answers add to `shape` the types by
+    path of all that a sample of its records has, mapped or not.
     """
 
     fields: tuple[str, ...]
@@ -42,6 +43,7 @@ class ReadRequest:
     limit: int | None = None
     keys: tuple[str, ...] | None = None
     seen: set[str] = field(default_factory=set[str], compare=False)
+    shape: dict[str, set[str]] = field(default_factory=dict[str, set[str]], compare=False)
     counts: Counts = field(default_factory=Counts, compare=False)
 
 

@@ -20,6 +20,7 @@ from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources.event_log import Event, read_events
 from profile_pipelines.sources.json_columns import batches
 from profile_pipelines.sources.json_records import flattened
+from profile_pipelines.sources.json_shape import sampled
 from profile_pipelines.sources.reading import ReadRequest
 from profile_pipelines.sources.rest_request import Call, Written, call, written
 
@@ -64,14 +65,17 @@ class RestSource:
                 raise SourceError(f"{where}: path must be relative to base_url, without a host")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
+        # a few records need no bulk job
+        whole = request.keys is None and request.since is None and request.limit is None
         if request.keys is None:
-            # a few records need no bulk job
-            whole = request.since is None and request.limit is None
             pages, seen = self._pages(request.since, request.fields, whole=whole), request.seen
         else:
             pages, seen = self._records(request.keys, request.fields), None
         try:
             counted = _counted(pages, request)
+            if request.keys is None and not (whole and self.sync.full_read is not None):
+                # what another request brings may look otherwise
+                counted = sampled(counted, request.shape)
             yield from batches(counted, request.fields, seen, limit=request.limit)
         except RecursionError:
             raise SourceError(f"{self.where}: the answer is nested too deeply") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,6 +246,36 @@ def test_new_fields_are_told_once(company: Company) -> None:
     assert live.drift == ("the field nickname is new",)
     assert company.run()[0].drift == live.drift
     assert company.run()[0].drift == ()
+
+
+def test_new_and_retyped_fields_of_an_api_are_told_once(tmp_path: Path) -> None:
+    """Its records tell them, mapped or not; one that some records lack isn't gone."""
+    with serving() as api:
+        declared = catalogue(("crm",), ("status",))
+        crm = declared["systems"]["crm"]
+        crm["connection"] = {
+            "type": "rest", "base_url": api.url, "retries": 0, "allow_private": True
+        }  # fmt: skip
+        sync = crm["syncs"]["people"]
+        del sync["table"]
+        sync["path"] = "/people"
+        company = Company(tmp_path, declared)
+
+        def answers(**more: Any) -> None:
+            record = {"id": "1", "no": "1", "changed": stamp(-9), "status": "active", "points": 7}
+            api.answers["/people"] = answer([{**record, **more}])
+
+        answers(nickname="Ada")
+        assert company.run()[0].drift == ()
+        answers(points="7", plan={"name": "plus", "x@example.com": 1})
+        assert company.run()[0].drift == (
+            "the field plan is new",
+            "the field points has the type text now, not number",
+        )
+        answers(points=8, plan={"name": "plus", "price": 1})
+        assert company.run()[0].drift == ("the field plan.price is new",)
+        answers()
+        assert company.run()[0].drift == ()
 
 
 def test_a_path_that_no_record_has_any_more_stops_its_attribute(tmp_path: Path) -> None:
