@@ -11,7 +11,7 @@ from profile_pipelines.cli.output import (
     styled,
     table,
 )
-from profile_pipelines.live_check import LiveField, LiveReport, LiveSync
+from profile_pipelines.live_report import LiveField, LiveReport, LiveSync
 
 
 def print_live(report: LiveReport) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,13 +19,12 @@ from sqlalchemy import exc
 from profile_pipelines.catalog.connections import SqlConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
+from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources import sql_batches
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near
+from profile_pipelines.sources.sql_database import Database
 from profile_pipelines.sources.sql_dialects import (
-    DRIVERS,
     Column,
-    create_engine,
     find_column,
     is_named,
     kind_of,
@@ -37,7 +35,6 @@ from profile_pipelines.sources.sql_dialects import (
 from profile_pipelines.sources.sql_keys import has_key
 from profile_pipelines.sources.sql_since import changed_since, mark_columns
 
-_CONNECT_SECONDS = 10
 _CELLS_AT_ONCE = 500_000
 
 
@@ -47,13 +44,13 @@ class SqlSource:
     def __init__(self, where: str, connection: SqlConnection, sync: Sync) -> None:
         self.where = where
         self.sync = sync
-        self.url = _url(where, resolve(connection.url))
-        self.backend = self.url.get_backend_name()
+        self.database = Database(where, resolve(connection.url))
+        self.backend = self.database.backend
         if (sync.table is None) == (sync.query is None):
             raise SourceError(f"{where}: give either `table` or `query` for a sql connection")
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
-        with self.connected() as connection:
+        with self.database.connected() as connection:
             described = self.described(connection)
             columns = [self._column(connection, described, field) for field in request.fields]
             updated_at = self._updated_at(connection, described)
@@ -67,7 +64,9 @@ class SqlSource:
             from profile_pipelines.sources.postgres import read_postgres, select_postgres
 
             statement = select_postgres(columns).select_from(origin).where(*where)
-            yield from read_postgres(self.where, self.place, self.url, statement, request.fields)
+            yield from read_postgres(
+                self.where, self.database.place, self.database.url, statement, request.fields
+            )
         else:
             selected = [
                 sql_batches.readable(self.backend, column).label(f"c{position}")
@@ -78,28 +77,28 @@ class SqlSource:
 
     def change_mark(self) -> str | None:
         """How many records there are, the newest `updated_at`, and how many bear it."""
-        with self.connected() as connection:
+        with self.database.connected() as connection:
             updated_at = self._updated_at(connection, self.described(connection))
             origin = self._from(connection)
             marked = mark_columns(updated_at.expression if updated_at else None, origin)
-            row = self._execute(connection, sa.select(*marked).select_from(origin)).one()
+            row = self.database.execute(connection, sa.select(*marked).select_from(origin)).one()
         return ":".join("" if value is None else str(value) for value in row)
 
     def has_newer(self, since: datetime) -> bool | None:
         """Whether any record's `updated_at` is later than `since`, or missing."""
         if self.sync.updated_at is None:
             return None
-        with self.connected() as connection:
+        with self.database.connected() as connection:
             updated_at = self._updated_at(connection, self.described(connection))
             newer = self._changed(updated_at, since, strictly=True)
             if newer is None:
                 return None
             origin = self._from(connection)
             found = sa.select(sa.literal(1)).select_from(origin).where(newer).limit(1)
-            return self._execute(connection, found).first() is not None
+            return self.database.execute(connection, found).first() is not None
 
     def inspect(self) -> dict[str, str]:
-        with self.connected() as connection:
+        with self.database.connected() as connection:
             described = self.described(connection)
             types = {c.name: c.type_name for c in described.values() if c.type_name is not None}
             if self.sync.table is not None and not types:
@@ -109,29 +108,6 @@ class SqlSource:
                     for column in sa.inspect(connection).get_columns(table, schema)
                 }
         return {name: types.get(name) or types.get(name.lower(), "unknown") for name in described}
-
-    @property
-    def place(self) -> str:
-        """The database, without user, password or options."""
-        host = f"{self.url.host}:{self.url.port}" if self.url.port else self.url.host
-        names = "/".join(part for part in (host, self.url.database) if part)
-        return f"{self.url.get_backend_name()} {names}".strip()
-
-    @contextmanager
-    def connected(self) -> Iterator[sa.Connection]:
-        """One connection of its own, closed at the end; raises SourceUnreachable."""
-        engine = self._engine()
-        try:
-            try:
-                connection = engine.connect()
-            except (exc.DBAPIError, OSError) as error:
-                raise SourceUnreachable(
-                    f"{self.where}: can't connect to {self.place}: {self._said(error)}"
-                ) from None
-            with connection:
-                yield connection
-        finally:
-            engine.dispose()
 
     def described(self, connection: sa.Connection) -> dict[str, Column]:
         """The columns of the table or query by name, without reading it."""
@@ -145,8 +121,9 @@ class SqlSource:
             if self.sync.table is not None:
                 with suppress(exc.DBAPIError):
                     self._check_table(connection, self.sync.table)
+            said = self.database.said(error)
             raise SourceError(
-                f"{self.where}: {self.place} refuses to read this: {self._said(error)}"
+                f"{self.where}: {self.database.place} refuses to read this: {said}"
             ) from None
         codes = {str(column[0]): column[1] for column in found}
         names = self._type_names(connection, codes, nothing)
@@ -166,25 +143,6 @@ class SqlSource:
             return mssql_types(connection, statement)
         # the others' drivers name the types, or number them as `kind_of` knows
         return {name: str(code) for name, code in codes.items() if is_named(self.backend, code)}
-
-    def _engine(self) -> sa.Engine:
-        backend, database = self.url.get_backend_name(), self.url.database
-        # SQLite and DuckDB would make an empty database of a mistyped path
-        is_file = backend in ("sqlite", "duckdb") and database and ":" not in database
-        if is_file and not Path(str(database)).is_file():
-            name = "SQLite" if backend == "sqlite" else "DuckDB"
-            raise SourceUnreachable(f"{self.where}: there is no {name} file {database}")
-        options: dict[str, Any] = {}
-        if backend == "postgresql":
-            options["connect_timeout"] = self.url.query.get("connect_timeout", _CONNECT_SECONDS)
-        elif backend in ("mysql", "mariadb"):
-            options["connect_timeout"] = _CONNECT_SECONDS
-        elif backend == "duckdb" and is_file:
-            # another process may have it open, and a mistyped path makes no new file
-            options["read_only"] = True
-        engine = create_engine(self.where, self.url, options)
-        is_postgres = backend == "postgresql"
-        return engine.execution_options(postgresql_readonly=True) if is_postgres else engine
 
     def _from(self, connection: sa.Connection) -> sa.TextClause:
         if self.sync.table is not None:
@@ -244,59 +202,13 @@ class SqlSource:
         self, statement: sa.Select[Any], columns: Sequence[Column], fields: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
         rows = max(1, min(BATCH_ROWS, _CELLS_AT_ONCE // max(1, len(fields))))
-        with self.connected() as connection:
+        with self.database.connected() as connection:
             try:
                 yield from sql_batches.read(
                     connection, self.backend, statement, columns, fields, rows
                 )
-            except exc.DBAPIError as error:
-                raise self._broken(error) from None
             except Exception as error:
-                # fast readers raise their driver's own errors, whose text may quote records
-                if not isinstance(error, _driver_errors(connection)):
-                    raise
-                kind = type(error).__name__
-                raise SourceError(
-                    f"{self.where}: {self.place} can't run the reading ({kind})"
-                ) from None
-
-    def _execute(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
-        try:
-            return connection.execute(statement)
-        except exc.DBAPIError as error:
-            raise self._broken(error) from None
-
-    def _broken(self, error: exc.DBAPIError) -> SourceError:
-        # the driver's text may quote values of records: only its kind is shown
-        kind = type(error.orig).__name__
-        if error.connection_invalidated or isinstance(error, exc.OperationalError):
-            return SourceUnreachable(f"{self.where}: {self.place} broke off the reading ({kind})")
-        return SourceError(f"{self.where}: {self.place} can't run the reading ({kind})")
-
-    def _said(self, error: BaseException) -> str:
-        said = str(getattr(error, "orig", None) or error).strip()
-        first = said.splitlines()[0] if said else type(error).__name__
-        password = self.url.password
-        return first.replace(str(password), "***") if password else first
-
-
-def _url(where: str, text: str) -> sa.URL:
-    try:
-        url = sa.make_url(text)
-    except (exc.ArgumentError, ValueError):
-        raise SourceError(
-            f"{where}: the connection's url isn't one; "
-            "it looks like postgresql://user:password@host:5432/database"
-        ) from None
-    if url.drivername in DRIVERS:
-        # SQLAlchemy would take another one, which isn't what the extras bring
-        database = "postgresql" if url.drivername == "postgres" else url.drivername
-        return url.set(drivername=f"{database}+{DRIVERS[url.drivername]}")
-    return url
-
-
-def _driver_errors(connection: sa.Connection) -> type[Exception]:
-    return getattr(connection.dialect.dbapi, "Error", exc.DBAPIError)
+                raise self.database.failed(connection, error) from None
 
 
 def _split(table: str) -> tuple[str | None, str]:

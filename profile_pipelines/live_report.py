@@ -1,0 +1,86 @@
+"""What a live check tells of a catalogue's systems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["identifier", "attribute", "key", "updated_at", "deleted"]
+
+
+@dataclass
+class LiveField:
+    """A mapped field as it stands in the system.
+
+    `name` is the attribute or identifier that it is mapped to. `filled` is the share of the
+    sample's records with a value, None without records; `invalid` counts those values that the
+    catalogue's rules refuse. `samples` are masked. `exists` None: an API's mark of deletion that
+    no record of the sample bears.
+    """
+
+    role: Role
+    name: str
+    field: str
+    exists: bool | None
+    type: str | None = None
+    filled: float | None = None
+    invalid: int = 0
+    samples: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass
+class LiveSync:
+    """One sync's sample. `whole` says that the sample is all that the source has."""
+
+    system: str
+    sync: str
+    problem: str | None = None
+    unreachable: bool = False
+    records: int = 0
+    whole: bool = True
+    drift: tuple[str, ...] = ()
+    """How the source's fields differ from those that the last sync saw."""
+    fields: list[LiveField] = field(default_factory=list[LiveField])
+
+
+@dataclass(frozen=True)
+class MatchRate:
+    """Which share of a system's identifiers the other systems have too, of the samples."""
+
+    identifier: str
+    system: str
+    values: int
+    matched: float | None
+    """Found in any other system; None when no other system has this identifier."""
+    by_system: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LiveReport:
+    """What a live check found."""
+
+    syncs: list[LiveSync]
+    matches: list[MatchRate]
+
+    @property
+    def missing(self) -> list[str]:
+        """A line for every mapped field that its source hasn't got."""
+        return [
+            f"{each.system}.{each.sync}: {found.role} {found.name}: "
+            f"the source has no field {found.field}" + (f"; {found.hint}" if found.hint else "")
+            for each in self.syncs
+            for found in each.fields
+            if found.exists is False
+        ]
+
+    @property
+    def failed(self) -> list[str]:
+        """A line for every sync that couldn't be read."""
+        return [
+            each.problem
+            if each.problem.startswith(each.system)
+            else f"{each.system}.{each.sync}: {each.problem}"
+            for each in self.syncs
+            if each.problem is not None
+        ]

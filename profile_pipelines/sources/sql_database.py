@@ -1,0 +1,119 @@
+"""One database by its URL: connections, what they raise, and how it's told to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.sources.sql_dialects import DRIVERS, create_engine
+
+_CONNECT_SECONDS = 10
+
+
+class Database:
+    """A database, not contacted yet. `where` begins every message.
+
+    Raises SourceError for what isn't a URL.
+    """
+
+    def __init__(self, where: str, url: str) -> None:
+        self.where = where
+        self.url = _url(where, url)
+        self.backend = self.url.get_backend_name()
+
+    @property
+    def place(self) -> str:
+        """The database, without user, password or options."""
+        host = f"{self.url.host}:{self.url.port}" if self.url.port else self.url.host
+        names = "/".join(part for part in (host, self.url.database) if part)
+        return f"{self.backend} {names}".strip()
+
+    @contextmanager
+    def connected(self) -> Iterator[sa.Connection]:
+        """One connection of its own, closed at the end; raises SourceUnreachable."""
+        engine = self._engine()
+        try:
+            try:
+                connection = engine.connect()
+            except (exc.DBAPIError, OSError) as error:
+                raise SourceUnreachable(
+                    f"{self.where}: can't connect to {self.place}: {self.said(error)}"
+                ) from None
+            with connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    def execute(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
+        """The statement's result; raises SourceError."""
+        try:
+            return connection.execute(statement)
+        except exc.DBAPIError as error:
+            raise self.broken(error) from None
+
+    def broken(self, error: exc.DBAPIError) -> SourceError:
+        """What to raise: the driver's text may quote values of records, so its kind is shown."""
+        kind = type(error.orig).__name__
+        if error.connection_invalidated or isinstance(error, exc.OperationalError):
+            return SourceUnreachable(f"{self.where}: {self.place} broke off the reading ({kind})")
+        return SourceError(f"{self.where}: {self.place} can't run the reading ({kind})")
+
+    def failed(self, connection: sa.Connection, error: Exception) -> Exception:
+        """What to raise for an error while records were read: a driver's own may quote them."""
+        if isinstance(error, exc.DBAPIError):
+            return self.broken(error)
+        if not isinstance(error, _driver_errors(connection)):
+            return error
+        kind = type(error).__name__
+        return SourceError(f"{self.where}: {self.place} can't run the reading ({kind})")
+
+    def said(self, error: BaseException) -> str:
+        """What the driver says of a connection or a name: its first line, without the password."""
+        said = str(getattr(error, "orig", None) or error).strip()
+        first = said.splitlines()[0] if said else type(error).__name__
+        password = self.url.password
+        return first.replace(str(password), "***") if password else first
+
+    def _engine(self) -> sa.Engine:
+        backend, database = self.backend, self.url.database
+        # SQLite and DuckDB would make an empty database of a mistyped path
+        is_file = backend in ("sqlite", "duckdb") and database and ":" not in database
+        if is_file and not Path(str(database)).is_file():
+            name = "SQLite" if backend == "sqlite" else "DuckDB"
+            raise SourceUnreachable(f"{self.where}: there is no {name} file {database}")
+        options: dict[str, Any] = {}
+        if backend == "postgresql":
+            options["connect_timeout"] = self.url.query.get("connect_timeout", _CONNECT_SECONDS)
+        elif backend in ("mysql", "mariadb"):
+            options["connect_timeout"] = _CONNECT_SECONDS
+        elif backend == "duckdb" and is_file:
+            # another process may have it open, and a mistyped path makes no new file
+            options["read_only"] = True
+        engine = create_engine(self.where, self.url, options)
+        is_postgres = backend == "postgresql"
+        return engine.execution_options(postgresql_readonly=True) if is_postgres else engine
+
+
+def _url(where: str, text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (exc.ArgumentError, ValueError):
+        raise SourceError(
+            f"{where}: the connection's url isn't one; "
+            "it looks like postgresql://user:password@host:5432/database"
+        ) from None
+    if url.drivername in DRIVERS:
+        # SQLAlchemy would take another one, which isn't what the extras bring
+        database = "postgresql" if url.drivername == "postgres" else url.drivername
+        return url.set(drivername=f"{database}+{DRIVERS[url.drivername]}")
+    return url
+
+
+def _driver_errors(connection: sa.Connection) -> type[Exception]:
+    return getattr(connection.dialect.dbapi, "Error", exc.DBAPIError)
