@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from profile_pipelines.engine import Written
 from profile_pipelines.errors import MissingField
 from profile_pipelines.landing import drift
 from profile_pipelines.landing.cursors import Cursors
@@ -17,29 +16,24 @@ from profile_pipelines.landing.extraction import (
     gone_of,
     known_records,
     read,
-    write,
 )
 from profile_pipelines.landing.guard import (
     Guard,
-    Known,
-    count_losses,
     known_at_least,
-    went_back,
 )
+from profile_pipelines.landing.holding import Holding
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
-from profile_pipelines.landing.result import Reasons, SyncResult
+from profile_pipelines.landing.result import SyncResult
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.told import Told, told_since
-from profile_pipelines.landing.unique import NOT_UNIQUE, Marks, marks
+from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import ReadRequest, Source, open_source
 from profile_pipelines.sources.json_shape import kinds
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from profile_pipelines.validation.records import Findings
+    pass
 
 
 class Attempt:
@@ -75,7 +69,6 @@ class Attempt:
         )
         declared = landing.declared
         self.source = source or open_source(landing.catalogue.systems[landing.system], declared)
-        self.at_least: dict[str, int] = landing.pinned.state.get("values", {})
 
     def result(self) -> SyncResult:
         landing, source = self.landing, self.source
@@ -189,10 +182,10 @@ class Attempt:
         findings = validator.findings
         known = known_records(lake, pinned)
         with Spool(landing.spooled) as spool:
-            # what came before tells how much will come; a change of the source tells nothing
-            everything = known.living or None if request.since is None else None
-            expected = everything if keys is None else len(keys)
-            read(self.source, request, validator, spool, self.progress, expected)
+            expected = known.living if keys is None else len(keys)
+            # how much has changed can't be told
+            tells = bool(expected) and (keys is not None or request.since is None)
+            read(self.source, request, validator, spool, self.progress, expected if tells else None)
             shown, fields = drift.learned(self.fields, kinds(request.shape))
             newest, latest = cursors.newest(), findings.latest
             if declared.events is not None:
@@ -213,14 +206,14 @@ class Attempt:
             )
             for a in chosen:
                 findings.add(a, NOT_UNIQUE, shared.count(a))
-            held = self._faults(findings, request, known, spool.rows)
+            holding = Holding(landing, self.guard, known)
+            holding.unusable(findings, request.seen, spool.rows)
             if request.since is None and not spool.rows:
-                held |= _some(WHOLE_SYNC, self.guard.vanished(known))
+                holding.vanished()
             elif behind and newest and latest and not self.asked_full:
-                held |= self._gone_back(spool, known, newest, latest)
-            written, held = self._written(
-                spool, known, held, shared, absent=request.since is None, gone=gone
-            )
+                holding.gone_back(spool, newest, latest)
+            written = holding.written(spool, shared, absent=request.since is None, gone=gone)
+            held = holding.held
         rows, deleted = (0, 0) if written is None else landing.counts(written)
         if WHOLE_SYNC not in held:
             state = {
@@ -230,7 +223,7 @@ class Attempt:
                     latest,
                     whole=request.since is None,
                 ),
-                "values": known_at_least(self.at_least, written, deleted, declared.attributes),
+                "values": known_at_least(holding.at_least, written, deleted, declared.attributes),
                 "fields": fields,
             }
             pinned.commit_written(written, now=landing.now, state=state)
@@ -258,70 +251,9 @@ class Attempt:
             findings.ahead,
         )
 
-    def _written(
-        self,
-        spool: Spool,
-        known: Known,
-        held: Reasons,
-        shared: Marks,
-        *,
-        absent: bool,
-        gone: pa.Table | None,
-    ) -> tuple[Written | None, Reasons]:
-        """What is ready to be committed, without what has to be set aside; and that."""
-        landing, pinned = self.landing, self.landing.pinned
-        while WHOLE_SYNC not in held:
-            brought = [a for a in landing.chosen if a not in held]
-            written = write(landing, spool, brought, known, shared, absent=absent, gone=gone)
-            if written is None or not self.guard.may_exceed(written, brought, known, self.at_least):
-                return written, held
-            losses = count_losses(landing.lake, pinned, written, brought)
-            self.at_least = {**self.at_least, **losses.values}
-            excesses = self.guard.excesses(losses, brought, known)
-            if not excesses:
-                return written, held
-            pinned.discard(written)
-            held = {**held, **{a: tuple(each) for a, each in excesses.items()}}
-        return None, held
-
-    def _faults(self, findings: Findings, request: ReadRequest, known: Known, rows: int) -> Reasons:
-        """The attributes that are unusable as they were read: invalid, or absent from JSON."""
-        held: Reasons = {}
-        records = max(rows, known.records)
-        for a in self.landing.chosen:
-            held |= _some(a, self.guard.invalid(a, findings.invalid(a), records))
-        if request.seen:
-            gone = drift.unseen(
-                self.landing.declared,
-                self.landing.chosen,
-                request.seen,
-                findings.rows,
-                self.at_least,
-                known.living,
-            )
-            held |= {a: (each,) for a, each in gone.items()}
-        return held
-
-    def _gone_back(self, spool: Spool, known: Known, newest: datetime, latest: datetime) -> Reasons:
-        """The reason to hold a source of which a whole read shows records older than before."""
-        if self.guard.approves(WHOLE_SYNC, "backwards"):
-            return {}
-        landing = self.landing
-        older = went_back(landing.lake, landing.pinned, {"incoming": spool.relation()})
-        if not older:
-            return {}
-        said = f"the source's newest change is of {latest:%Y-%m-%d %H:%M:%S} UTC"
-        before = f"{newest:%Y-%m-%d %H:%M:%S} UTC was read before"
-        excess = Excess("backwards", older, known.living, 0.0, f"{said}, but {before}")
-        return {WHOLE_SYNC: (excess,)}
-
 
 def _cursors(landing: Landing) -> Cursors:
     return Cursors(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
-
-
-def _some(attribute: str, excesses: list[Excess]) -> Reasons:
-    return {attribute: tuple(excesses)} if excesses else {}
 
 
 def _full_is_due(ledger: Ledger, landing: Landing) -> bool:
