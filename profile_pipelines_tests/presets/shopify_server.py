@@ -63,6 +63,7 @@ _SCHEMA = build_schema('''
     defaultPhoneNumber: CustomerPhoneNumber
     defaultAddress: MailingAddress
     amountSpent: MoneyV2!
+    lastOrder: Order
   }
   enum CustomerState { DECLINED DISABLED ENABLED INVITED }
   type CustomerEmailAddress {
@@ -135,7 +136,7 @@ class Shopify(Vendor):
             "amountSpent": spent,
         }  # fmt: skip
         self.found["customers"][str(number)] = customer
-        self.found["orders"][str(500 + number)] = {
+        self.found["orders"][str(500 + number)] = order = {
             "__typename": "Order", "id": f"gid://shopify/Order/{500 + number}",
             "legacyResourceId": str(500 + number), "updatedAt": _iso(at), "createdAt": _iso(at),
             "cancelledAt": None, "email": f"user{number}@example.com",
@@ -144,6 +145,7 @@ class Shopify(Vendor):
             # an order without an account
             "customer": None if number == 3 else customer,
         }  # fmt: skip
+        customer["lastOrder"] = None if number == 3 else order
 
     def _answer(self, request: Request) -> Response:
         """https://shopify.dev/docs/api/admin-graphql#status_and_error_codes: errors of a query
@@ -253,6 +255,8 @@ class Shopify(Vendor):
                     "shop_country": "CA",
                     "orders_placed": int(key),
                     "total_spent": Decimal(each["amountSpent"]["amount"]),
+                    "last_order_at": each["lastOrder"]
+                    and datetime.fromisoformat(each["lastOrder"]["createdAt"]),
                 }
                 for key, each in self.found[stream].items()
             }
@@ -260,7 +264,6 @@ class Shopify(Vendor):
             key: {
                 "last_order_status": each["displayFulfillmentStatus"].lower(),
                 "last_order_payment": "paid",
-                "last_order_at": datetime.fromisoformat(each["createdAt"]),
                 "last_order_total": Decimal(each["currentTotalPriceSet"]["shopMoney"]["amount"]),
             }
             for key, each in self.found[stream].items()
