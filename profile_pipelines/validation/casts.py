@@ -18,6 +18,11 @@ _TRUE = ["true", "t", "yes", "y", "1"]
 _FALSE = ["false", "f", "no", "n", "0"]
 _TIMESTAMP = pl.Datetime("us", "UTC")
 _MILLISECONDS_FROM = 100_000_000_000
+_COMPACT = r"^((?:19|20)\d{6})$"
+_WRITTEN_OUT = ((19_000_101, 20_991_231), (19_000_101_000_000, 20_991_231_235_959))
+"""Numbers that are dates or times as they stand: as seconds they'd be of 1970, as milliseconds of
+the 26th century."""
+_BASIC = r"^(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)([.Z+-].*)?$"
 _DECIMAL = pl.Decimal(18, 4)
 _DECIMAL_LIMIT = 10**14
 POLARS_TYPES: dict[str, pl.DataType] = {
@@ -141,6 +146,8 @@ def _date(raw: pl.Series, timezone: str) -> pl.Series:
         dates = text.str.to_date("%Y-%m-%d", strict=False)
         if dates.null_count() == raw.null_count():
             return dates
+        compact = text.str.extract(_COMPACT).str.to_date("%Y%m%d", strict=False)
+        dates = dates.to_frame("d").select(pl.coalesce("d", compact.alias("c")))["d"]
         longer = _timestamp(text).dt.convert_time_zone(timezone).dt.date()
         return dates.to_frame("d").select(pl.coalesce("d", longer.alias("l")))["d"].rename(raw.name)
     return _timestamp(raw).dt.convert_time_zone(timezone).dt.date()
@@ -164,12 +171,42 @@ def _timestamp(raw: pl.Series) -> pl.Series:
 
 
 def _timestamp_text(text: pl.Series) -> pl.Series:
-    """ISO 8601 in its usual spellings, then epoch numbers."""
+    """ISO 8601 in its usual spellings, then epoch numbers, then what else APIs write."""
     result = iso_timestamps(text)
-    if result.null_count() == text.null_count():
-        return result
-    numbers = _epoch(text.cast(pl.Float64, strict=False))
-    return result.to_frame("r").select(pl.coalesce("r", numbers.alias("f")))["r"].rename(text.name)
+    for attempt in (_epoch_text, _respelled, _microsoft, _of_mail):
+        if result.null_count() == text.null_count():
+            break
+        found = attempt(text)
+        result = result.to_frame("r").select(pl.coalesce("r", found.alias("f")))["r"]
+    return result.rename(text.name)
+
+
+def _epoch_text(text: pl.Series) -> pl.Series:
+    """Numbers, but for those that are written out, such as 20261231 and 20261231180000."""
+    days, times = (pl.col("v").is_between(*bounds) for bounds in _WRITTEN_OUT)
+    numbers = text.cast(pl.Float64, strict=False).to_frame("v")
+    return _epoch(numbers.select(pl.when(~(days | times)).then(pl.col("v")))["v"])
+
+
+def _respelled(text: pl.Series) -> pl.Series:
+    """ISO 8601 without dashes and colons, without seconds, or with UTC or GMT in words."""
+    return iso_timestamps(
+        text.str.replace(_BASIC, "${1}-${2}-${3}T${4}:${5}:${6}${7}")
+        .str.replace(r"^(\d{4})(\d\d)(\d\d)$", "${1}-${2}-${3}")
+        .str.replace(r"\s*(?:UTC|GMT)$", "Z")
+        .str.replace(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(Z|[+-]\d\d:?\d\d)$", "${1}:00${2}")
+    )
+
+
+def _microsoft(text: pl.Series) -> pl.Series:
+    """`/Date(1767225600000)/`, as OData 2 has it; its offset doesn't move the instant."""
+    found = text.str.extract(r"^/Date\((-?\d+)(?:[+-]\d{4})?\)/$")
+    return epoch_timestamps(found.cast(pl.Float64, strict=False), milliseconds=True)
+
+
+def _of_mail(text: pl.Series) -> pl.Series:
+    """`Thu, 31 Dec 2026 18:00:00 GMT`, as mail and HTTP have it (RFC 5322)."""
+    return _utc(text.str.replace("GMT", "+0000", literal=True), "%a, %d %b %Y %H:%M:%S %z")
 
 
 def iso_timestamps(text: pl.Series, zone: str = "UTC") -> pl.Series:
@@ -219,23 +256,29 @@ def in_utc(local: pl.Series, zone: str) -> pl.Series:
 
 def _epoch(numbers: pl.Series) -> pl.Series:
     value = pl.col("v").cast(pl.Float64)
-    seconds = pl.when(value.abs() >= _MILLISECONDS_FROM).then(value / 1000).otherwise(value)
-    return _since_epoch(numbers, seconds)
+    milliseconds = value.abs() >= _MILLISECONDS_FROM
+    # never divided: Polars takes a quotient of one value for another than that of many
+    return _since_epoch(numbers, value * pl.when(milliseconds).then(1_000.0).otherwise(1_000_000.0))
 
 
 def epoch_timestamps(numbers: pl.Series, *, milliseconds: bool) -> pl.Series:
     """Seconds or milliseconds since 1970; null what lies outside the years 1 to 9999."""
     value = pl.col("v").cast(pl.Float64)
-    return _since_epoch(numbers, value / 1000 if milliseconds else value)
+    return _since_epoch(numbers, value * (1_000.0 if milliseconds else 1_000_000.0))
 
 
-def _since_epoch(numbers: pl.Series, seconds: pl.Expr) -> pl.Series:
-    micros = pl.when(seconds.is_between(-62135596800, 253402300799)).then(seconds * 1_000_000)
+def _since_epoch(numbers: pl.Series, micros: pl.Expr) -> pl.Series:
+    within = micros.is_between(-62135596800_000_000, 253402300799_000_000)
     return (
         numbers.to_frame("v")
-        .select(micros.round().cast(pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))[
-            "v"
-        ]
+        .select(
+            pl.when(within)
+            .then(micros)
+            .round()
+            .cast(pl.Int64)
+            .cast(pl.Datetime("us"))
+            .dt.replace_time_zone("UTC")
+        )["v"]
         .rename(numbers.name)
     )
 
