@@ -22,13 +22,6 @@ def webhook_mistakes(system: System) -> Iterator[tuple[Path, str]]:
 
 def _key_mistakes(system: System, event: WebhookEvent, at: Path) -> Iterator[tuple[Path, str]]:
     sync, kind = system.syncs[event.sync], system.connection.type
-    if sync.is_aggregating:
-        text = (
-            f"sync {event.sync} makes aggregates of its records, which events can't bring up to "
-            "date yet; take the event out, and give the sync a schedule that is frequent enough"
-        )
-        yield (*at, "sync"), text
-        return
     if sync.key is None:
         yield (
             ("syncs", event.sync, "key"),

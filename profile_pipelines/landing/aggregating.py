@@ -47,17 +47,7 @@ def land_aggregates(
     An attribute that a field set aside would decide is set aside, too. When all of the children
     are, no customer is computed.
     """
-    catalogue, lake, system, name = landing.catalogue, landing.lake, landing.system, landing.name
-    table = children_table(catalogue, lake, system, name)
-    before = table.pin()
-    view = children_catalogue(catalogue, system, name)
-    children = replace(
-        landing,
-        catalogue=view,
-        pinned=before,
-        chosen=tuple(view.systems[system].syncs[name].attributes),
-        now=max(landing.now, before.committed_at or landing.now),
-    )
+    children = children_of(landing)
     read = Attempt(
         children,
         ledger,
@@ -66,24 +56,38 @@ def land_aggregates(
         progress=progress,
         covered=landing.chosen,
     ).result()
-    after = table.pin()
+    after = children.pinned.table.pin()
     held = _held_by_fields(landing, read.set_aside)
     chosen = tuple(a for a in landing.chosen if a not in held and WHOLE_SYNC not in held)
     customers = replace(landing, chosen=chosen, now=children.now)
-    computed = _compute(customers, ledger, waiting, after)
+    computed = compute_customers(customers, ledger, waiting, after)
     return replace(
         computed,
         full=read.full,
         rows_read=read.rows_read,
         bad_records=read.bad_records,
-        attributes=_entries(landing, read, computed, quarantined_by_attribute(lake, after)),
+        attributes=_entries(landing, read, computed, quarantined_by_attribute(landing.lake, after)),
         set_aside={**computed.set_aside, **held},
         drift=read.drift,
         ahead=read.ahead,
     )
 
 
-def _compute(
+def children_of(landing: Landing) -> Landing:
+    """What is landed of the children themselves, and where."""
+    system, name = landing.system, landing.name
+    pinned = children_table(landing.catalogue, landing.lake, system, name).pin()
+    view = children_catalogue(landing.catalogue, system, name)
+    return replace(
+        landing,
+        catalogue=view,
+        pinned=pinned,
+        chosen=tuple(view.systems[system].syncs[name].attributes),
+        now=max(landing.now, pinned.committed_at or landing.now),
+    )
+
+
+def compute_customers(
     landing: Landing, ledger: Ledger, waiting: list[SetAside], children: Pinned
 ) -> SyncResult:
     """Bring up to date the customers whose children moved."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -20,7 +20,8 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine import Written
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.errors import SourceError
-from profile_pipelines.lake import Lake
+from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.landing.aggregating import children_of, compute_customers
 from profile_pipelines.landing.extraction import Landing, gone_of, known_records, write
 from profile_pipelines.landing.guard import Guard, Known, count_losses, known_at_least
 from profile_pipelines.landing.spool import Spool
@@ -69,14 +70,16 @@ def sync_named(
     rows = ledger.inbox.waiting(system, name, AT_ONCE)
     if not rows:
         return NamedResult(system, name)
+    declared = catalogue.systems[system].syncs[name]
     pinned = lake.source(catalogue, system, name).pin()
-    attributes = tuple(catalogue.systems[system].syncs[name].attributes)
+    attributes = tuple(declared.attributes)
     landing = Landing(
         catalogue, lake, pinned, system, name, attributes, now.astimezone(UTC), run_id
     )
+    records = children_of(landing) if declared.is_aggregating else landing
     last = {row.key: row for row in rows}
     gone = {key for key, row in last.items() if key is not None and row.gone}
-    doubted = _doubted(landing, rows)
+    doubted = _doubted(records, rows)
     carried = [
         row.record
         for row in rows
@@ -88,11 +91,29 @@ def sync_named(
         if row.key is not None and not row.gone and (row.record is None or row.key in doubted)
     ]
     wanted = [key for key in dict.fromkeys(asked) if key not in gone]
-    findings, written = _commit(landing, ledger, carried, wanted, gone)
+    findings, written = _commit(records, ledger, carried, wanted, gone)
+    if declared.is_aggregating:
+        changed, deleted = _compute(replace(landing, now=records.now), ledger, records.pinned)
+    else:
+        rows_written, deleted = (0, 0) if written is None else landing.counts(written)
+        changed = rows_written - deleted
     ledger.inbox.remove([row.number for row in rows])
-    changed, deleted = (0, 0) if written is None else landing.counts(written)
-    invalid = findings.bad_records + sum(map(findings.invalid, attributes))
-    return NamedResult(system, name, len(rows), findings.rows, changed - deleted, deleted, invalid)
+    invalid = findings.bad_records + sum(map(findings.invalid, records.chosen))
+    return NamedResult(system, name, len(rows), findings.rows, changed, deleted, invalid)
+
+
+def _compute(customers: Landing, ledger: Ledger, children: Pinned) -> tuple[int, int]:
+    """Bring up to date the customers whose children moved; how many changed, and were deleted.
+
+    What is set aside of them waits for the next sync, which goes on where they are.
+    """
+    waiting = ledger.set_asides.open(customers.system, customers.name)
+    result = compute_customers(customers, ledger, waiting, children.table.pin())
+    approved = {each.attribute for each in waiting if each.approved_at is not None}
+    used = approved & set(customers.chosen) - result.set_aside.keys()
+    if used or result.set_aside:
+        _note(customers, ledger, result.set_aside, used)
+    return result.changed, result.deleted
 
 
 def _doubted(landing: Landing, rows: Sequence[Waiting]) -> set[str]:
@@ -198,7 +219,7 @@ def _approvals_used(
 
 
 def _note(
-    landing: Landing, ledger: Ledger, held: dict[str, list[Excess]], used: Iterable[str]
+    landing: Landing, ledger: Ledger, held: Mapping[str, Sequence[Excess]], used: Iterable[str]
 ) -> None:
     ledger.set_asides.note(
         held,

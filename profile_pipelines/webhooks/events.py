@@ -127,7 +127,8 @@ def _fields(sync: Sync, record: dict[str, Any]) -> str:
     paths = [
         *sync.identifiers.values(),
         *(path for path in optional if path is not None),
-        *(each.field for each in sync.attributes.values()),
+        *(each.field for each in sync.attributes.values() if not each.aggregate),
+        *(each.field or name for name, each in sync.fields.items()),
     ]
     found = {path: getter(path)(record) for path in paths}
     return json.dumps({path: as_text(v) for path, v in found.items() if v is not ABSENT})

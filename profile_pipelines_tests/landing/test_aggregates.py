@@ -14,6 +14,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from profile_pipelines import pipeline
+from profile_pipelines.landing.named import NamedResult
+from profile_pipelines.ledger.inbox import Named
 from profile_pipelines_tests.company import HOUR, Company
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -262,3 +265,34 @@ def test_profiles_get_the_attributes(company: Company) -> None:
     assert company.profile("1") == {
         "orders": 2, "paid": 1, "spent": 5, "states": ["new", "paid"],
     }  # fmt: skip
+
+
+def test_events_name_children(company: Company) -> None:
+    """The children that events name are read, and their customers computed; no others. A kill
+    between the two commits loses nothing."""
+    inbox, coverage = company.workspace.ledger.inbox, company.workspace.ledger.coverage()
+
+    def read(*keys: str) -> NamedResult:
+        inbox.store([Named("shop", "people", key) for key in keys], [], now=company.now)
+        return pipeline.sync_named_records(
+            company.workspace, "shop", "people", now=company.now, run_id=company.run_id
+        )
+
+    later = (EPOCH + timedelta(days=1)).isoformat()
+    for key, customer in (("a", "1"), ("c", "2")):
+        company.put("shop", key, no=customer, changed=later, status="PAID", points="70")
+    with killed_between_commits():
+        read("a")
+    assert customers(company)["1"]["spent"] == 5
+    result = read()
+    assert (result.events, result.rows_read, result.changed, result.deleted) == (1, 1, 1, 0)
+    assert (customers(company)["1"]["spent"], customers(company)["2"]["spent"]) == (75, 5)
+    company.remove("shop", "b")
+    assert read("b").events == 1
+    assert customers(company)["1"]["orders"] == 1
+    assert inbox.syncs_waiting() == {}
+    assert company.workspace.ledger.coverage() == coverage
+    # the sync goes on from where it was
+    company.now += HOUR
+    assert company.sync("shop").changed == 1
+    assert customers(company)["2"]["spent"] == 70
