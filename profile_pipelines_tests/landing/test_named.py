@@ -220,13 +220,6 @@ def over_http(api: Api, tmp_path: Path) -> Company:
         "retries": 0,
         "allow_private": True,
     }
-    if (
-        "allow_private"
-        not in __import__(
-            "profile_pipelines.catalog.connections", fromlist=["RestConnection"]
-        ).RestConnection.model_fields
-    ):
-        del declared["systems"]["crm"]["connection"]["allow_private"]
     sync = declared["systems"]["crm"]["syncs"]["people"]
     del sync["table"]
     sync |= {"path": "/people", "one": {"path": "/people/{id}", "record": "person"}}
