@@ -71,7 +71,7 @@ class Stream(Sync):
     """What a user should know: limits, deletions, what isn't seen."""
     identifiers: dict[Name, str] = Field(min_length=1, examples=[{"email": "contact_email"}])
     # a dict of the more special kind, which nobody writes to
-    attributes: dict[Name, Suggestion] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
+    attributes: dict[Name, Annotated[Suggestion, BeforeValidator(SourceField.read)]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class Preset(Declaration):

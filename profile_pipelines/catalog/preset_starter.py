@@ -105,7 +105,7 @@ class _Plan:
         new = [name for name in stream.attributes if name not in self.known_attributes]
         yield "  attributes:" if new else "  attributes: []"
         for name, suggestion in stream.attributes.items():
-            told = suggestion.attribute.description or suggestion.field
+            told = suggestion.attribute.description or suggestion.origin
             if name in new:
                 yield f"    - {name} # {told}"
             else:

@@ -151,7 +151,7 @@ def _stream(stream: Stream) -> Iterator[str]:
         yield "suggested attributes:"
     for name, suggestion in stream.attributes.items():
         told = f"; {suggestion.attribute.description}" if suggestion.attribute.description else ""
-        yield f"  {name}: {suggestion.attribute.type}, from {suggestion.field}{told}"
+        yield f"  {name}: {suggestion.attribute.type}, from {suggestion.origin}{told}"
 
 
 def _example(loaded: LoadedPreset) -> Iterator[str]:

@@ -49,6 +49,7 @@ class HubSpot(Vendor):
         }  # fmt: skip
         self.found["deals"][f"d{number}"] = {
             "dealstage": "contractsent", "closedate": "2026-12-31T10:00:00Z", "amount": "12.50",
+            "hs_is_closed": "false",
             "hs_lastmodifieddate": stamp(at),
         }  # fmt: skip
 
@@ -126,13 +127,20 @@ class HubSpot(Vendor):
                 }
                 for key, each in found
             }
+        contacts = {key.replace("c", "d"): key for key in self.found["contacts"]}
         return {
-            key: {
-                "deal_stage": each["dealstage"],
-                "deal_close_date": date(2026, 12, 31),
-                "deal_amount": Decimal("12.5"),
-            }
-            for key, each in found
+            f"hubspot_contact_id:{contact}": self._deals(deal) for deal, contact in contacts.items()
+        }
+
+    def _deals(self, key: str) -> dict[str, Any]:
+        """What the contact's only deal comes to; counts stay when it's gone."""
+        deal = self.found["deals"].get(key)
+        is_open = deal is not None and deal["hs_is_closed"] == "false"
+        return {
+            "open_deals": int(is_open),
+            "open_deal_amount": Decimal("12.5") if is_open else None,
+            "next_deal_close_date": date(2026, 12, 31) if is_open else None,
+            "last_deal_stage": None if deal is None else deal["dealstage"],
         }
 
     def change(self) -> None:
@@ -144,7 +152,7 @@ class HubSpot(Vendor):
             "lastmodifieddate": stamp(at),
         }
         self.found["companies"]["o1"] |= {"name": "Renamed", "hs_lastmodifieddate": stamp(at)}
-        self.found["deals"]["d1"] |= {"dealstage": "closedwon"}
+        self.found["deals"]["d1"] |= {"dealstage": "closedwon", "hs_is_closed": "true"}
         del self.found["deals"]["d4"]
 
 
