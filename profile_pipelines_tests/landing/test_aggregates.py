@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from profile_pipelines import pipeline
 from profile_pipelines.landing.named import NamedResult
 from profile_pipelines.ledger.inbox import Named
+from profile_pipelines.webhooks.events import named_by
+from profile_pipelines.webhooks.signatures import Delivery
 from profile_pipelines_tests.company import HOUR, Company
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -295,4 +297,30 @@ def test_events_name_children(company: Company) -> None:
     # the sync goes on from where it was
     company.now += HOUR
     assert company.sync("shop").changed == 1
+    assert customers(company)["2"]["spent"] == 70
+
+
+def test_events_carry_children(company: Company) -> None:
+    """Of a child that an event carries the fields are kept that aggregates are made of."""
+    declared = company.declared
+    declared["systems"]["shop"]["webhook"] = {
+        "signature": "stripe",
+        "secret": {"env": "SECRET"},
+        "events": [{"types": ["*"], "sync": "people", "record": "order"}],
+    }
+    company.declare(declared)
+    system = company.workspace.catalogue.systems["shop"]
+    assert system.webhook is not None
+    later = (EPOCH + timedelta(days=1)).isoformat()
+    order = {"id": "c", "no": "2", "changed": later, "status": "PAID", "points": 70, "note": "?"}
+    event = {"id": "evt_1", "type": "order.updated", "order": order}
+    delivery = Delivery("POST", "https://hooks.example.com", {}, b"")
+    named, without = named_by(system, system.webhook, delivery, event, None)
+    assert without == 0
+    assert "note" not in (named[0].record or "")
+    company.workspace.ledger.inbox.store(named, [], now=company.now)
+    result = pipeline.sync_named_records(
+        company.workspace, "shop", "people", now=company.now, run_id=company.run_id
+    )
+    assert (result.rows_read, result.changed) == (1, 1)
     assert customers(company)["2"]["spent"] == 70
