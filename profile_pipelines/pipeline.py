@@ -150,7 +150,9 @@ def dispatch(
 ) -> DispatchResult:
     """Send what is due in the outbox; `clock` tells the present (aware)."""
     from profile_pipelines.channels.dispatch import Dispatch
+    from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
 
+    links = UnsubscribeLinks.from_environment()
     return Dispatch(
         workspace.catalogue,
         workspace.lake,
@@ -158,6 +160,8 @@ def dispatch(
         workspace.ledger.coverage(),
         workspace.places.outbox,
         recheck=lambda claimed, now: {},
+        unsubscribes=workspace.ledger.unsubscribes,
+        unsubscribing=links.link if links else lambda profile_id, purpose: None,
         clock=clock,
         progress=progress,
     ).run()

@@ -85,7 +85,8 @@ def _check_attribute(draft: Draft, name: str, attribute: Attribute) -> None:
     for system, count in Counter(attribute.sources).items():
         if count > 1:
             report(("sources",), f"names {system} twice; keep the place that it should have")
-    if attribute.merge == "most_restrictive" and attribute.type != "boolean":
+    by_default = attribute.consent is not None  # then that is the mistake
+    if attribute.merge == "most_restrictive" and attribute.type != "boolean" and not by_default:
         report(("merge",), f"most_restrictive needs a boolean; its type is {attribute.type}")
     if attribute.merge in ("min", "max") and attribute.type in ("boolean", "list"):
         report(("merge",), f"{attribute.merge} needs values in order; its type is {attribute.type}")

@@ -5,9 +5,9 @@ The loader (`catalog.load`) reads YAML into these and adds the names that stand 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from profile_pipelines.catalog.channels import Channel, MessageLimits
 from profile_pipelines.catalog.conditions import Condition
@@ -46,7 +46,7 @@ class Attribute(Declaration):
     sources: list[Name] = Field(min_length=1, examples=[["crm", "billing"]])
     """The systems that know it: the source of truth first, then the fallbacks."""
     merge: MergeRule = "priority"
-    """How one value is made of several."""
+    """How one value is made of several; `most_restrictive` by default for a consent."""
     fresh_within: Duration = Field(examples=["24h"])
     """The age of the last sync beyond which a value counts as stale."""
     valid: Valid = Valid()
@@ -58,9 +58,17 @@ class Attribute(Declaration):
     max_changed: Share = 0.5
     """Above this share of known values that a sync would replace by others, they are set aside."""
     consent: Name | None = None
-    """The channel for whose messages this boolean is the customer's consent."""
+    """The purpose, such as a channel, for which this boolean is the customer's consent."""
     description: str = ""
     owner: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _consent_is_restrictive(cls, data: Any) -> Any:
+        # where systems disagree on a consent, a priority could write to who has withdrawn it
+        if isinstance(data, dict) and cast(dict[str, Any], data).get("consent") is not None:
+            return {"merge": "most_restrictive", **cast(dict[str, Any], data)}
+        return cast(Any, data)
 
     @field_validator("valid")
     @classmethod

@@ -32,6 +32,7 @@ from profile_pipelines.channels.senders import is_idempotent, open_sender
 from profile_pipelines.errors import ChannelError
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.outbox import Claimed, Outbox, Outcome
+from profile_pipelines.ledger.unsubscribes import Unsubscribes
 from profile_pipelines.privacy.consent import without_consent
 from profile_pipelines.sources.rate_limit import RateLimiter
 
@@ -77,6 +78,7 @@ class Dispatch:
         folder: Path,
         *,
         recheck: Recheck,
+        unsubscribes: Unsubscribes,
         caps: Mapping[str, RateLimit] | None = None,
         unsubscribing: Unsubscribing = lambda profile_id, purpose: None,
         clock: Callable[[], datetime],
@@ -88,6 +90,7 @@ class Dispatch:
         self._coverage = coverage
         self._folder = folder
         self._recheck = recheck
+        self._unsubscribes = unsubscribes
         self._caps = caps or {}
         self._unsubscribing = unsubscribing
         self._clock = clock
@@ -225,6 +228,7 @@ class Dispatch:
                 self._catalogue,
                 self._lake,
                 self._coverage,
+                self._unsubscribes,
                 purpose,
                 [each.profile_id for each in messages],
                 now=now,

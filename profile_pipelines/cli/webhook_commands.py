@@ -18,7 +18,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")] = 8787,
 ) -> None:
-    """Take webhooks at /webhooks/SYSTEM until Ctrl-C.
+    """Take webhooks at /webhooks/SYSTEM, and unsubscriptions, until Ctrl-C.
 
     Put a server with TLS before it. A changed catalogue is read at the next start.
     """
@@ -28,17 +28,21 @@ def serve(
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.errors import UnknownName
     from profile_pipelines.webhooks.receiver import check_secrets, create_app
+    from profile_pipelines.webhooks.unsubscribe import declared_routes
 
     workspace = open_workspace()
     systems = [name for name, each in workspace.catalogue.systems.items() if each.webhook]
-    if not systems:
+    more = declared_routes(lambda: workspace.ledger.unsubscribes)
+    if not systems and not more:
         raise UnknownName(
             "no system of the catalogue declares a webhook; see docs/webhooks.md for how to"
         )
     check_secrets(workspace.catalogue)
     for name in systems:
         note(f"http://{host}:{port}/webhooks/{name}")
-    app = create_app(workspace.catalogue, lambda: workspace.ledger.inbox)
+    if more:
+        note(f"http://{host}:{port}/unsubscribe/…")
+    app = create_app(workspace.catalogue, lambda: workspace.ledger.inbox, more=more)
     # no access log: addresses may hold what is nobody's business
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 

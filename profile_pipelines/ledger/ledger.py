@@ -23,6 +23,7 @@ from profile_pipelines.ledger.set_asides import (
     set_asides,
 )
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, open_engine
+from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
 _metadata = sa.MetaData()
 
@@ -110,6 +111,11 @@ class Ledger:
     def outbox(self) -> Outbox:
         """The messages that are decided, and what became of them."""
         return Outbox(self._engine)
+
+    @cached_property
+    def unsubscribes(self) -> Unsubscribes:
+        """Who has unsubscribed from what."""
+        return Unsubscribes(self._engine)
 
     def record(self, entry: SyncEntry) -> None:
         """Add a sync to the log; recording the same run again replaces it."""

@@ -20,9 +20,11 @@ from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.lake import Lake
+from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
 Missing = Literal["consent", "stale", "gone"]
-"""Why there is no consent: missing or withdrawn; too old to count; or there is no such profile."""
+"""Why there is no consent: missing, withdrawn or unsubscribed; too old to count;
+or there is no such profile."""
 
 
 def consent_attributes(catalogue: Catalogue, purpose: str) -> list[str]:
@@ -34,6 +36,7 @@ def without_consent(
     catalogue: Catalogue,
     lake: Lake,
     coverage: Coverage,
+    unsubscribes: Unsubscribes,
     purpose: str,
     profile_ids: Collection[int],
     *,
@@ -58,9 +61,13 @@ def without_consent(
         zip(found["profile_id"].to_pylist(), found["consented"].to_pylist(), strict=True)
     )
     missing: dict[int, Missing] = {}
+    # asked last, so that a click while the profiles were read counts
+    unsubscribed = unsubscribes.among(purpose, wanted)
     for profile_id in wanted:
         if profile_id not in told:
             missing[profile_id] = "gone"
+        elif profile_id in unsubscribed:
+            missing[profile_id] = "consent"
         elif not told[profile_id]:
             missing[profile_id] = "stale" if told[profile_id] is None else "consent"
     return missing

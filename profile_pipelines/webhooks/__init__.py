@@ -15,8 +15,11 @@ def __getattr__(name: str) -> Any:
     from profile_pipelines.catalog.load import load_catalogue
     from profile_pipelines.ledger import Ledger
     from profile_pipelines.webhooks.receiver import create_app
+    from profile_pipelines.webhooks.unsubscribe import declared_routes
     from profile_pipelines.workspace import Places
 
     places = Places.from_environment()
     catalogue = load_catalogue(places.catalogue)
-    return create_app(catalogue, lambda: Ledger(places.ledger).inbox)
+    ledger = Ledger(places.ledger)
+    more = declared_routes(lambda: ledger.unsubscribes)
+    return create_app(catalogue, lambda: ledger.inbox, more=more)

@@ -7,7 +7,7 @@ be; 404 no such system; 408 too slow; 413 too big; 503 try again later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.secrets import resolve
@@ -41,10 +41,12 @@ def create_app(
     *,
     max_bytes: int = MAX_BYTES,
     clock: Clock = lambda: datetime.now(UTC),
+    more: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The ASGI application for all systems of the catalogue that declare a webhook.
 
-    The inbox is opened at start-up, which raises SourceError when a secret isn't set.
+    `more` are routes that it serves beside them. The inbox is opened at start-up, which
+    raises SourceError when a secret isn't set.
     """
     webhooks = {
         name: system.webhook
@@ -95,6 +97,7 @@ def create_app(
         routes=[
             Route("/webhooks/{system}", receive, methods=["POST"]),
             Route("/health", health),
+            *more,
         ],
         lifespan=lifespan,
     )

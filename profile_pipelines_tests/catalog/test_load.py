@@ -214,3 +214,11 @@ def test_damaged_file(data: st.DataObject, file: str):
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(start + 10, len(text))))
     _loads_or_explains(text[:start] + data.draw(st.text(max_size=4)) + text[end:], file)
+
+
+def test_a_consent_is_most_restrictive_by_default():
+    """Where systems disagree on a consent, a no wins, unless another rule is declared."""
+    declared = {"type": "boolean", "sources": ["crm"], "fresh_within": "1h", "consent": "email"}
+    assert Attribute.model_validate(declared).merge == "most_restrictive"
+    assert Attribute.model_validate(declared | {"merge": "latest"}).merge == "latest"
+    assert Attribute.model_validate(declared | {"consent": None}).merge == "priority"

@@ -17,6 +17,7 @@ import pytest
 from profile_pipelines import pipeline
 from profile_pipelines.channels.dispatch import DispatchResult
 from profile_pipelines.ledger.outbox import LEASE
+from profile_pipelines.privacy.unsubscribe_links import KEY, URL, UnsubscribeLinks
 from profile_pipelines_tests.channels.sinks import Sink, sink
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 
@@ -275,3 +276,25 @@ def test_caps_and_quiet_hours(tmp_path: Path) -> None:
     assert _dispatch(company, morning).counts == {
         ("drop", "sent", None): 1, ("drop", "skipped", "cap"): 1,
     }  # fmt: skip
+
+
+def test_who_unsubscribes_gets_nothing_from_that_moment(
+    by_mail: Callable[..., Company], mailbox: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the link in the mail, before any sync, although the systems still say yes."""
+    monkeypatch.setenv(URL, "https://mail.example.org")
+    monkeypatch.setenv(KEY, "k" * 32)
+    company = by_mail()
+    _decide(company, "email", "1")
+    _dispatch(company)
+    mail = email.message_from_string(mailbox.taken[0]["mail"], policy=email.policy.default)
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    links = UnsubscribeLinks("https://mail.example.org", "k" * 32)
+    found = links.read(mail["List-Unsubscribe"].strip("<>").rpartition("/")[2])
+    assert found is not None
+    company.workspace.ledger.unsubscribes.add(*found, now=company.now)
+    _decide(company, "email", "1", "2", step="1")
+    assert _dispatch(company).counts == {
+        ("email", "sent", None): 1,
+        ("email", "skipped", "consent"): 1,
+    }

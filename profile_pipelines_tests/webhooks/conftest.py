@@ -18,8 +18,13 @@ import uvicorn
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Inbox, Waiting
+from profile_pipelines.ledger.unsubscribes import Unsubscribes
+from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
 from profile_pipelines.webhooks.receiver import create_app
+from profile_pipelines.webhooks.unsubscribe import unsubscribe_route
 from profile_pipelines_tests.webhooks.senders import ENVIRONMENT, NOW, Post, catalogue
+
+LINKS = UnsubscribeLinks("https://mail.example.org", "k" * 32)
 
 
 @dataclass
@@ -30,9 +35,11 @@ class Receiver:
     now: datetime = NOW
     url: str = ""
     inbox: Inbox = field(init=False)
+    unsubscribes: Unsubscribes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inbox = Ledger(self.ledger_url).inbox
+        ledger = Ledger(self.ledger_url)
+        self.inbox, self.unsubscribes = ledger.inbox, ledger.unsubscribes
 
     def post(self, post: Post) -> httpx.Response:
         return httpx.post(
@@ -60,6 +67,7 @@ class Receiver:
             lambda: Ledger(self.ledger_url).inbox,
             max_bytes=10_000,
             clock=lambda: self.now,
+            more=[unsubscribe_route(LINKS, lambda: self.unsubscribes, lambda: self.now)],
         )
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,0 +1,52 @@
+"""Who has unsubscribed from what, from the moment of the click: obeyed before any sync."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+
+_AT_ONCE = 10_000
+"""How many ids go into one statement: SQLite takes 32,766 bound values at most."""
+
+_metadata = sa.MetaData()
+
+_unsubscribes = sa.Table(
+    "unsubscribes",
+    _metadata,
+    sa.Column("profile_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("purpose", sa.String, primary_key=True),
+    sa.Column("unsubscribed_at", UtcDateTime, nullable=False),
+)
+
+
+class Unsubscribes:
+    """The ledger's unsubscriptions. They hold opaque profile ids and nothing personal."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        create_tables(_metadata, engine)
+
+    def add(self, profile_id: int, purpose: str, *, now: datetime) -> None:
+        """Keep an unsubscription for good; of several, the first one's time stays."""
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        row = {"profile_id": profile_id, "purpose": purpose, "unsubscribed_at": now}
+        with self._engine.begin() as connection:
+            connection.execute(dialect.insert(_unsubscribes).values(row).on_conflict_do_nothing())
+
+    def among(self, purpose: str, profile_ids: Collection[int]) -> set[int]:
+        """Those of the profiles that have unsubscribed from the purpose."""
+        wanted = sorted(set(profile_ids))
+        found: set[int] = set()
+        with self._engine.connect() as connection:
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = sa.select(_unsubscribes.c.profile_id).where(
+                    _unsubscribes.c.purpose == purpose,
+                    _unsubscribes.c.profile_id.in_(wanted[start : start + _AT_ONCE]),
+                )
+                found.update(connection.execute(some).scalars())
+        return found

@@ -1,0 +1,73 @@
+"""The pages at which customers unsubscribe: /unsubscribe/{token}.
+
+GET only asks, since mail scanners follow every link; POST does it, from the page's button or by
+a mailbox's one click (RFC 8058). 200 is answered only once the ledger has it for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from profile_pipelines.ledger.unsubscribes import Unsubscribes
+from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex"><title>Unsubscribe</title>
+<main style="max-width:32rem;margin:4rem auto;padding:0 1rem;font:1.1rem sans-serif">
+<h1>Unsubscribe</h1>{content}</main></html>
+"""
+_ASK = (
+    "<p>Do you want to get no more of these messages?</p>"
+    '<form method="post"><button type="submit">Unsubscribe</button></form>'
+)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "form-action 'self'; frame-ancestors 'none'",
+}
+
+
+def unsubscribe_route(
+    links: UnsubscribeLinks,
+    unsubscribes: Callable[[], Unsubscribes],
+    clock: Callable[[], datetime],
+) -> Route:
+    """The route. The ledger is asked in a thread, so that it holds up nobody else."""
+
+    async def answer(request: Request) -> Response:
+        found = links.read(request.path_params["token"])
+        if found is None:
+            return _page(404, "<p>This link isn't complete. Copy the whole of it.</p>")
+        if request.method != "POST":
+            return _page(200, _ASK)
+        try:
+            await asyncio.to_thread(lambda: unsubscribes().add(*found, now=clock()))
+        except SQLAlchemyError:
+            return _page(503, "<p>That didn't work. Please try again in a minute.</p>")
+        return _page(200, "<p>Done. You'll get no more of these messages.</p>")
+
+    return Route("/unsubscribe/{token}", answer, methods=["GET", "POST"])
+
+
+def declared_routes(unsubscribes: Callable[[], Unsubscribes]) -> list[Route]:
+    """The route where the environment sets unsubscribe links up; else none.
+
+    Raises ChannelError when it does so only in part.
+    """
+    links = UnsubscribeLinks.from_environment()
+    if links is None:
+        return []
+    return [unsubscribe_route(links, unsubscribes, lambda: datetime.now(UTC))]
+
+
+def _page(status: int, content: str) -> Response:
+    return HTMLResponse(_PAGE.format(content=content), status, _HEADERS)

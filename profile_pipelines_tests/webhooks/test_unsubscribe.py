@@ -1,0 +1,68 @@
+"""The pages at which customers unsubscribe, over a real connection."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from profile_pipelines.errors import ChannelError
+from profile_pipelines.privacy.unsubscribe_links import KEY, URL, UnsubscribeLinks
+from profile_pipelines_tests.webhooks.conftest import LINKS, Receiver
+
+
+def _at(receiver: Receiver, link: str) -> str:
+    return receiver.url + urlsplit(link).path
+
+
+def test_opening_a_link_only_asks(receiver: Receiver) -> None:
+    """Scanners follow links: a GET or HEAD changes nothing, and isn't kept by caches."""
+    at = _at(receiver, LINKS.link(7, "email"))
+    page = httpx.get(at)
+    assert (page.status_code, httpx.head(at).status_code) == (200, 200)
+    assert '<form method="post">' in page.text
+    assert page.headers["cache-control"] == "no-store"
+    assert receiver.unsubscribes.among("email", [7]) == set()
+
+
+def test_one_click_unsubscribes_from_that_purpose_alone(receiver: Receiver) -> None:
+    """A mailbox's POST (RFC 8058), also a second one, is kept when it's answered with 200."""
+    at = _at(receiver, LINKS.link(7, "email"))
+    for _ in range(2):
+        assert httpx.post(at, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+        receiver.later(hours=1)
+    assert receiver.unsubscribes.among("email", range(20_000)) == {7}
+    assert receiver.unsubscribes.among("sms", [7]) == set()
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        LINKS.link(7, "email").replace("/7.", "/8."),
+        LINKS.link(7, "email").replace(".email.", ".sms."),
+        LINKS.link(7, "email")[:-1],
+        UnsubscribeLinks(LINKS.url, "another" * 5).link(7, "email"),
+        f"{LINKS.url}/unsubscribe/nonsense",
+        f"{LINKS.url}/unsubscribe/7.email.%C3%A9",
+    ],
+)
+def test_a_link_that_isnt_signed_so_does_nothing(receiver: Receiver, link: str) -> None:
+    """Another profile, purpose or key, a cut link, nonsense: 404, and nothing is kept."""
+    assert httpx.post(_at(receiver, link)).status_code == 404
+    for purpose in ("email", "sms"):
+        assert receiver.unsubscribes.among(purpose, [7, 8]) == set()
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("https://a.example", ""), ("", "k" * 32), ("https://a.example", "k"), ("http://a", "k" * 32)],
+)
+def test_links_that_are_set_up_in_part_are_a_mistake(
+    url: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the settings, a short key or an address without TLS is told, never passed over."""
+    monkeypatch.setenv(URL, url)
+    monkeypatch.setenv(KEY, key)
+    with pytest.raises(ChannelError):
+        UnsubscribeLinks.from_environment()
