@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables
-
-_AT_ONCE = 10_000
-"""How many ids go into one statement: SQLite takes 32,766 bound values at most."""
 
 _metadata = sa.MetaData()
 
@@ -38,15 +34,8 @@ class Unsubscribes:
         with self._engine.begin() as connection:
             connection.execute(dialect.insert(_unsubscribes).values(row).on_conflict_do_nothing())
 
-    def among(self, purpose: str, profile_ids: Collection[int]) -> set[int]:
-        """Those of the profiles that have unsubscribed from the purpose."""
-        wanted = sorted(set(profile_ids))
-        found: set[int] = set()
+    def of(self, purpose: str) -> set[int]:
+        """All profiles that have unsubscribed from the purpose, also those that are no more."""
         with self._engine.connect() as connection:
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = sa.select(_unsubscribes.c.profile_id).where(
-                    _unsubscribes.c.purpose == purpose,
-                    _unsubscribes.c.profile_id.in_(wanted[start : start + _AT_ONCE]),
-                )
-                found.update(connection.execute(some).scalars())
-        return found
+            all_ = sa.select(_unsubscribes.c.profile_id).where(_unsubscribes.c.purpose == purpose)
+            return set(connection.execute(all_).scalars())

@@ -13,12 +13,13 @@ from datetime import datetime
 from typing import Literal
 
 import pyarrow as pa
+from sqlglot import exp
 
 from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.sql import column, named, select_from
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
@@ -62,7 +63,7 @@ def without_consent(
     )
     missing: dict[int, Missing] = {}
     # asked last, so that a click while the profiles were read counts
-    unsubscribed = unsubscribes.among(purpose, wanted)
+    unsubscribed = _with_their_records(catalogue, lake, unsubscribes.of(purpose))
     for profile_id in wanted:
         if profile_id not in told:
             missing[profile_id] = "gone"
@@ -71,3 +72,34 @@ def without_consent(
         elif not told[profile_id]:
             missing[profile_id] = "stale" if told[profile_id] is None else "consent"
     return missing
+
+
+def _with_their_records(catalogue: Catalogue, lake: Lake, profile_ids: set[int]) -> set[int]:
+    """The profiles, and those in which any record that was ever theirs is today.
+
+    Identities join and part; an unsubscription follows the records wherever they went.
+    """
+    identities = lake.identities(catalogue).pin()
+    if not profile_ids or not identities.exists:
+        return profile_ids
+    log = identities.changes(["record_id", "profile_id"], "ever")
+    asked = {"unsubscribed": pa.table({"profile_id": pa.array(sorted(profile_ids), pa.int64())})}
+    theirs = (
+        exp.select(column("record_id", "e"))
+        .from_(log.sql.subquery("e"))
+        .where(
+            exp.In(
+                this=column("profile_id", "e"),
+                query=select_from("unsubscribed", ["profile_id"]).subquery(),
+            )
+        )
+    )
+    now = identities.current(["record_id", "profile_id"], "now")
+    today = (
+        exp.select(column("profile_id", "n"))
+        .distinct()
+        .from_(now.sql.subquery("n"))
+        .where(exp.In(this=column("record_id", "n"), query=theirs.subquery()))
+    )
+    found = lake.engine.query(today, {**log.relations, **now.relations, **asked})
+    return profile_ids | set(found["profile_id"].to_pylist())

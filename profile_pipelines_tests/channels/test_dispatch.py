@@ -298,3 +298,23 @@ def test_who_unsubscribes_gets_nothing_from_that_moment(
         ("email", "sent", None): 1,
         ("email", "skipped", "consent"): 1,
     }
+
+
+def test_an_unsubscription_outlives_its_profile(
+    by_mail: Callable[..., Company], mailbox: Sink
+) -> None:
+    """When a profile goes up in another, which one's id stays makes no difference."""
+    company = by_mail()
+    ids = {key: company.customers.profile(f"c{key}@example.com").profile_id for key in "12"}
+    company.workspace.ledger.unsubscribes.add(max(ids.values()), "email", now=company.now)
+    _decide(company, "email", "1", "2")
+    # both records say the same address now: they are one customer, under the other id
+    company.put(
+        "crm", "2", no="2", email="c1@example.com", changed=stamp(-1),
+        status="active", tier="gold", opt_in="yes",
+    )  # fmt: skip
+    company.run()
+    assert company.customers.profile("c1@example.com").profile_id == min(ids.values())
+    counts = _dispatch(company).counts
+    assert sum(n for (_, state, _), n in counts.items() if state == "sent") == 0
+    assert ("email", "skipped", "consent") in counts
