@@ -17,6 +17,7 @@ from profile_pipelines.catalog.conditions import (
 from profile_pipelines.catalog.convert_checks import convert_mistakes
 from profile_pipelines.catalog.draft import Draft, Kind
 from profile_pipelines.catalog.durations import format_duration
+from profile_pipelines.catalog.journey_checks import journey_mistakes
 from profile_pipelines.catalog.mistakes import did_you_mean
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.plan import audience_cycle
@@ -51,6 +52,9 @@ def cross_check(draft: Draft) -> None:
     _check_audiences(draft)
     for path, text in channel_mistakes(draft):
         draft.report("channels", "", path, text)
+    for name, journey in draft.journeys.items():
+        for path, text in journey_mistakes(draft, journey):
+            draft.report("journey", name, path, text)
 
 
 def _check_whole(draft: Draft) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from profile_pipelines.catalog.channels import Channels
+from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.mistakes import Mistake, Path, spell_path
 from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
@@ -14,7 +15,9 @@ from profile_pipelines.catalog.preset_files import LoadedPreset
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import Document
 
-Kind = Literal["settings", "identifier", "attribute", "preset", "system", "audience", "channels"]
+Kind = Literal[
+    "settings", "identifier", "attribute", "preset", "system", "audience", "channels", "journey"
+]
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,11 @@ class Draft:
     presets: dict[str, LoadedPreset] = field(default_factory=dict[str, LoadedPreset])
     systems: dict[str, System] = field(default_factory=dict[str, System])
     audiences: dict[str, Audience] = field(default_factory=dict[str, Audience])
+    journeys: dict[str, Journey] = field(default_factory=dict[str, Journey])
     channels: Channels = field(default_factory=Channels)
     templates: dict[str, MessageTemplate] = field(default_factory=dict[str, MessageTemplate])
+    template_names: set[str] = field(default_factory=set[str])
+    """Also of those that have mistakes."""
     places: dict[tuple[Kind, str], Place] = field(default_factory=dict[tuple[Kind, str], Place])
     unread: set[Kind] = field(default_factory=set[Kind])
     mistakes: list[Mistake] = field(default_factory=list[Mistake])

@@ -13,13 +13,14 @@ from pydantic.json_schema import models_json_schema
 
 from profile_pipelines.catalog.channels import Channels
 from profile_pipelines.catalog.declaration import Name
+from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
 from profile_pipelines.catalog.preset_files import LoadedPreset, Preset, shipped, shipped_names
 from profile_pipelines.catalog.preset_schema import add_preset_systems
 from profile_pipelines.catalog.systems import System
 
 FileKind = Literal[
-    "catalogue", "identifiers", "attributes", "preset", "source", "audience", "channels"
+    "catalogue", "identifiers", "attributes", "preset", "source", "audience", "journey", "channels"
 ]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -43,6 +44,7 @@ _MODELS: dict[FileKind, Any] = {
     "preset": Preset,
     "source": System,
     "audience": Audience,
+    "journey": Journey,
     "channels": Channels,
 }
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)

@@ -13,6 +13,8 @@ from profile_pipelines.catalog.channels import Channels
 from profile_pipelines.catalog.cross_checks import cross_check
 from profile_pipelines.catalog.declaration import Declaration, Name
 from profile_pipelines.catalog.draft import Draft, Kind, Place
+from profile_pipelines.catalog.journeys import Journey
+from profile_pipelines.catalog.message_templates import FOLDER as TEMPLATES
 from profile_pipelines.catalog.message_templates import read_templates
 from profile_pipelines.catalog.mistakes import Mistake, Path, did_you_mean
 from profile_pipelines.catalog.models import Attribute, Audience, Catalogue, Identifier, Settings
@@ -40,8 +42,8 @@ _FOLDERS: dict[str, Kind] = {
     "presets": "preset",
     "sources": "system",
     "audiences": "audience",
+    "journeys": "journey",
 }
-_LEFT_ALONE = "journeys"
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _D = TypeVar("_D", bound=Declaration)
 
@@ -62,6 +64,7 @@ def load_catalogue(folder: FilePath) -> Catalogue:
         systems=draft.systems,
         audiences=draft.audiences,
         channels=draft.channels.channels,
+        journeys=draft.journeys,
         limits=draft.channels.limits,
         templates=draft.templates,
     )
@@ -88,6 +91,7 @@ def read_draft(folder: FilePath) -> Draft:
             _read_file(draft, folder / file, kind, file)
     named = {**draft.attributes, **draft.identifiers}
     draft.templates, mistakes = read_templates(folder, named)
+    draft.template_names = {path.stem for path in (folder / TEMPLATES).glob("*.txt")}
     if not draft.unread & {"attribute", "identifier"}:
         draft.mistakes += mistakes
     return draft
@@ -109,8 +113,6 @@ def read_presets(folder: FilePath) -> dict[str, LoadedPreset]:
 def _yaml_files(folder: FilePath) -> Iterator[str]:
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if FilePath(root) == folder and _LEFT_ALONE in folders:
-            folders.remove(_LEFT_ALONE)
         for name in files:
             if name.lower().endswith((".yaml", ".yml")) and not name.startswith("."):
                 yield (FilePath(root) / name).relative_to(folder).as_posix()
@@ -177,6 +179,8 @@ def _read_file(draft: Draft, path: FilePath, kind: Kind, file: str) -> None:
             _read_preset(draft, document, place)
         case "audience":
             draft.audiences |= _read_whole(draft, kind, Audience, data, place)
+        case "journey":
+            draft.journeys |= _read_whole(draft, kind, Journey, data, place)
 
 
 def _read_named(

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from profile_pipelines.ledger.enrolments import Enrolments
 from profile_pipelines.ledger.inbox import Inbox
 from profile_pipelines.ledger.outbox import Outbox
 from profile_pipelines.ledger.set_asides import (
@@ -116,6 +117,9 @@ class Ledger:
     def unsubscribes(self) -> Unsubscribes:
         """Who has unsubscribed from what."""
         return Unsubscribes(self._engine)
+    def enrolments(self) -> Enrolments:
+        """Who is in which journey, and what happened there."""
+        return Enrolments(self._engine, self.outbox)
 
     def record(self, entry: SyncEntry) -> None:
         """Add a sync to the log; recording the same run again replaces it."""

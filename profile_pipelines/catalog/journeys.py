@@ -1,0 +1,210 @@
+"""Journeys: who enters, the steps that they go through, and what makes them leave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import time, timedelta
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from profile_pipelines.catalog.conditions import Condition
+from profile_pipelines.catalog.connections import Rate
+from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share
+from profile_pipelines.catalog.durations import parse_duration
+from profile_pipelines.catalog.mistakes import Path
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class Moment(Declaration):
+    """What is waited for: a day of the profile's own, or a time of day, perhaps on a weekday."""
+
+    attribute: Name | None = None
+    """The date attribute; `days` are added to it."""
+    days: int = 0
+    at: time = time(0)
+    weekday: int | None = None
+    """0 is Monday."""
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Read `contract_end_date - 7 days`, `09:00` and `monday 09:00`; leave the rest."""
+        if not isinstance(value, str):
+            return value
+        day = r"(?P<weekday>[a-z]+)\s+" if value.split(" ")[0].lower() in WEEKDAYS else ""
+        clock = re.fullmatch(rf"{day}(?P<hour>\d\d?):(?P<minute>\d\d)", value.strip().lower())
+        if clock:
+            try:
+                at = time(int(clock["hour"]), int(clock["minute"]))
+            except ValueError:
+                raise ValueError("is no time of day; write for example 09:00") from None
+            return Moment(at=at, weekday=WEEKDAYS.index(clock["weekday"]) if day else None)
+        offset = re.fullmatch(
+            r"(?P<name>[a-z][a-z0-9_]*)(?:\s*(?P<sign>[+-])\s*(?P<days>\d{1,4})\s+days?)?"
+            r"(?:\s+at\s+(?P<hour>\d\d?):(?P<minute>\d\d))?",
+            value.strip(),
+        )
+        if offset is None:
+            raise ValueError(
+                "must be a date of the profile (contract_end_date - 7 days), a time of day (09:00, "
+                "monday 09:00) or a condition"
+            )
+        days = int(offset["days"] or 0) * (-1 if offset["sign"] == "-" else 1)
+        at = time(int(offset["hour"]), int(offset["minute"])) if offset["hour"] else time(0)
+        return Moment(attribute=offset["name"], days=days, at=at)
+
+
+def _until(value: object) -> object:
+    return value if isinstance(value, Condition | Moment) else Moment.read(value)
+
+
+class Send(Declaration):
+    """Puts a message into the outbox."""
+
+    channel: Name
+    template: str
+    expire_after: Duration | None = None
+    """How late it may be sent at most; the journey's when it isn't given."""
+
+
+class Wait(Declaration):
+    """Waits for a length of time, until a moment, or until a condition holds."""
+
+    for_: Duration | None = Field(default=None, alias="for")
+    until: Annotated[
+        Condition | Moment | None, BeforeValidator(_until, json_schema_input_type=Any)
+    ] = None
+    at_most: Duration | None = None
+    """How long is waited for `until` at most."""
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Let `wait: 3 days` stand for its length."""
+        return {"for": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.for_ is None) == (self.until is None):
+            raise ValueError("needs either for (3 days) or until")
+        if self.at_most is not None and self.until is None:
+            raise ValueError("at_most belongs to until")
+        return self
+
+
+class Arm(Declaration):
+    """One way of a branch; without `when` it is that of all others."""
+
+    when: Condition | None = None
+    then: list[Step] = []
+    otherwise: list[Step] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.when is None) == (self.otherwise is None):
+            raise ValueError("needs either when and then, or otherwise")
+        return self
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of this way."""
+        return self.then if self.otherwise is None else self.otherwise
+
+
+class SplitArm(Declaration):
+    """One way of a split, and the share of the profiles that take it."""
+
+    share: Share
+    then: list[Step] = []
+
+
+class Step(Declaration):
+    """One step; exactly one of its keys is given."""
+
+    send: Send | None = None
+    wait: Annotated[Wait | None, BeforeValidator(Wait.read, json_schema_input_type=Wait | str)] = (
+        None
+    )
+    branch: list[Arm] | None = Field(default=None, min_length=1)
+    """The first way whose condition holds is taken."""
+    split: list[SplitArm] | None = Field(default=None, min_length=2)
+    """The ways by chance, the same one for a profile whenever it comes."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [n for n in ("send", "wait", "branch", "split") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError("a step is one of send, wait, branch and split")
+        if self.branch and any(arm.when is None for arm in self.branch[:-1]):
+            raise ValueError("only the last way of a branch can be otherwise")
+        if self.split and abs(sum(arm.share for arm in self.split) - 1) > 1e-9:
+            raise ValueError("the shares of a split make 100% together")
+        return self
+
+
+class Reentry(Declaration):
+    """Whether one who has been through may enter again."""
+
+    kind: Literal["never", "after", "always"]
+    after: Duration = timedelta(0)
+
+    @classmethod
+    def read(cls, value: object) -> object:
+        """Let `never`, `always` and `after 30 days` be written."""
+        if value in ("never", "always"):
+            return {"kind": value}
+        if isinstance(value, str) and value.startswith("after "):
+            return {"kind": "after", "after": parse_duration(value.removeprefix("after "))}
+        if isinstance(value, dict | Reentry):
+            return cast(object, value)
+        raise ValueError("must be never, always or for example after 30 days")
+
+
+class Journey(Declaration):
+    """What happens to the members of an audience, until a fact changes."""
+
+    journey: Name = Field(examples=["renewal_reminder"])
+    """The journey's name."""
+    description: str = ""
+    owner: str | None = None
+    audience: Name
+    """Who enters: those who become members of this audience."""
+    leave_with_audience: bool = False
+    """Whether one who leaves the audience leaves the journey."""
+    exit_when: Condition | None = None
+    """Who leaves the journey, whichever step they are at."""
+    goal: Condition | None = None
+    """What counts as a success; it is counted, and nobody leaves for it."""
+    consent: Name | None = None
+    """The purpose that a customer must have consented to, at the moment of each message."""
+    holdout: Share = 0.0
+    """The share that goes through every step without a message, to compare with."""
+    reenter: Annotated[Reentry, BeforeValidator(Reentry.read, json_schema_input_type=str)] = (
+        Reentry(kind="never")
+    )
+    """Whether those who have been through may enter again: never, always, after 30 days."""
+    launch: Literal["members", "newcomers"] = "members"
+    """Who enters when the journey begins: today's members too, or only those who come later."""
+    cap: Rate | None = None
+    """At most so many of this journey's messages for one customer, such as `2 per 7 days`."""
+    expire_after: Duration = timedelta(days=2)
+    """How late a message may be sent at most."""
+    steps: list[Step] = Field(min_length=1)
+    """What happens, in order."""
+
+
+def steps_of(journey: Journey) -> Iterator[tuple[Path, Step]]:
+    """Every step with its place below the journey, outer ones first."""
+    yield from _steps(journey.steps, ("steps",))
+
+
+def _steps(steps: list[Step], path: Path) -> Iterator[tuple[Path, Step]]:
+    for index, step in enumerate(steps):
+        at = (*path, index)
+        yield at, step
+        for number, arm in enumerate(step.branch or ()):
+            key = "then" if arm.otherwise is None else "otherwise"
+            yield from _steps(arm.steps, (*at, "branch", number, key))
+        for number, way in enumerate(step.split or ()):
+            yield from _steps(way.then, (*at, "split", number, "then"))

@@ -1,0 +1,339 @@
+"""Enrolments: who is in which journey, at which step; and what happened at each step, in numbers.
+
+One transaction moves everybody of a journey, puts their messages into the outbox and notes how
+far the journey has followed its audience; a counter on the journey's row lets only one of two
+ticks that ran at once do so. Nothing here but a profile's id tells who somebody is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from profile_pipelines.errors import Conflict
+from profile_pipelines.ledger.outbox import Outbox
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+
+_metadata = sa.MetaData()
+
+_versions = sa.Table(
+    "journey_versions",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("launched_at", UtcDateTime, nullable=False),
+)
+
+_ticks = sa.Table(
+    "journey_ticks",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("tick", sa.BigInteger, nullable=False),
+    sa.Column("audience_seq", sa.BigInteger, nullable=False),
+    sa.Column("next_id", sa.BigInteger, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("held", sa.BigInteger, nullable=False),
+)
+
+_enrolments = sa.Table(
+    "enrolments",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("profile_id", sa.BigInteger, nullable=False, index=True),
+    sa.Column("holdout", sa.Boolean, nullable=False),
+    sa.Column("entered_at", UtcDateTime, nullable=False),
+    sa.Column("step", sa.String, nullable=False),
+    sa.Column("arrived_at", UtcDateTime, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("reason", sa.String),
+    sa.Column("converted_at", UtcDateTime),
+)
+sa.Index(
+    "enrolments_active",
+    _enrolments.c.journey,
+    _enrolments.c.profile_id,
+    unique=True,
+    sqlite_where=_enrolments.c.state == "active",
+    postgresql_where=_enrolments.c.state == "active",
+)
+
+_passages = sa.Table(
+    "journey_passages",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("tick", sa.BigInteger, primary_key=True),
+    sa.Column("step", sa.String, primary_key=True),
+    sa.Column("event", sa.String, primary_key=True),
+    sa.Column("reason", sa.String, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How far a journey is. `audience_seq` is the last commit of its audience that it followed."""
+
+    tick: int
+    audience_seq: int
+    next_id: int
+    at: datetime | None = None
+    held: int = 0
+
+
+BEFORE_THE_FIRST = Tick(0, 0, 1)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A journey as it was declared when enrolments began on it; `definition` is JSON."""
+
+    version: int
+    fingerprint: str
+    definition: str
+    launched_at: datetime
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where some enrolments stand from now on; `step` None: where they stood."""
+
+    ids: Sequence[int]
+    step: str | None = None
+    state: str = "active"
+    reason: str | None = None
+    converted: bool = False
+
+
+@dataclass(frozen=True)
+class Passage:
+    """How many enrolments of a version came through something at a step."""
+
+    version: int
+    step: str
+    event: str
+    count: int
+    reason: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one tick changes."""
+
+    moves: Sequence[Move]
+    entered: Sequence[Mapping[str, Any]]
+    """Columns of the new enrolments, with id, version, profile_id, holdout, step and state."""
+    messages: Sequence[Mapping[str, Any]]
+    passages: Sequence[Passage]
+    audience_seq: int
+    next_id: int
+    held: int
+
+
+class Enrolments:
+    """The tables of the journeys, in the ledger's database."""
+
+    def __init__(self, engine: sa.Engine, outbox: Outbox) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        create_tables(_metadata, engine)
+
+    def tick(self, journey: str) -> Tick:
+        """How far the journey is."""
+        select = sa.select(
+            _ticks.c.tick, _ticks.c.audience_seq, _ticks.c.next_id, _ticks.c.at, _ticks.c.held
+        ).filter_by(journey=journey)
+        with self._engine.connect() as connection:
+            row = connection.execute(select).first()
+        return BEFORE_THE_FIRST if row is None else Tick(*row)
+
+    def versions(self, journey: str) -> list[Version]:
+        """All versions that were launched, the first one first."""
+        select = (
+            sa.select(
+                _versions.c.version,
+                _versions.c.fingerprint,
+                _versions.c.definition,
+                _versions.c.launched_at,
+            )
+            .filter_by(journey=journey)
+            .order_by(_versions.c.version)
+        )
+        with self._engine.connect() as connection:
+            return [Version(*row) for row in connection.execute(select)]
+
+    def launch(self, journey: str, fingerprint: str, definition: str, *, now: datetime) -> int:
+        """The number of the version with this fingerprint, which is made when the last is another.
+
+        Raises Conflict when another process launched one at the same time.
+        """
+        known = self.versions(journey)
+        if known and known[-1].fingerprint == fingerprint:
+            return known[-1].version
+        version = known[-1].version + 1 if known else 1
+        row = {
+            "journey": journey, "version": version, "fingerprint": fingerprint,
+            "definition": definition, "launched_at": now,
+        }  # fmt: skip
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(_versions), row)
+        except sa.exc.IntegrityError:
+            raise Conflict(f"another run launched journey {journey} at the same time") from None
+        return version
+
+    def active(self, journey: str) -> list[tuple[int, int, int, bool, str, datetime, bool]]:
+        """(id, version, profile_id, holdout, step, arrived_at, converted) of all who are in it."""
+        table = _enrolments.c
+        select = sa.select(
+            table.id,
+            table.version,
+            table.profile_id,
+            table.holdout,
+            table.step,
+            table.arrived_at,
+            table.converted_at.is_not(None),
+        ).where(table.journey == journey, table.state == "active")
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(select)]
+
+    def been(self, journey: str, since: datetime | None) -> set[int]:
+        """The profiles that are or were in it; with `since`, that are or ended after it."""
+        select = sa.select(_enrolments.c.profile_id).where(_enrolments.c.journey == journey)
+        if since is not None:
+            recent = sa.or_(_enrolments.c.ended_at.is_(None), _enrolments.c.ended_at > since)
+            select = select.where(recent)
+        with self._engine.connect() as connection:
+            return set(connection.execute(select).scalars())
+
+    def apply(self, journey: str, expected: Tick, changes: Changes, *, now: datetime) -> None:
+        """Do all that one tick changes, or nothing: Conflict when another tick came first."""
+        with self._engine.begin() as connection:
+            self._advance(connection, journey, expected, changes, now)
+            for move in changes.moves:
+                self._move(connection, journey, move, now)
+            for start in range(0, len(changes.entered), 50_000):
+                rows = [
+                    {"journey": journey, "entered_at": now, "arrived_at": now, **row}
+                    for row in changes.entered[start : start + 50_000]
+                ]
+                connection.execute(sa.insert(_enrolments), rows)
+            if changes.messages:
+                self._outbox.decide(connection, changes.messages)
+            if changes.passages:
+                rows = [
+                    {
+                        "journey": journey, "version": each.version, "tick": expected.tick + 1,
+                        "step": each.step, "event": each.event, "reason": each.reason,
+                        "at": now, "count": each.count,
+                    }
+                    for each in changes.passages
+                ]  # fmt: skip
+                connection.execute(sa.insert(_passages), rows)
+
+    def _advance(
+        self,
+        connection: sa.Connection,
+        journey: str,
+        expected: Tick,
+        changes: Changes,
+        now: datetime,
+    ) -> None:
+        values = {
+            "tick": expected.tick + 1, "audience_seq": changes.audience_seq,
+            "next_id": changes.next_id, "at": now, "held": changes.held,
+        }  # fmt: skip
+        conflict = Conflict(f"another tick of journey {journey} came first")
+        if expected.tick:
+            statement = (
+                sa.update(_ticks)
+                .where(_ticks.c.journey == journey, _ticks.c.tick == expected.tick)
+                .values(**values)
+            )
+            if connection.execute(statement).rowcount != 1:
+                raise conflict
+            return
+        try:
+            connection.execute(sa.insert(_ticks).values(journey=journey, **values))
+        except sa.exc.IntegrityError:
+            raise conflict from None
+
+    def _move(self, connection: sa.Connection, journey: str, move: Move, now: datetime) -> None:
+        values: dict[str, Any] = {}
+        if move.step is not None:
+            values |= {"step": move.step, "arrived_at": now}
+        if move.state != "active":
+            values |= {"state": move.state, "ended_at": now, "reason": move.reason}
+        if move.converted:
+            values["converted_at"] = now
+        for start in range(0, len(move.ids), 10_000):
+            ids = list(move.ids[start : start + 10_000])
+            statement = (
+                sa.update(_enrolments)
+                .where(_enrolments.c.journey == journey, _enrolments.c.id.in_(ids))
+                .values(**values)
+            )
+            connection.execute(statement)
+
+    def standing(self, journey: str) -> list[tuple[int, str, str, str | None, bool, int]]:
+        """(version, step, state, reason, converted, count) of all enrolments."""
+        table = _enrolments.c
+        groups = (
+            table.version, table.step, table.state, table.reason, table.converted_at.is_not(None),
+        )  # fmt: skip
+        select = (
+            sa.select(*groups, sa.func.count()).where(table.journey == journey).group_by(*groups)
+        )
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(select)]
+
+    def passages(self, journey: str, since: datetime | None = None) -> list[Passage]:
+        """What happened at each step, in all or since a moment, with the time it was last."""
+        table = _passages.c
+        groups = (table.version, table.step, table.event, table.reason)
+        select = (
+            sa.select(*groups, sa.func.sum(table["count"]), sa.func.max(table.at))
+            .where(table.journey == journey)
+            .group_by(*groups)
+        )
+        if since is not None:
+            select = select.where(table.at >= since)
+        with self._engine.connect() as connection:
+            return [
+                Passage(version, step, event, int(count), reason, at)
+                for version, step, event, reason, count, at in connection.execute(select)
+            ]
+
+    def of_profiles(self, journey: str, profile_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """All enrolments of profiles, the last one first, by column."""
+        select = (
+            sa.select(_enrolments)
+            .where(
+                _enrolments.c.journey == journey,
+                _enrolments.c.profile_id.in_(list(profile_ids)),
+            )
+            .order_by(_enrolments.c.id.desc())
+        )
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(select).mappings()]
+
+    def ended(self, journey: str, ids: Iterable[int]) -> set[int]:
+        """Those of the enrolments that aren't active any more."""
+        select = sa.select(_enrolments.c.id).where(
+            _enrolments.c.journey == journey,
+            _enrolments.c.id.in_(list(ids)),
+            _enrolments.c.state != "active",
+        )
+        with self._engine.connect() as connection:
+            return set(connection.execute(select).scalars())
