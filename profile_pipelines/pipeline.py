@@ -28,6 +28,7 @@ from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.journeys.tick import TickResult
 
 _ATTEMPTS = 5
 _Result = TypeVar("_Result")
@@ -142,6 +143,31 @@ def evaluate_audience(
     )
 
 
+def tick_journey(
+    workspace: Workspace, name: str, *, now: datetime, dry: bool = False
+) -> TickResult:
+    """Move one journey to the present, again when another run was faster; `dry` writes nothing.
+
+    Raises UnknownName when the catalogue declares none such.
+    """
+    from profile_pipelines.journeys.tick import tick
+
+    if name not in workspace.catalogue.journeys:
+        known = ", ".join(sorted(workspace.catalogue.journeys)) or "none"
+        raise UnknownName(f"the catalogue declares no journey {name}; it has {known}")
+    return _again(
+        lambda: tick(
+            workspace.catalogue,
+            workspace.lake,
+            workspace.ledger.enrolments,
+            workspace.ledger.coverage(),
+            name,
+            now=now,
+            dry=dry,
+        )
+    )
+
+
 def dispatch(
     workspace: Workspace,
     *,
@@ -150,17 +176,24 @@ def dispatch(
 ) -> DispatchResult:
     """Send what is due in the outbox; `clock` tells the present (aware)."""
     from profile_pipelines.channels.dispatch import Dispatch
+    from profile_pipelines.journeys.recheck import not_wanted
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    coverage = ledger.coverage()
     from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
 
     links = UnsubscribeLinks.from_environment()
     return Dispatch(
-        workspace.catalogue,
-        workspace.lake,
-        workspace.ledger.outbox,
-        workspace.ledger.coverage(),
+        catalogue,
+        lake,
+        ledger.outbox,
+        coverage,
         workspace.places.outbox,
-        recheck=lambda claimed, now: {},
-        unsubscribes=workspace.ledger.unsubscribes,
+        recheck=lambda claimed, now: not_wanted(
+            catalogue, lake, ledger.enrolments, coverage, claimed, now
+        ),
+        caps={name: each.cap for name, each in catalogue.journeys.items() if each.cap},
+        unsubscribes=ledger.unsubscribes,
         unsubscribing=links.link if links else lambda profile_id, purpose: None,
         clock=clock,
         progress=progress,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from profile_pipelines.errors import Conflict
 from profile_pipelines.ledger.outbox import Outbox
@@ -189,11 +190,11 @@ class Enrolments:
         try:
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(_versions), row)
-        except sa.exc.IntegrityError:
+        except IntegrityError:
             raise Conflict(f"another run launched journey {journey} at the same time") from None
         return version
 
-    def active(self, journey: str) -> list[tuple[int, int, int, bool, str, datetime, bool]]:
+    def active(self, journey: str) -> list[tuple[Any, ...]]:
         """(id, version, profile_id, holdout, step, arrived_at, converted) of all who are in it."""
         table = _enrolments.c
         select = sa.select(
@@ -266,7 +267,7 @@ class Enrolments:
             return
         try:
             connection.execute(sa.insert(_ticks).values(journey=journey, **values))
-        except sa.exc.IntegrityError:
+        except IntegrityError:
             raise conflict from None
 
     def _move(self, connection: sa.Connection, journey: str, move: Move, now: datetime) -> None:
@@ -286,7 +287,7 @@ class Enrolments:
             )
             connection.execute(statement)
 
-    def standing(self, journey: str) -> list[tuple[int, str, str, str | None, bool, int]]:
+    def standing(self, journey: str) -> list[tuple[Any, ...]]:
         """(version, step, state, reason, converted, count) of all enrolments."""
         table = _enrolments.c
         groups = (
@@ -328,12 +329,13 @@ class Enrolments:
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(select).mappings()]
 
-    def ended(self, journey: str, ids: Iterable[int]) -> set[int]:
-        """Those of the enrolments that aren't active any more."""
+    def left(self, journey: str, ids: Iterable[int]) -> set[int]:
+        """Those of the enrolments that left before the end: one that is through still gets what
+        its last step sent."""
         select = sa.select(_enrolments.c.id).where(
             _enrolments.c.journey == journey,
             _enrolments.c.id.in_(list(ids)),
-            _enrolments.c.state != "active",
+            _enrolments.c.state == "exited",
         )
         with self._engine.connect() as connection:
             return set(connection.execute(select).scalars())

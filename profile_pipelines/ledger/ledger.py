@@ -117,6 +117,8 @@ class Ledger:
     def unsubscribes(self) -> Unsubscribes:
         """Who has unsubscribed from what."""
         return Unsubscribes(self._engine)
+
+    @cached_property
     def enrolments(self) -> Enrolments:
         """Who is in which journey, and what happened there."""
         return Enrolments(self._engine, self.outbox)

@@ -1,0 +1,1 @@
+"""Journeys: who enters, moves on, and leaves; the outbox sends what they decide."""

@@ -1,0 +1,208 @@
+"""Moves the enrolments of one version through its steps, all at once and without writing.
+
+Every frame has a row for each enrolment: `id`, `profile_id`, `holdout`, `step`, `arrived_at`
+(UTC), `converted`, `exists now`, `member now`, and the answers to the journey's questions:
+true, false, or NULL where a stale value decides. Who depends on such a value stays where they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from profile_pipelines.catalog.journeys import Journey, Moment
+from profile_pipelines.journeys.chance import share_of
+from profile_pipelines.journeys.clock import day_time, next_time
+from profile_pipelines.journeys.program import END, Node
+
+_ARRIVED = pl.col("arrived_at")
+
+
+@dataclass
+class Moved:
+    """What becomes of the enrolments of a version in one tick."""
+
+    exits: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """By reason: the enrolments that leave."""
+    places: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """By path, or END: the enrolments that are somewhere else now."""
+    converted: list[int] = field(default_factory=list[int])
+    messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    events: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
+    """By (path, event, reason): how many enrolments."""
+    held: int = 0
+    """Enrolments that stay because a value that decides is stale."""
+
+
+class Moving:
+    """One version of a journey at one moment."""
+
+    def __init__(
+        self, journey: Journey, version: int, nodes: list[Node], now: datetime, timezone: ZoneInfo
+    ) -> None:
+        self._journey = journey
+        self._version = version
+        self._nodes = nodes
+        self._now = now
+        self._timezone = timezone
+        self._arrivals: dict[str, list[pl.DataFrame]] = {}
+        self._moved = Moved()
+
+    def move(self, frame: pl.DataFrame, new: pl.DataFrame) -> Moved:
+        """Where those go who are in the journey, and those who are `new` at its first step."""
+        not_due = pl.lit(None, pl.Datetime("us", "UTC")).alias("due_at")
+        frame, new = frame.with_columns(not_due), new.with_columns(not_due)
+        self._convert(frame)
+        staying = self._leave(frame)
+        if "exit when" in frame.columns:
+            staying = self._held(staying, pl.col("exit when"))
+        parts = staying.partition_by("step", as_dict=True)
+        by_step = {str(key[0]): part for key, part in parts.items()}
+        self._arrive(self._nodes[0].path, new)
+        for node in self._nodes:
+            here = by_step.get(node.path)
+            if here is not None:
+                self._at(node, here)
+            came = self._arrivals.pop(node.path, [])
+            if came:
+                arrived = pl.concat(came).with_columns(arrived_at=self._moment)
+                self._moved.events[node.path, "entered", ""] += len(arrived)
+                self._stand(node.path, self._at(node, arrived))
+        for through in self._arrivals.pop(END, []):
+            self._stand(END, through)
+        return self._moved
+
+    def _stand(self, path: str, frame: pl.DataFrame) -> None:
+        """Those who have come to a step and stay there."""
+        if len(frame):
+            self._moved.places.setdefault(path, []).extend(frame["id"].to_list())
+
+    @property
+    def _moment(self) -> pl.Expr:
+        return pl.lit(self._now).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+
+    def _convert(self, frame: pl.DataFrame) -> None:
+        if "goal reached" in frame.columns:
+            reached = frame.filter(pl.col("goal reached").fill_null(False) & ~pl.col("converted"))
+            self._moved.converted = reached["id"].to_list()
+            for step, count in reached.group_by("step").len().iter_rows():
+                self._moved.events[step, "converted", ""] += count
+
+    def _leave(self, frame: pl.DataFrame) -> pl.DataFrame:
+        tests: list[tuple[str, pl.Expr]] = [("gone", ~pl.col("exists now"))]
+        if "exit when" in frame.columns:
+            tests.append(("exit_when", pl.col("exit when").fill_null(False)))
+        if self._journey.leave_with_audience:
+            tests.append(("left_audience", ~pl.col("member now").fill_null(True)))
+        for reason, test in tests:
+            leaving = frame.filter(test)
+            if len(leaving):
+                self._moved.exits[reason] = leaving["id"].to_list()
+                for step, count in leaving.group_by("step").len().iter_rows():
+                    self._moved.events[step, "exited", reason] += count
+                frame = frame.filter(~test)
+        return frame
+
+    def _held(self, frame: pl.DataFrame, answer: pl.Expr) -> pl.DataFrame:
+        known = frame.filter(answer.is_not_null())
+        self._moved.held += len(frame) - len(known)
+        return known
+
+    def _arrive(self, path: str, frame: pl.DataFrame) -> None:
+        if len(frame):
+            self._arrivals.setdefault(path, []).append(frame)
+
+    def _at(self, node: Node, frame: pl.DataFrame) -> pl.DataFrame:
+        """Send those on who are at a step; who stays there."""
+        step = node.step
+        if step.send is not None:
+            self._send(node, frame)
+            return frame.clear()
+        if step.wait is not None:
+            return self._wait(node, frame)
+        if step.branch is not None:
+            return self._branch(node, frame)
+        ways = list(zip(step.split or (), node.ways, strict=True))
+        chance = pl.Series(share_of(frame["profile_id"].to_numpy(), self._place(node)))
+        low = 0.0
+        for number, (way, leads) in enumerate(ways, 1):
+            high = 1.0 if number == len(ways) else low + way.share
+            self._arrive(leads, frame.filter((chance >= low) & (chance < high)))
+            low = high
+        return frame.clear()
+
+    def _place(self, node: Node) -> str:
+        return f"{self._journey.journey} split {node.path}"
+
+    def _send(self, node: Node, frame: pl.DataFrame) -> None:
+        send = node.step.send
+        assert send is not None
+        lasts = send.expire_after if send.expire_after is not None else self._journey.expire_after
+        for enrolment, profile_id, holdout, at in zip(
+            frame["id"], frame["profile_id"], frame["holdout"], frame["due_at"], strict=True
+        ):
+            expires = (at or self._now) + lasts
+            reason = "holdout" if holdout else "expired" if expires <= self._now else None
+            self._moved.events[node.path, "skipped" if reason else "decided", reason or ""] += 1
+            if reason is None:
+                self._moved.messages.append(
+                    {
+                        "journey": self._journey.journey, "version": self._version,
+                        "enrolment": enrolment, "step": node.path, "channel": send.channel,
+                        "template": send.template, "consent": self._journey.consent,
+                        "profile_id": profile_id, "decided_at": self._now,
+                        "next_attempt_at": self._now, "expires_at": expires,
+                    }
+                )  # fmt: skip
+        self._arrive(node.next, frame.with_columns(due_at=pl.lit(None, frame["due_at"].dtype)))
+
+    def _wait(self, node: Node, frame: pl.DataFrame) -> pl.DataFrame:
+        wait = node.step.wait
+        assert wait is not None
+        if wait.for_ is not None:
+            due = _ARRIVED + wait.for_
+        elif isinstance(wait.until, Moment) and wait.until.attribute is None:
+            moments = {
+                at: next_time(wait.until, at, self._timezone) for at in frame["arrived_at"].unique()
+            }
+            due = _ARRIVED.replace_strict(
+                moments, default=None, return_dtype=pl.Datetime("us", "UTC")
+            )
+        elif isinstance(wait.until, Moment):
+            answer = pl.col(f"date {node.path}")
+            self._moved.held += frame.select(answer.is_null().sum()).item()
+            date = pl.when(answer).then(pl.col(str(wait.until.attribute)))
+            due = day_time(date, wait.until.days, wait.until.at, str(self._timezone))
+        else:
+            answer = pl.col(f"until {node.path}")
+            self._moved.held += frame.select(answer.is_null().sum()).item()
+            due = pl.when(answer).then(self._moment)
+        if wait.at_most is not None:
+            due = pl.min_horizontal(due, _ARRIVED + wait.at_most)
+        timed = frame.with_columns(due_at=due.cast(pl.Datetime("us", "UTC")))
+        ready = (pl.col("due_at") <= self._now).fill_null(False)
+        self._arrive(node.next, timed.filter(ready))
+        return timed.filter(~ready)
+
+    def _branch(self, node: Node, frame: pl.DataFrame) -> pl.DataFrame:
+        """Each takes the first way that holds; who can't be told of a way before it waits."""
+        waiting: list[pl.DataFrame] = []
+        left = frame
+        for number, (arm, leads) in enumerate(zip(node.step.branch or (), node.ways, strict=True)):
+            if arm.when is None:
+                self._arrive(leads, left)
+                left = left.clear()
+                break
+            answer = pl.col(f"when {node.path} {number}")
+            self._arrive(leads, left.filter(answer))
+            waiting.append(left.filter(answer.is_null()))
+            left = left.filter(~answer)
+        self._arrive(node.next, left)
+        held = pl.concat(waiting) if waiting else frame.clear()
+        self._moved.held += len(held)
+        return held
