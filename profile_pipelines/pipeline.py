@@ -27,7 +27,11 @@ from profile_pipelines.profiles import ProfilesResult, merge
 from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    from profile_pipelines.catalog.journeys import Journey
     from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.journeys.difference import JourneyDifference
+    from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
 
 _ATTEMPTS = 5
@@ -152,9 +156,7 @@ def tick_journey(
     """
     from profile_pipelines.journeys.tick import tick
 
-    if name not in workspace.catalogue.journeys:
-        known = ", ".join(sorted(workspace.catalogue.journeys)) or "none"
-        raise UnknownName(f"the catalogue declares no journey {name}; it has {known}")
+    _journey(workspace, name)
     return _again(
         lambda: tick(
             workspace.catalogue,
@@ -166,6 +168,77 @@ def tick_journey(
             dry=dry,
         )
     )
+
+
+def journey_status(workspace: Workspace, name: str, *, now: datetime) -> JourneyStatus:
+    """How a journey stands. Raises UnknownName when the catalogue declares none such."""
+    from profile_pipelines.journeys.status import status_of
+
+    ledger = workspace.ledger
+    return status_of(
+        _journey(workspace, name),
+        ledger.enrolments,
+        ledger.outbox,
+        now=now,
+        timezone=ZoneInfo(workspace.catalogue.settings.timezone),
+    )
+
+
+def explain_journey(
+    workspace: Workspace, name: str, identifier: str, *, now: datetime
+) -> list[Explanation]:
+    """A customer's enrolments in a journey. Raises UnknownName, or NotFound for the identifier."""
+    from profile_pipelines.journeys.explain import explanations
+    from profile_pipelines.profiles.lookup import find_profiles
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    journey = _journey(workspace, name)
+    return explanations(
+        catalogue,
+        lake,
+        ledger.enrolments,
+        ledger.outbox,
+        ledger.coverage(),
+        journey,
+        find_profiles(catalogue, lake, identifier),
+        now=now,
+    )
+
+
+def journey_difference(workspace: Workspace, name: str) -> JourneyDifference:
+    """How a journey differs from the version that was launched last. Raises UnknownName."""
+    from profile_pipelines.journeys.difference import difference_of
+
+    return difference_of(_journey(workspace, name), workspace.ledger.enrolments)
+
+
+def preview_message(
+    workspace: Workspace, template: str, identifier: str, *, now: datetime
+) -> tuple[str, str, str | None]:
+    """A template's subject, text and HTML for a customer.
+
+    Raises UnknownName, or NotFound for the identifier.
+    """
+    from profile_pipelines.channels.rendering import Rendering, values_of
+    from profile_pipelines.profiles.lookup import find_profiles
+
+    catalogue = workspace.catalogue
+    if template not in catalogue.templates:
+        known = ", ".join(sorted(catalogue.templates)) or "none"
+        raise UnknownName(f"the catalogue has no template {template}; it has {known}")
+    found = find_profiles(catalogue, workspace.lake, identifier)[:1]
+    names = catalogue.templates[template].variables
+    values = values_of(catalogue, workspace.lake, found, names)[found[0]]
+    rendering = Rendering(catalogue.templates[template], now, ZoneInfo(catalogue.settings.timezone))
+    return rendering.rendered(values, journey="preview", unsubscribe_url=None)
+
+
+def _journey(workspace: Workspace, name: str) -> Journey:
+    journeys = workspace.catalogue.journeys
+    if name not in journeys:
+        known = ", ".join(sorted(journeys)) or "none"
+        raise UnknownName(f"the catalogue declares no journey {name}; it has {known}")
+    return journeys[name]
 
 
 def dispatch(

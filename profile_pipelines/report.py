@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from profile_pipelines.audiences.materialise import AudienceResult
+    from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.identity import IdentitiesResult
+    from profile_pipelines.journeys.tick import TickResult
     from profile_pipelines.landing import SyncResult
     from profile_pipelines.landing.named import NamedResult
     from profile_pipelines.profiles import ProfilesResult
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 class RunReport:
     """The results of a run's steps, in the order in which they ended.
 
-    `now` is the moment that the run took for the present (UTC). `errors` holds, by step
-    (`system.sync`, `identities`, `profiles`, `audiences.name`), what to tell people about those
-    that failed. `run_ids` are Dagster's.
+    `now` is the moment that the run took for the present (UTC). `errors` holds what to tell people
+    about the steps that failed: `system.sync`, `identities`, `profiles`, `audiences.name`,
+    `journeys.name`, `outbox`. `run_ids` are Dagster's.
     """
 
     now: datetime
@@ -29,6 +31,8 @@ class RunReport:
     identities: IdentitiesResult | None = None
     profiles: ProfilesResult | None = None
     audiences: list[AudienceResult] = field(default_factory=list)
+    journeys: list[TickResult] = field(default_factory=list)
+    dispatch: DispatchResult | None = None
     errors: dict[str, str] = field(default_factory=dict)
     run_ids: list[str] = field(default_factory=list)
 
@@ -49,10 +53,12 @@ class RunReport:
 
     @property
     def wrote_anything(self) -> bool:
-        """Whether any record, identity, profile or membership is another than before."""
+        """Whether any record, identity, profile, membership, enrolment or message is another."""
         return (
             any(result.changed or result.deleted for result in [*self.syncs, *self.named])
             or (self.identities is not None and self.identities.changed > 0)
             or (self.profiles is not None and self.profiles.wrote)
             or any(result.wrote for result in self.audiences)
+            or any(result.wrote for result in self.journeys)
+            or (self.dispatch is not None and bool(self.dispatch.counts))
         )

@@ -38,7 +38,7 @@ _KEPT_NAMES = frozenset([
     "seq", "recorded_at", "run_id", "removed", "system", "sync", "member", "held", "held_apart",
 ])  # fmt: skip
 
-_KEPT_SYSTEMS = frozenset({"identities", "profiles", "audiences", "journeys"})
+_KEPT_SYSTEMS = frozenset({"identities", "profiles", "audiences", "journeys", "outbox"})
 """What is made of the systems stands under these names in Dagster and in the lake."""
 
 

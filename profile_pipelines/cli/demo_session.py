@@ -84,10 +84,11 @@ class DemoSession:
 
     def run_everything(self) -> RunReport:
         """Every sync, profiles and audiences, with progress."""
+        from profile_pipelines.orchestration.journeys import downstream_keys
         from profile_pipelines.orchestration.run import run_in_process
 
         selection = due_syncs(self.workspace, self.now, everything=True)
-        with watching(len(selection) + 2 + len(self.workspace.catalogue.audiences)) as progress:
+        with watching(len(selection) + len(downstream_keys(self.workspace.catalogue))) as progress:
             return run_in_process(self.workspace, selection, now=self.now, progress=progress)
 
     def serve_dagster(self, port: int) -> None:

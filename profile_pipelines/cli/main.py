@@ -15,6 +15,8 @@ from profile_pipelines.cli import (
     audience_commands,
     catalogue_commands,
     demo_commands,
+    journey_commands,
+    outbox_commands,
     profile_commands,
     run_commands,
     source_commands,
@@ -91,6 +93,8 @@ app.command()(approve_command.approve)
 app.add_typer(profile_commands.profile)
 app.add_typer(profile_commands.profiles)
 app.add_typer(audience_commands.audience)
+app.add_typer(journey_commands.journey)
+app.add_typer(outbox_commands.outbox)
 app.command()(state_commands.freshness)
 app.command()(state_commands.quarantine)
 app.add_typer(webhook_commands.webhooks)

@@ -52,6 +52,7 @@ AttributeNames = Annotated[
     ),
 ]
 AudienceName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names("audiences"))]
+JourneyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names("journeys"))]
 AudienceOrFile = Annotated[
     str,
     typer.Argument(

@@ -1,4 +1,4 @@
-"""`run` and `sync`: from the systems to the audiences."""
+"""`run` and `sync`: from the systems to the messages that go out."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def run(
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
-    """Run what is due, from systems to audiences.
+    """Run what is due, from systems to messages.
 
-    Syncs whose schedule has come round, then profiles and audiences.
+    Syncs whose schedule has come round, then profiles, audiences and journeys; then send.
     """
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.session import open_workspace
@@ -110,9 +110,11 @@ def _run(
     from profile_pipelines.cli.progress import watching
     from profile_pipelines.cli.run_tables import print_report, report_document
     from profile_pipelines.cli.session import reachable_systems
+    from profile_pipelines.orchestration.journeys import downstream_keys
     from profile_pipelines.orchestration.run import run_in_process
 
-    steps = len(selection) + (2 + len(workspace.catalogue.audiences) if downstream else 0)
+    after = len(downstream_keys(workspace.catalogue)) if downstream else 0
+    steps = len(selection) + after
     with reachable_systems(), watching(steps) as progress:
         report = run_in_process(
             workspace,

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from profile_pipelines.cli.journey_tables import (
+    dispatch_document,
+    journey_document,
+    journeys_table,
+    print_dispatch,
+)
 from profile_pipelines.cli.output import spell_count, stdout, styled, table
 from profile_pipelines.report import RunReport
 
@@ -46,6 +52,8 @@ def report_document(report: RunReport) -> dict[str, Any]:
             {"audience": each.name, "wrote": each.wrote, "counts": each.counts}
             for each in report.audiences
         ],
+        "journeys": [journey_document(each) for each in report.journeys],
+        "outbox": None if report.dispatch is None else dispatch_document(report.dispatch),
         "set_aside": [{"system": s, "attribute": a} for s, a in report.set_aside],
         "errors": report.errors,
         "run_ids": report.run_ids,
@@ -66,6 +74,12 @@ def print_report(report: RunReport) -> None:
         _print_profiles(report)
     if report.audiences:
         console.print(_audiences(report))
+        console.print()
+    if report.journeys:
+        console.print(journeys_table(report.journeys))
+        console.print()
+    if report.dispatch is not None and report.dispatch.counts:
+        print_dispatch(report.dispatch)
         console.print()
     for each in report.syncs:
         _print_findings(each, report.run_ids[0] if report.run_ids else "")

@@ -10,7 +10,7 @@ import dagster as dg
 
 from profile_pipelines.errors import Conflict
 from profile_pipelines.orchestration.build import build_definitions
-from profile_pipelines.orchestration.derived import derived_keys
+from profile_pipelines.orchestration.journeys import downstream_keys
 from profile_pipelines.orchestration.session import FULL_TAG, NOW_TAG, Session
 from profile_pipelines.orchestration.systems import attribute_key
 from profile_pipelines.orchestration.unrecorded import unrecorded_instance
@@ -59,7 +59,7 @@ def run_in_process(
             if keys:
                 report.run_ids.append(_run(job, used, keys, report.now, full))
             if downstream:
-                derived = derived_keys(workspace.catalogue)
+                derived = downstream_keys(workspace.catalogue)
                 report.run_ids.append(_run(job, used, derived, report.now, full))
     if report.wrote_anything:
         _compact(workspace)

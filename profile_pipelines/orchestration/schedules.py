@@ -7,7 +7,8 @@ import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import cadences_of
-from profile_pipelines.orchestration.derived import POOL, derived_keys
+from profile_pipelines.orchestration.derived import POOL
+from profile_pipelines.orchestration.journeys import downstream_keys
 from profile_pipelines.orchestration.session import Session
 from profile_pipelines.orchestration.systems import attribute_key
 
@@ -39,7 +40,7 @@ def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
         _schedule(
             "time_passes",
             CLOCK_CRON,
-            derived_keys(catalogue),
+            downstream_keys(catalogue),
             timezone,
             "Moves the customers whom the clock alone brings into an audience or out.",
         )

@@ -10,7 +10,8 @@ import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import ProfilePipelinesError
-from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES, derived_keys
+from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES
+from profile_pipelines.orchestration.journeys import downstream_keys
 from profile_pipelines.orchestration.systems import attribute_key, attribute_keys
 from profile_pipelines.orchestration.webhooks import (
     BY_TAG,
@@ -40,7 +41,7 @@ def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
             if system.connection.type in _HAVE_MARKS
         ),
         *(
-            webhook_sensor(name, derived_keys(catalogue), min(seconds, _WEBHOOK_SECONDS))
+            webhook_sensor(name, downstream_keys(catalogue), min(seconds, _WEBHOOK_SECONDS))
             for name in webhook_systems(catalogue)
         ),
         _up_to_date_sensor(catalogue, seconds),
@@ -99,7 +100,7 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
 
 
 def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinition:
-    derived = derived_keys(catalogue)
+    derived = downstream_keys(catalogue)
     watched = [*attribute_keys(catalogue), *webhook_keys(catalogue), IDENTITIES, PROFILES]
 
     @dg.sensor(

@@ -1,0 +1,122 @@
+"""`journey`: how journeys stand, what they would do, and where one customer is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from profile_pipelines.cli.options import AsJson, JourneyName, Now
+
+journey = typer.Typer(
+    name="journey", help="Reminders and offers, until the fact changes.", no_args_is_help=True
+)
+Who = Annotated[str, typer.Argument(metavar="IDENTIFIER", help="Any identifier, in any spelling.")]
+
+
+@journey.command(name="list")
+def list_journeys(as_json: AsJson = False, now: Now = None) -> None:
+    """Show every journey with its numbers."""
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import print_json, spell_count, spell_time, stdout, table
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.pipeline import journey_status
+
+    workspace = open_workspace()
+    timezone = workspace.catalogue.settings.timezone
+    moment = present(now, timezone)
+    found = [journey_status(workspace, name, now=moment) for name in workspace.catalogue.journeys]
+    if as_json:
+        print_json(found)
+        return
+    rows = table(
+        "journey", "#active", "#entered today", "#completed", "#exited", "#converted", "last tick"
+    )
+    for each in found:
+        exited = sum(each.exited.values())
+        numbers = (each.active, each.entered_today, each.completed, exited, each.converted)
+        rows.add_row(each.journey, *map(spell_count, numbers), spell_time(each.ticked_at, timezone))
+    stdout().print(rows if found else "The catalogue declares no journey; see docs/journeys.md")
+
+
+@journey.command()
+def status(name: JourneyName, as_json: AsJson = False, now: Now = None) -> None:
+    """Show each step: who came, waits, was sent something, left; in all and today."""
+    from profile_pipelines.cli.journey_tables import print_status
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.pipeline import journey_status
+
+    workspace = open_workspace()
+    moment = present(now, workspace.catalogue.settings.timezone)
+    found = journey_status(workspace, name, now=moment)
+    if as_json:
+        print_json(found)
+    else:
+        print_status(found)
+
+
+@journey.command(name="test")
+def dry_run(name: JourneyName, as_json: AsJson = False, now: Now = None) -> None:
+    """Tell what the next tick would do to real profiles, without enrolling or sending anyone."""
+    from profile_pipelines.cli.journey_tables import journey_document, print_dry_run
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.pipeline import tick_journey
+
+    workspace = open_customers().workspace
+    moment = present(now, workspace.catalogue.settings.timezone)
+    found = tick_journey(workspace, name, now=moment, dry=True)
+    if as_json:
+        print_json(journey_document(found))
+    else:
+        print_dry_run(workspace.catalogue.journeys[name], found)
+
+
+@journey.command()
+def explain(name: JourneyName, identifier: Who, as_json: AsJson = False, now: Now = None) -> None:
+    """Tell where a customer is in a journey, since when, what comes next, what would end it."""
+    from profile_pipelines.cli.journey_tables import print_explanation
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.pipeline import explain_journey
+
+    workspace = open_customers().workspace
+    timezone = workspace.catalogue.settings.timezone
+    found = explain_journey(workspace, name, identifier, now=present(now, timezone))
+    if as_json:
+        print_json(found)
+    else:
+        print_explanation(name, found, timezone)
+
+
+@journey.command()
+def diff(name: JourneyName, as_json: AsJson = False) -> None:
+    """Compare the journey with its version of today: what changed, and whom it concerns."""
+    from profile_pipelines.cli.output import print_json, spell_count, stdout
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.pipeline import journey_difference
+
+    found = journey_difference(open_workspace(), name)
+    if as_json:
+        print_json(found)
+        return
+    console = stdout()
+    if not found.changed:
+        console.print(f"{name} is as in version {found.version}" if found.version else
+                      f"{name} was never launched; the next run does")  # fmt: skip
+        return
+    console.print(
+        f"{name} differs from version {found.version}; the next run launches version "
+        f"{found.version + 1}", soft_wrap=True,
+    )  # fmt: skip
+    for key in found.keys:
+        console.print(f"  changed: {key}")
+    for step, text in found.steps.items():
+        console.print(f"  step {step}: {text}", soft_wrap=True)
+    console.print(
+        f"{spell_count(found.enrolments)} enrolments finish on the version they began with"
+    )

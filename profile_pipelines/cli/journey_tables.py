@@ -1,0 +1,161 @@
+"""Shows journeys, their steps, and what became of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from profile_pipelines.cli.output import (
+    joined,
+    spell_count,
+    spell_time,
+    stdout,
+    styled,
+    table,
+)
+
+if TYPE_CHECKING:
+    from profile_pipelines.catalog.journeys import Journey
+    from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.status import JourneyStatus
+    from profile_pipelines.journeys.tick import TickResult
+
+
+def journey_document(result: TickResult) -> dict[str, Any]:
+    """A tick as JSON has it."""
+    steps = [
+        {"step": step, "event": event, "reason": reason or None, "count": count}
+        for (step, event, reason), count in result.steps.items()
+    ]
+    return {**vars(result), "steps": steps}
+
+
+def dispatch_document(result: DispatchResult) -> dict[str, Any]:
+    """What was sent, as JSON has it."""
+    counts = [
+        {"channel": channel, "state": state, "reason": reason, "count": count}
+        for (channel, state, reason), count in result.counts.items()
+    ]
+    return {"counts": counts, "errors": result.errors}
+
+
+def journeys_table(results: Sequence[TickResult]) -> Any:
+    """A row for each journey's tick."""
+    rows = table(
+        "journey", "#active", "#entered", "#moved on", "#exited", "#completed", "#converted",
+        "#messages", "#held",
+    )  # fmt: skip
+    for each in results:
+        numbers = (
+            each.entered, each.moved, each.exited, each.completed, each.converted, each.messages,
+            each.held,
+        )  # fmt: skip
+        active = styled(spell_count(each.active), "bold")
+        rows.add_row(each.journey, active, *map(spell_count, numbers))
+    return rows
+
+
+def print_dispatch(result: DispatchResult) -> None:
+    """What was sent over each channel, and why the rest wasn't."""
+    rows = table("channel", "#sent", "#skipped", "#waiting", "#failed", "#unknown", "~why")
+    for channel in sorted({name for name, _, _ in result.counts}):
+        own = {(s, r): n for (name, s, r), n in result.counts.items() if name == channel}
+        totals = [
+            sum(count for (found, _), count in own.items() if found == state)
+            for state in ("sent", "skipped", "pending", "failed", "unknown")
+        ]
+        why = {reason: count for (_, reason), count in own.items() if reason}
+        rows.add_row(channel, *map(spell_count, totals), _reasons(why))
+    stdout().print(rows)
+
+
+def print_status(status: JourneyStatus) -> None:
+    """The journey's numbers, then those of each step."""
+    console = stdout()
+    told = [
+        f"version {status.version}",
+        f"{spell_count(status.active)} active",
+        f"{spell_count(status.entered_today)} entered today",
+        f"{spell_count(status.completed)} completed",
+        f"{spell_count(sum(status.exited.values()))} exited",
+        f"{spell_count(status.converted)} converted",
+    ]
+    if status.held:
+        told.append(f"{spell_count(status.held)} held")
+    console.print(styled(status.journey, "bold"), ": ", ", ".join(told), sep="", soft_wrap=True)
+    if status.exited:
+        console.print(f"exited: {_reasons(status.exited)}", soft_wrap=True)
+    rows = table(
+        "step", "#entered", "#today", "#waiting", "#sent", "#exited", "#converted", "~skipped"
+    )
+    for each in status.steps:
+        rows.add_row(
+            each.title,
+            *map(spell_count, (each.entered, each.entered_today, each.waiting)),
+            spell_count(each.messages.get("sent", 0)),
+            *map(spell_count, (each.exited, each.converted)),
+            _reasons(each.skipped),
+        )
+    console.print(rows)
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    return joined(f"{reason} {spell_count(count)}" for reason, count in sorted(reasons.items()))
+
+
+def print_dry_run(journey: Journey, result: TickResult) -> None:
+    """What a tick would do at each step; nothing was written."""
+    from profile_pipelines.journeys.program import describe, program
+
+    console = stdout()
+    console.print(journeys_table([result]))
+    console.print()
+    rows = table("step", "", "#would enter", "#would be sent", "~skipped", "~leave")
+    for node in program(journey):
+        own = {(e, r): n for (path, e, r), n in result.steps.items() if path == node.path}
+        skipped = {reason: n for (event, reason), n in own.items() if event == "skipped"}
+        left = {reason: n for (event, reason), n in own.items() if event == "exited"}
+        entered, decided = own.get(("entered", ""), 0), own.get(("decided", ""), 0)
+        rows.add_row(
+            node.path, describe(node.step), spell_count(entered), spell_count(decided),
+            _reasons(skipped), _reasons(left),
+        )  # fmt: skip
+    console.print(rows)
+    console.print("\nNothing was written; consent and caps are looked at when a message is sent.")
+
+
+def print_explanation(name: str, found: Sequence[Explanation], timezone: str) -> None:
+    """Each enrolment, the last one first."""
+    console = stdout()
+    if not found:
+        console.print(f"Never in {name}")
+        return
+    for each in found:
+        holdout = ", in the holdout: no messages" if each.holdout else ""
+        console.print(
+            styled(f"Profile {each.profile_id}", "bold"), f": {each.state} in {name}, version ",
+            f"{each.version}{holdout}", sep="", soft_wrap=True,
+        )  # fmt: skip
+        facts = {
+            "entered": spell_time(each.entered_at, timezone),
+            "at step": f"{each.step}, since {spell_time(each.arrived_at, timezone)}",
+            "next": None if each.next is None else each.next
+            + (f", at {spell_time(each.due_at, timezone)}" if each.due_at else ""),
+            "ended because": each.reason,
+            "converted": spell_time(each.converted_at, timezone) if each.converted_at else None,
+            "would leave by": "; ".join(each.exits) if each.next else None,
+            "holds by now": ("unknown: a value is stale" if each.exit_now is None else
+                             "yes" if each.exit_now else "no") if each.next else None,
+        }  # fmt: skip
+        for label, text in facts.items():
+            if text is not None:
+                console.print(styled(f"  {label}: ", "dim"), text, sep="", soft_wrap=True)
+        for message in each.messages:
+            why = f" ({message['reason']})" if message["reason"] else ""
+            at = spell_time(message["ended_at"] or message["decided_at"], timezone)
+            console.print(
+                styled("  message: ", "dim"),
+                f"{message['template']} by {message['channel']}: {message['state']}{why}, {at}",
+                sep="", soft_wrap=True,
+            )  # fmt: skip

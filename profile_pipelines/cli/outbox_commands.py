@@ -1,0 +1,150 @@
+"""`outbox`: what waits to be sent, what was sent, and what needs a look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profile_pipelines.cli.options import AsJson, Now
+
+outbox = typer.Typer(
+    name="outbox", help="Messages that are decided, and what became of them.", no_args_is_help=True
+)
+ChannelName = Annotated[
+    str | None, typer.Option("--channel", metavar="NAME", help="Only this channel.")
+]
+
+
+@outbox.command()
+def status(as_json: AsJson = False) -> None:
+    """Count the messages by journey, step, channel, state and reason."""
+    from profile_pipelines.cli.output import print_json, spell_count, stdout, table
+    from profile_pipelines.cli.session import open_workspace
+
+    found = open_workspace().ledger.outbox.counts()
+    if as_json:
+        print_json(found)
+        return
+    rows = table("journey", "step", "channel", "state", "~reason", "#messages")
+    for each in found:
+        cells = (each.journey, each.step, each.channel, each.state, each.reason or "")
+        rows.add_row(*cells, spell_count(each.count))
+    stdout().print(rows if found else "The outbox is empty")
+
+
+@outbox.command(name="list")
+def list_messages(
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="pending, sent, skipped, failed, unknown …")
+    ] = None,
+    journey: Annotated[str | None, typer.Option("--journey", metavar="NAME")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List messages, the newest first. They tell the profile's number, nothing personal."""
+    from profile_pipelines.cli.output import print_json, spell_time, stdout, table
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.ledger.outbox import STATES
+
+    if unknown := set(state or []) - set(STATES):
+        raise typer.BadParameter(f"there is no state {min(unknown)}; there are {', '.join(STATES)}")
+    workspace = open_workspace()
+    found = workspace.ledger.outbox.messages(states=state or None, journey=journey, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    timezone = workspace.catalogue.settings.timezone
+    rows = table("profile", "journey", "step", "channel", "template", "state", "~reason", "at")
+    for row in found:
+        names = ("journey", "step", "channel", "template", "state")
+        at = spell_time(row["ended_at"] or row["decided_at"], timezone)
+        rows.add_row(str(row["profile_id"]), *(row[n] for n in names), row["reason"] or "", at)
+    stdout().print(rows if found else "No such message")
+
+
+@outbox.command()
+def send(as_json: AsJson = False, now: Now = None) -> None:
+    """Send what is due, with progress."""
+    from profile_pipelines.cli.failures import ExitCode
+    from profile_pipelines.cli.journey_tables import dispatch_document, print_dispatch
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import print_json, stderr, stdout, styled
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.pipeline import dispatch
+
+    workspace = open_customers().workspace
+    timezone = workspace.catalogue.settings.timezone
+    due = workspace.ledger.outbox.due(now=present(now, timezone))
+    with stderr().status(f"{due:,} messages are due") as shown:
+        result = dispatch(
+            workspace,
+            clock=lambda: present(now, timezone),
+            progress=lambda done: shown.update(f"{done:,} of {due:,} messages"),
+        )
+    if as_json:
+        print_json(dispatch_document(result))
+    elif result.counts:
+        print_dispatch(result)
+    else:
+        stdout().print("Nothing is due")
+    for message in result.errors.values():
+        stderr().print(styled(message, "red"), soft_wrap=True)
+    if result.errors:
+        raise typer.Exit(ExitCode.FAILURES)
+
+
+@outbox.command()
+def retry(
+    state: Annotated[
+        list[str], typer.Option("--state", help="failed or unknown; may be given twice.")
+    ],
+    channel: ChannelName = None,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Send failed messages again, or those of unknown fate, which may then arrive twice."""
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import print_json, stdout
+    from profile_pipelines.cli.session import open_workspace
+
+    if set(state) - {"failed", "unknown"}:
+        raise typer.BadParameter("--state takes failed or unknown")
+    workspace = open_workspace()
+    moment = present(now, workspace.catalogue.settings.timezone)
+    count = workspace.ledger.outbox.retry(state, now=moment, channel=channel)
+    if as_json:
+        print_json({"pending": count})
+    else:
+        stdout().print(f"{count:,} messages are pending again; the next run sends them")
+
+
+@outbox.command()
+def preview(
+    template: Annotated[str, typer.Argument(metavar="TEMPLATE")],
+    identifier: Annotated[
+        str, typer.Option("--for", metavar="IDENTIFIER", help="The customer to fill it in for.")
+    ],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the HTML there.")
+    ] = None,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Show a template as a customer would read it; nothing is sent."""
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note, print_json, stdout
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.pipeline import preview_message
+
+    workspace = open_customers().workspace
+    moment = present(now, workspace.catalogue.settings.timezone)
+    subject, text, design = preview_message(workspace, template, identifier, now=moment)
+    if as_json:
+        print_json({"subject": subject, "text": text, "html": design})
+        return
+    stdout().print(f"Subject: {subject}\n\n{text}", soft_wrap=True)
+    if html is not None and design is not None:
+        html.write_text(design, encoding="utf-8")
+        note(f"the HTML is in {html}")

@@ -1,0 +1,126 @@
+"""Where one customer is in a journey: since when, what comes next and when, what would end it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from profile_pipelines.audiences.staleness import Coverage
+from profile_pipelines.catalog.journeys import Journey, Moment
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.journeys.clock import day_time, next_time
+from profile_pipelines.journeys.definition import read_definition
+from profile_pipelines.journeys.program import END, Node, describe, program
+from profile_pipelines.journeys.tick import facts_of
+from profile_pipelines.lake import Lake
+from profile_pipelines.ledger.enrolments import Enrolments
+from profile_pipelines.ledger.outbox import Outbox
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One enrolment of one profile."""
+
+    profile_id: int
+    state: str
+    """active, completed or exited."""
+    version: int
+    holdout: bool
+    entered_at: datetime
+    step: str
+    arrived_at: datetime
+    """Since when it is at the step, or when it ended."""
+    reason: str | None
+    """Why it ended."""
+    converted_at: datetime | None
+    next: str | None
+    """What comes next; None when it has ended."""
+    due_at: datetime | None
+    """When that comes, where the clock alone decides."""
+    exit_now: bool | None
+    """Whether what ends it holds by now's facts; None where a value that decides is stale."""
+    exits: list[str]
+    """What would end it, in words."""
+    messages: list[dict[str, Any]]
+
+
+def explanations(
+    catalogue: Catalogue,
+    lake: Lake,
+    enrolments: Enrolments,
+    outbox: Outbox,
+    coverage: Coverage,
+    journey: Journey,
+    profile_ids: Sequence[int],
+    *,
+    now: datetime,
+) -> list[Explanation]:
+    """The profiles' enrolments, the last one first; none when they never were in the journey."""
+    definitions = {
+        each.version: read_definition(each.definition)
+        for each in enrolments.versions(journey.journey)
+    }
+    sent = outbox.messages(journey=journey.journey, profile_ids=profile_ids)
+    timezone = ZoneInfo(catalogue.settings.timezone)
+    found: list[Explanation] = []
+    for row in enrolments.of_profiles(journey.journey, profile_ids):
+        declared = definitions[row["version"]]
+        active = row["state"] == "active"
+        nodes = {node.path: node for node in program(declared)}
+        node = nodes.get(row["step"])
+        facts = facts_of(catalogue, lake, coverage, declared, [row["profile_id"]], now)
+        fact = next(facts.iter_rows(named=True), {})
+        due = _due(node, facts, row["arrived_at"], timezone) if active and node else None
+        follows = nodes.get(node.next) if node is not None else None
+        upcoming = describe(follows.step) if follows is not None else "the journey's end"
+        found.append(
+            Explanation(
+                profile_id=row["profile_id"],
+                state=row["state"],
+                version=row["version"],
+                holdout=row["holdout"],
+                entered_at=row["entered_at"],
+                step=f"{node.path} {describe(node.step)}" if node else END,
+                arrived_at=row["ended_at"] or row["arrived_at"],
+                reason=row["reason"],
+                converted_at=row["converted_at"],
+                next=upcoming if active else None,
+                due_at=due,
+                exit_now=fact.get("exit when", False),
+                exits=_exits(declared),
+                messages=[each for each in sent if each["enrolment"] == row["id"]],
+            )
+        )
+    return found
+
+
+def _due(node: Node, facts: pl.DataFrame, arrived: datetime, timezone: ZoneInfo) -> datetime | None:
+    wait = node.step.wait
+    if wait is None:
+        return None
+    found: datetime | None = None
+    if wait.for_ is not None:
+        found = arrived + wait.for_
+    elif isinstance(wait.until, Moment) and wait.until.attribute is None:
+        found = next_time(wait.until, arrived, timezone)
+    elif isinstance(wait.until, Moment) and len(facts):
+        dates = pl.col(str(wait.until.attribute))
+        found = facts.select(day_time(dates, wait.until.days, wait.until.at, str(timezone))).item()
+    latest: timedelta | None = wait.at_most
+    if latest is not None:
+        found = min(found, arrived + latest) if found is not None else arrived + latest
+    return found
+
+
+def _exits(journey: Journey) -> list[str]:
+    exits: list[str] = []
+    if journey.exit_when is not None:
+        exits.append(repr(journey.exit_when.model_dump(exclude_none=True)))
+    if journey.leave_with_audience:
+        exits.append(f"no member of {journey.audience} any more")
+    return exits

@@ -1,0 +1,117 @@
+"""How a journey stands: each step in numbers, now, today and in all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
+
+from profile_pipelines.catalog.journeys import Journey
+from profile_pipelines.journeys.program import END, describe, program
+from profile_pipelines.journeys.tick import ENTRY
+from profile_pipelines.ledger.enrolments import Enrolments
+from profile_pipelines.ledger.outbox import Outbox
+
+
+@dataclass
+class StepStatus:
+    """One step. `waiting` is who is there now; all else counts since the launch."""
+
+    path: str
+    title: str
+    entered: int = 0
+    entered_today: int = 0
+    waiting: int = 0
+    exited: int = 0
+    converted: int = 0
+    messages: dict[str, int] = field(default_factory=dict[str, int])
+    """By outbox state: the step's messages."""
+    skipped: dict[str, int] = field(default_factory=dict[str, int])
+    """By reason: what was decided not to be sent, or not sent at its moment."""
+
+
+@dataclass
+class JourneyStatus:
+    """A journey in numbers."""
+
+    journey: str
+    version: int
+    ticked_at: datetime | None
+    active: int
+    completed: int
+    exited: dict[str, int]
+    """By reason."""
+    converted: int
+    held: int
+    """At the last tick: who stayed since a value that decides is stale."""
+    entered_today: int
+    steps: list[StepStatus]
+
+
+def status_of(
+    journey: Journey, enrolments: Enrolments, outbox: Outbox, *, now: datetime, timezone: ZoneInfo
+) -> JourneyStatus:
+    """The journey's numbers; today is the day of `now` in the time zone.
+
+    Steps of older versions that the journey hasn't got any more are told as `(an older step)`.
+    """
+    name = journey.journey
+    midnight = datetime.combine(now.astimezone(timezone).date(), time(0), timezone)
+    steps = {node.path: StepStatus(node.path, _title(node.path, describe(node.step)))
+             for node in program(journey)}  # fmt: skip
+
+    def at(path: str) -> StepStatus:
+        return steps.setdefault(path, StepStatus(path, _title(path, "(an older step)")))
+
+    for each in enrolments.passages(name):
+        if each.step == ENTRY:
+            continue
+        step = at(each.step)
+        if each.event == "entered":
+            step.entered += each.count
+        elif each.event == "exited":
+            step.exited += each.count
+        elif each.event == "converted":
+            step.converted += each.count
+        elif each.event == "skipped":
+            step.skipped[each.reason] = step.skipped.get(each.reason, 0) + each.count
+    today = 0
+    for each in enrolments.passages(name, midnight):
+        if each.event == "entered" and each.step == ENTRY:
+            today += each.count
+        elif each.event == "entered":
+            at(each.step).entered_today += each.count
+    for message in outbox.counts(name):
+        step = at(message.step)
+        step.messages[message.state] = step.messages.get(message.state, 0) + message.count
+        if message.state == "skipped":
+            reason = message.reason or ""
+            step.skipped[reason] = step.skipped.get(reason, 0) + message.count
+    exited: Counter[str] = Counter()
+    active = completed = converted = 0
+    for _, path, state, reason, is_converted, count in enrolments.standing(name):
+        converted += count if is_converted else 0
+        if state == "active":
+            active += count
+            at(path).waiting += count
+        elif path == END and state == "completed":
+            completed += count
+        else:
+            exited[reason or ""] += count
+    versions = enrolments.versions(name)
+    tick = enrolments.tick(name)
+    return JourneyStatus(
+        name, versions[-1].version if versions else 0, tick.at, active, completed, dict(exited),
+        converted, tick.held, today, in_order(steps.values()),
+    )  # fmt: skip
+
+
+def in_order(steps: Iterable[StepStatus]) -> list[StepStatus]:
+    """By path, as numbers."""
+    return sorted(steps, key=lambda each: [int(part) for part in each.path.split(".")])
+
+
+def _title(path: str, text: str) -> str:
+    return f"{'  ' * (path.count('.') // 2)}{path} {text}"

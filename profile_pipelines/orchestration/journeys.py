@@ -1,0 +1,123 @@
+"""What is done with the audiences: each journey, and the outbox that sends what they decide."""
+
+import dagster as dg
+
+from profile_pipelines.catalog.journeys import Journey
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.orchestration.derived import PROFILES, audience_key, derived_keys
+from profile_pipelines.orchestration.session import Session, now_of
+from profile_pipelines.orchestration.systems import owners
+
+OUTBOX = dg.AssetKey("outbox")
+POOL = "journeys"
+"""One run at a time moves enrolments and sends."""
+_BAR = 24
+
+
+def journey_key(name: str) -> dg.AssetKey:
+    """The asset of a journey."""
+    return dg.AssetKey(["journeys", name])
+
+
+def downstream_keys(catalogue: Catalogue) -> list[dg.AssetKey]:
+    """All that is made of the attributes, to the messages that go out."""
+    keys = [*derived_keys(catalogue), *map(journey_key, catalogue.journeys)]
+    return [*keys, OUTBOX] if catalogue.channels else keys
+
+
+def journey_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
+    """Each journey, and the outbox where there are channels."""
+    journeys = [_journey(each) for each in catalogue.journeys.values()]
+    return [*journeys, _outbox(catalogue)] if catalogue.channels else journeys
+
+
+def _journey(journey: Journey) -> dg.AssetsDefinition:
+    name = journey.journey
+
+    @dg.asset(
+        key=journey_key(name),
+        deps=[PROFILES, audience_key(journey.audience)],
+        group_name="journeys",
+        kinds={"journey"},
+        owners=owners(journey.owner),
+        pool=POOL,
+        required_resource_keys={"session"},
+        description=journey.description or None,
+    )
+    def tick(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from profile_pipelines.pipeline import journey_status, tick_journey
+
+        session: Session = context.resources.session
+        now = now_of(context.run.tags)
+        with session.step(f"journeys.{name}") as details:
+            result = tick_journey(session.workspace, name, now=now)
+            details += [
+                f"{result.active:,} active",
+                f"{result.entered:,} entered",
+                f"{result.exited:,} exited",
+                f"{result.messages:,} messages",
+            ]
+            if result.held:
+                details.append(f"{result.held:,} held")
+            status = journey_status(session.workspace, name, now=now)
+        session.report.journeys.append(result)
+        return dg.MaterializeResult(
+            metadata={
+                "funnel": dg.MetadataValue.md(funnel([(s.title, s.entered) for s in status.steps])),
+                "active": result.active,
+                "entered": result.entered,
+                "moved": result.moved,
+                "exited": result.exited,
+                "completed": result.completed,
+                "converted": result.converted,
+                "messages": result.messages,
+                "held": result.held,
+            }
+        )
+
+    return tick
+
+
+def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=OUTBOX,
+        deps=list(map(journey_key, catalogue.journeys)),
+        group_name="journeys",
+        kinds={"messages"},
+        pool=POOL,
+        required_resource_keys={"session"},
+        description="Sends what the journeys decided, after a last look at each customer.",
+    )
+    def outbox(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from profile_pipelines.errors import ChannelError
+        from profile_pipelines.pipeline import dispatch
+
+        session: Session = context.resources.session
+        with session.step("outbox") as details:
+            result = dispatch(session.workspace, clock=lambda: now_of(context.run.tags))
+            session.report.dispatch = result
+            details += [f"{result.total('sent'):,} sent", f"{result.total('skipped'):,} skipped"]
+            if result.errors:
+                raise ChannelError("; ".join(result.errors.values()))
+        return dg.MaterializeResult(
+            metadata={
+                f"{channel}: {state}{f' ({reason})' if reason else ''}": count
+                for (channel, state, reason), count in sorted(
+                    result.counts.items(),
+                    key=lambda item: (item[0][0], item[0][1], str(item[0][2])),
+                )
+            }
+        )
+
+    return outbox
+
+
+def funnel(steps: list[tuple[str, int]]) -> str:
+    """Bars of how many came to each step, as Markdown."""
+    top = max((count for _, count in steps), default=0) or 1
+    width = max((len(title) for title, _ in steps), default=0)
+    lines = [
+        f"{title:<{width}}  {'█' * round(_BAR * count / top):<{_BAR}}  {count:,}"
+        for title, count in steps
+    ]
+    return "```\n" + "\n".join(lines) + "\n```"
