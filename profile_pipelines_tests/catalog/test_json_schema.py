@@ -27,6 +27,8 @@ KINDS: dict[str, FileKind] = {
     "presets": "preset",
     "sources": "source",
     "audiences": "audience",
+    "journeys": "journey",
+    "channels.yaml": "channels",
 }
 
 

@@ -42,8 +42,8 @@ def test_attributes_may_be_spread(tmp_path: Path):
 
 
 def test_what_is_left_alone(tmp_path: Path):
-    """Journeys, other files and hidden folders aren't read."""
-    files = {"journeys/a.yaml": "]", "README.md": "]", ".git/x.yaml": "]", "sources/.x.yaml": "]"}
+    """Other files and hidden folders aren't read."""
+    files = {"README.md": "]", ".git/x.yaml": "]", "sources/.x.yaml": "]"}
     assert mistakes_in(write_catalogue(tmp_path, **files)) == []
 
 

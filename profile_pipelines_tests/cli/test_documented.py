@@ -42,6 +42,8 @@ def test_every_command_is_documented(command: Command) -> None:
     assert {"run", "sync", "profile", "demo"} <= set(names)
     groups = {"profile": ["show"], "profiles": ["export"]}
     groups["audience"] = ["list", "preview", "members"]
+    groups["journey"] = ["list", "status", "test", "explain", "diff"]
+    groups["outbox"] = ["status", "list", "send", "retry", "preview"]
     groups["sources"] = ["", "show"]
     groups["webhooks"] = ["serve", "status"]
     groups["demo"] = ["", "change", "up", "reset"]

@@ -65,7 +65,9 @@ def test_failing_system(command: Command, home: Path, tmp_path: Path) -> None:
     for system in ("billing", "ecommerce", "support"):
         (catalogue / "sources" / f"{system}.yaml").unlink()
     text = (catalogue / "sources" / "warehouse.yaml").read_text()
-    shutil.rmtree(catalogue / "audiences")
+    for folder in ("audiences", "journeys", "templates"):
+        shutil.rmtree(catalogue / folder)
+    (catalogue / "channels.yaml").unlink()
     attributes = catalogue / "attributes.yaml"
     attributes.write_text(
         "home_market: {type: string, sources: [crm], fresh_within: 24h}\n"
