@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from profile_pipelines.catalog.conditions import Condition
-from profile_pipelines.catalog.journeys import Journey, Moment, Step
+from profile_pipelines.catalog.durations import format_duration
+from profile_pipelines.catalog.journeys import WEEKDAYS, Journey, Moment, Step
 
 END = "end"
 """Where those are who have been through all steps."""
@@ -51,14 +53,20 @@ def describe(step: Step) -> str:
         until = step.wait.until
         if isinstance(until, Moment):
             return f"wait until {spell_moment(until)}"
-        return "wait until a condition holds" if until is not None else f"wait {step.wait.for_}"
+        return (
+            "wait until a condition holds"
+            if until is not None
+            else f"wait {_spell(step.wait.for_)}"
+        )
     return "branch" if step.branch is not None else "split"
+
+
+def _spell(length: timedelta | None) -> str:
+    return "" if length is None else format_duration(length)
 
 
 def spell_moment(moment: Moment) -> str:
     """A moment as the catalogue writes it."""
-    from profile_pipelines.catalog.journeys import WEEKDAYS
-
     if moment.attribute is None:
         day = f"{WEEKDAYS[moment.weekday]} " if moment.weekday is not None else ""
         return f"{day}{moment.at:%H:%M}"

@@ -226,7 +226,13 @@ class Enrolments:
                 self._move(connection, journey, move, now)
             for start in range(0, len(changes.entered), 50_000):
                 rows = [
-                    {"journey": journey, "entered_at": now, "arrived_at": now, **row}
+                    {
+                        "journey": journey,
+                        "entered_at": now,
+                        "arrived_at": now,
+                        "ended_at": None if row["state"] == "active" else now,
+                        **row,
+                    }
                     for row in changes.entered[start : start + 50_000]
                 ]
                 connection.execute(sa.insert(_enrolments), rows)
