@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
 
-from requests import Session
-from requests.exceptions import ConnectionError as NoConnection
-from requests.exceptions import RequestException
+import certifi
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.exceptions import HTTPError
 
 from profile_pipelines.catalog.channels import WebhookChannel
 from profile_pipelines.catalog.secrets import resolve
@@ -45,11 +45,12 @@ class WebhookSender:
             }
         except SourceError as error:
             raise ChannelError(f"{self._where}: {error}") from None
-        self._session = Session()
         adapter = GuardedAdapter(self._where, channel.allow_private, [])
-        adapter.init_poolmanager(channel.concurrency, channel.concurrency)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        size = channel.concurrency
+        adapter.init_poolmanager(size, size, block=True, ca_certs=certifi.where())
+        proxy = select_proxy(self._url, get_environ_proxies(self._url))
+        self._pool = adapter.proxy_manager_for(proxy) if proxy else adapter.poolmanager
+        self._timeout = channel.timeout.total_seconds()
         self._workers = ThreadPoolExecutor(channel.concurrency, thread_name_prefix=name)
 
     def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
@@ -66,7 +67,7 @@ class WebhookSender:
 
     def close(self) -> None:
         self._workers.shutdown(cancel_futures=True)
-        self._session.close()
+        self._pool.clear()
 
     def _call(self, message: Message, stamp: str) -> Sent | Refused | Lost:
         body = body_of(message)
@@ -76,18 +77,18 @@ class WebhookSender:
             "Webhook-Signature": signature(self._secret, stamp, body),
         }
         try:
-            answer = self._session.post(
+            answer = self._pool.urlopen(
+                "POST",
                 self._url,
-                data=body,
+                body=body,
                 headers=headers,
-                timeout=self._channel.timeout.total_seconds(),
-                allow_redirects=False,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
             )
-        except NoConnection:
-            return Refused(message.message_id, "no connection", again=True)
-        except RequestException as error:
+        except (HTTPError, OSError) as error:
             return Refused(message.message_id, type(error).__name__, again=True)
-        status = answer.status_code
+        status = answer.status
         if status // 100 == 2:
             return Sent(message.message_id, f"HTTP {status}")
         again = status in _PASSING or status // 100 == 5

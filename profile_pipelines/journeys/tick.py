@@ -28,9 +28,8 @@ from profile_pipelines.journeys.program import END, dates, program, questions
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Passage, Tick
 
-_ACTIVE = {
+_NEW = {
     "id": pl.Int64(),
-    "version": pl.Int64(),
     "profile_id": pl.Int64(),
     "holdout": pl.Boolean(),
     "step": pl.String(),
@@ -88,7 +87,7 @@ def tick(
         current = last + 1
         if not dry:
             current = enrolments.launch(name, fingerprint, definition, now=now)
-    active = pl.DataFrame(enrolments.active(name), schema=_ACTIVE, orient="row")
+    active = enrolments.active(name)
     pinned = lake.audience(journey.audience).pin()
     newcomers = _newcomers(lake, enrolments, journey, before, active, now)
     new_ids = np.arange(before.next_id, before.next_id + len(newcomers), dtype=np.int64)
@@ -211,7 +210,7 @@ def _enrolled(
             "arrived_at": now,
             "converted": False,
         },
-        schema={name: kind for name, kind in _ACTIVE.items() if name != "version"},
+        schema=_NEW,
     )
 
 

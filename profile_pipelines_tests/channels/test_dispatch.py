@@ -213,7 +213,7 @@ def test_calls_are_signed_and_repeated_by_key(
     _decide(company, "hook", "1", "2")
     endpoint.order("hang up", 503)
     assert _dispatch(company).counts == {
-        ("hook", "pending", "no connection"): 1, ("hook", "pending", "HTTP 503"): 1,
+        ("hook", "pending", "ProtocolError"): 1, ("hook", "pending", "HTTP 503"): 1,
     }  # fmt: skip
     assert _dispatch(company, company.now + timedelta(minutes=2)).total("sent") == 2
     keys = [each["headers"]["Idempotency-Key"] for each in endpoint.taken]
