@@ -12,6 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(READY) ## create the environment, run the main job on the sample systems, show the result
 	$(BIN)/profile-pipelines demo
+	$(BIN)/profile-pipelines demo follow
 
 test: $(TOOLS) ## run the tests
 	$(BIN)/python -m pytest -n 4 --dist loadgroup

@@ -83,6 +83,22 @@ def change(
 
 
 @demo.command()
+def follow(folder: Folder = DEMO_FOLDER, now: Now = None) -> None:
+    """Follow one customer: reminded, confirms the renewal in billing, leaves the journey."""
+    from profile_pipelines.cli.demo_session import DemoSession
+    from profile_pipelines.cli.demo_story import tell_story
+    from profile_pipelines.demo.store import STORE
+    from profile_pipelines.errors import NotFound
+
+    if not (folder / STORE).is_file():
+        raise NotFound(f"{folder} holds no demo yet; make it with `profile-pipelines demo`")
+    with DemoSession(folder, None, None, now) as session:
+        report = tell_story(session.workspace, folder, session.run, now=session.now)
+    if not report.ok:
+        raise typer.Exit(ExitCode.FAILURES)
+
+
+@demo.command()
 def up(
     customers: Customers = None,
     seed: Seed = None,

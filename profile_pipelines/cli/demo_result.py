@@ -139,6 +139,8 @@ def _print_next(folder: Path, example: ProfileView | None) -> None:
     steps = {
         f"profile show {spellings[0] if spellings else 'C-000123'}": "all values with receipts",
         "audience preview contract_ends_in_30_days": "who is in, who is held",
+        "journey status renewal_reminder": "who was reminded, who left",
+        "demo follow": "one customer, let go",
         "quarantine": "what failed validation",
         "demo change": "renewals, consents …",
         "demo": "… picks up just that",

@@ -18,7 +18,7 @@ from profile_pipelines.cli.session import CATALOG, LAKE, LEDGER
 from profile_pipelines.demo.store import STORE
 from profile_pipelines.demo.systems import DemoSystems
 from profile_pipelines.errors import ProfilePipelinesError
-from profile_pipelines.pipeline import due_syncs
+from profile_pipelines.pipeline import DueSync, due_syncs
 from profile_pipelines.report import RunReport
 from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
 
@@ -83,11 +83,14 @@ class DemoSession:
         return self._folder.resolve() / "dagster"
 
     def run_everything(self) -> RunReport:
-        """Every sync, profiles and audiences, with progress."""
+        """Every sync and what follows from it, with progress."""
+        return self.run(due_syncs(self.workspace, self.now, everything=True))
+
+    def run(self, selection: list[DueSync]) -> RunReport:
+        """Some syncs and what follows from them, with progress."""
         from profile_pipelines.orchestration.journeys import downstream_keys
         from profile_pipelines.orchestration.run import run_in_process
 
-        selection = due_syncs(self.workspace, self.now, everything=True)
         with watching(len(selection) + len(downstream_keys(self.workspace.catalogue))) as progress:
             return run_in_process(self.workspace, selection, now=self.now, progress=progress)
 

@@ -56,6 +56,29 @@ def change(
     return counts | {"customers_added": newcomers.height, "customers_deleted": len(deleted)}
 
 
+def open_renewals(folder: Path, now: datetime) -> list[tuple[str, str]]:
+    """(subscription, customer number) in billing whose contract ends 8 to 29 days after `now`."""
+    today = now.date()
+    with contextlib.closing(connect(folder)) as store:
+        rows = store.execute(
+            "SELECT id, customer_no FROM billing_subscriptions"
+            " WHERE renewal_status IN ('open', 'reminded') AND status = 'active'"
+            " AND customer_no IS NOT NULL AND contract_end_date BETWEEN ? AND ? ORDER BY id",
+            [(today + timedelta(days=days)).isoformat() for days in (8, 29)],
+        ).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
+def confirm_renewal(folder: Path, subscription: str, now: datetime) -> None:
+    """The customer of a subscription confirms in billing that they stay, at `now` (aware)."""
+    with contextlib.closing(connect(folder)) as store, store:
+        store.execute(
+            "UPDATE billing_subscriptions SET renewal_status = 'confirmed', updated = ?"
+            " WHERE id = ?",
+            (int(now.timestamp()), subscription),
+        )
+
+
 def _few(n: int, part: int) -> int:
     return max(1, n // part)
 

@@ -50,6 +50,19 @@ def test_second_run_shows_what_changed(command: Command, home: Path) -> None:
     assert int(changed[1]) >= 1
 
 
+def test_a_customer_is_followed_out_of_the_journey(command: Command, home: Path) -> None:
+    """Reminded, confirms in billing, and has left after the next sync; with no message more."""
+    done = command("demo", "follow")
+    assert done.code == 0, done.err
+    before, _, after = done.out.partition("The customer confirms")
+    assert "active in renewal_reminder" in before
+    assert "exited in renewal_reminder" in after
+    assert "ended because: exit_when" in after
+    assert done.out.count("message: ") == 2
+    outbox = command("outbox", "list", "--json", "--state", "sent", "--limit", "9999").json
+    assert len({row["message_id"] for row in outbox}) == len(outbox)
+
+
 def test_other_customers_are_refused(command: Command, home: Path) -> None:
     """A folder with systems of other customers isn't overwritten."""
     done = command("demo", "--customers", CUSTOMERS + 1)

@@ -46,7 +46,7 @@ def test_every_command_is_documented(command: Command) -> None:
     groups["outbox"] = ["status", "list", "send", "retry", "preview"]
     groups["sources"] = ["", "show"]
     groups["webhooks"] = ["serve", "status"]
-    groups["demo"] = ["", "change", "up", "reset"]
+    groups["demo"] = ["", "change", "follow", "up", "reset"]
     for name in names:
         for part in groups.get(name, [""]):
             words = [word for word in (name, part) if word]
