@@ -90,13 +90,18 @@ class Company:
     """Systems in `folder`, and a workspace over them.
 
     Every run happens an hour after the one before, on a clock that begins at `START`. The lake
-    lies in `folder` too, or at the URL `lake`.
+    and the ledger lie in `folder` too, or at the URLs `lake` and `ledger`.
     """
 
     def __init__(
-        self, folder: Path, declared: Mapping[str, Any] | None = None, lake: str | None = None
+        self,
+        folder: Path,
+        declared: Mapping[str, Any] | None = None,
+        lake: str | None = None,
+        ledger: str | None = None,
     ) -> None:
         self.folder = folder
+        self.ledger = ledger or f"sqlite:///{folder / 'ledger.db'}"
         self.lake = lake_place(lake or str(folder / "lake"))
         self.now = START
         self.declared: dict[str, Any] = {}
@@ -132,9 +137,7 @@ class Company:
             path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         for name in self.declared["systems"]:
             self.execute(name, f"create table if not exists people ({', '.join(COLUMNS)})")
-        self.workspace = Workspace(
-            Places(root, self.lake, f"sqlite:///{self.folder / 'ledger.db'}")
-        )
+        self.workspace = Workspace(Places(root, self.lake, self.ledger))
 
     @property
     def customers(self) -> Customers:

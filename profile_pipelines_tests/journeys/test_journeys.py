@@ -41,8 +41,10 @@ def _declared(steps: list[Any], **journey: Any) -> dict[str, Any]:
 class Journeys:
     """A company with one journey, whose runs tick and send."""
 
-    def __init__(self, folder: Path, steps: list[Any], **journey: Any) -> None:
-        self.company = Company(folder, _declared(steps, **journey))
+    def __init__(
+        self, folder: Path, steps: list[Any], ledger: str | None = None, **journey: Any
+    ) -> None:
+        self.company = Company(folder, _declared(steps, **journey), ledger=ledger)
 
     def put(self, key: str, status: str = "active", **values: str) -> None:
         """A customer's facts, from now on."""
@@ -103,6 +105,33 @@ def test_entry_message_fact_changes_exit(tmp_path: Path) -> None:
     status = journeys.status
     assert (status.completed, status.exited, status.active) == (1, {"exit_when": 1}, 0)
     assert [step.entered for step in status.steps] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_every_enrolment_is_accounted_for(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """On both databases: who came to a step has left it, waits there, or got through."""
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
+    branch = {"branch": [{"when": {"tier": {"is": "gold"}}, "then": [SEND, {"wait": "1 day"}]}]}
+    journeys = Journeys(
+        tmp_path, [{"wait": "1 day"}, branch, BYE], url, exit_when={"tier": {"is": "new"}}
+    )
+    for key in range(1, 9):
+        journeys.put(str(key), tier="gold" if key % 2 else "blue")
+    journeys.run()
+    journeys.put("1", tier="new")
+    journeys.run(START + DAY + HOUR)
+    journeys.put("3", tier="new")
+    journeys.run(START + 2 * DAY + 2 * HOUR)
+    status = journeys.status
+    assert (status.completed, status.exited, status.active) == (6, {"exit_when": 2}, 0)
+    entered = {step.path: step.entered for step in status.steps}
+    assert entered == {"0": 8, "1": 7, "1.0.0": 3, "1.0.1": 3, "2": 6}
+    assert {step.path: step.exited for step in status.steps if step.exited} == {"0": 1, "1.0.1": 1}
+    through = {"5": ["hello", "bye"], "7": ["hello", "bye"]}
+    blue = {"2": ["bye"], "4": ["bye"], "6": ["bye"], "8": ["bye"]}
+    assert journeys.sent == {**blue, **through, "3": ["hello"]}
 
 
 def test_exit_counts_between_decision_and_sending(tmp_path: Path) -> None:
