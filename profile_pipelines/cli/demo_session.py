@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Self
 
 from profile_pipelines.cli.moments import present
@@ -24,6 +25,7 @@ from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
 
 _CUSTOMERS, _SEED = 5000, 7
 _STOP_WITHIN = 30
+_LOOK_EVERY = 0.2
 _DAGSTER = (
     *(sys.executable, "-W", "ignore:Function `dev_command` is superseded"),
     *("-m", "dagster", "dev", "-m", "profile_pipelines.definitions"),
@@ -110,32 +112,45 @@ class DemoSession:
         }
         if new:
             self.run_everything()
-        serving = None
-        signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
-            note("in another terminal: profile-pipelines demo change")
-            command = [*_DAGSTER, "--host", "127.0.0.1", "--port", str(port)]
-            serving = subprocess.Popen(command, start_new_session=True)
-            code = serving.wait()
-        except KeyboardInterrupt:
-            _end(serving)
-            return
-        if code:
-            raise ProfilePipelinesError(f"dagster dev ended with code {code}")
+        _serve(port)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _serve(port: int) -> None:
+    """Run Dagster until it ends or a signal asks for it.
+
+    The signals are noted, not raised: one that arrived while the process was being started would
+    leave it running with nobody to end it.
+    """
+    asked: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: asked.append(number))
+    try:
+        # a session of its own, which Ctrl-C spares: it is ended in order
+        command = [*_DAGSTER, "--host", "127.0.0.1", "--port", str(port)]
+        serving = subprocess.Popen(command, start_new_session=True)
+        note(f"Dagster comes up at http://127.0.0.1:{port} (Ctrl-C ends it and the systems)")
+        note("in another terminal: profile-pipelines demo change")
+        while not asked and serving.poll() is None:
+            time.sleep(_LOOK_EVERY)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked:
+        _end(serving)
+    elif serving.returncode:
+        raise ProfilePipelinesError(f"dagster dev ended with code {serving.returncode}")
 
 
-def _end(serving: subprocess.Popen[bytes] | None) -> None:
-    """End Dagster with all its processes; it has a session of its own, which Ctrl-C spares."""
-    if serving is None:
-        return
+def _end(serving: subprocess.Popen[bytes]) -> None:
+    """End Dagster with all its processes; a second Ctrl-C ends them at once."""
     try:
         serving.send_signal(signal.SIGTERM)
         serving.wait(_STOP_WITHIN)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        os.killpg(serving.pid, signal.SIGKILL)
+        pass
+    finally:
+        # what it had started before it could listen to signals is left by it
+        with suppress(ProcessLookupError):
+            os.killpg(serving.pid, signal.SIGKILL)
         serving.wait()
