@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from profile_pipelines.audiences.materialise import AudienceResult, materialise
 from profile_pipelines.catalog.plan import audience_order, schedule_of
-from profile_pipelines.errors import Conflict, UnknownName
+from profile_pipelines.errors import Conflict, NotFound, UnknownName
 from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.landing import SyncResult, sync
@@ -24,6 +24,7 @@ from profile_pipelines.landing.children import children_table
 from profile_pipelines.landing.extraction import Progress
 from profile_pipelines.landing.named import NamedResult, sync_named
 from profile_pipelines.profiles import ProfilesResult, merge
+from profile_pipelines.profiles.unsubscribed import land_unsubscribes
 from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -122,8 +123,13 @@ def resolve_identities(workspace: Workspace, *, now: datetime, run_id: str) -> I
 
 
 def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> ProfilesResult:
-    """Bring profiles up to date, again when another run was faster."""
-    return _again(lambda: merge(workspace.catalogue, workspace.lake, now=now, run_id=run_id))
+    """Bring profiles up to date with records and unsubscriptions, again when another run was
+    faster."""
+    catalogue, lake = workspace.catalogue, workspace.lake
+    if any(each.consent for each in catalogue.attributes.values()):
+        unsubscribes = workspace.ledger.unsubscribes
+        _again(lambda: land_unsubscribes(lake, unsubscribes, now=now, run_id=run_id))
+    return _again(lambda: merge(catalogue, lake, now=now, run_id=run_id))
 
 
 def evaluate_audience(
@@ -273,6 +279,37 @@ def dispatch(
     ).run()
 
 
+def restore_consent(
+    workspace: Workspace,
+    identifier: str,
+    purpose: str,
+    *,
+    by: str,
+    because: str,
+    now: datetime,
+) -> list[int]:
+    """Take a customer's unsubscription back; the ids of the profiles for which that was done.
+
+    From the next run on the systems decide again. Raises UnknownName for the purpose, and NotFound
+    when there is no such customer or none that is unsubscribed.
+    """
+    from profile_pipelines.privacy.consent import Unsubscribed, check_purpose
+    from profile_pipelines.profiles.lookup import find_profiles
+
+    catalogue, lake, unsubscribes = (
+        workspace.catalogue, workspace.lake, workspace.ledger.unsubscribes,
+    )  # fmt: skip
+    check_purpose(catalogue, purpose)
+    found = find_profiles(catalogue, lake, identifier)
+    unsubscribed = Unsubscribed(catalogue, lake, unsubscribes).of(purpose)
+    theirs = [each for each in found if each in unsubscribed]
+    if not theirs:
+        raise NotFound(f"this customer isn't unsubscribed from {purpose}")
+    for profile_id in theirs:
+        unsubscribes.restore(profile_id, purpose, by=by, because=because, now=now)
+    return theirs
+
+
 def _again(step: Callable[[], _Result]) -> _Result:
     """Run a step; when another run committed to its table meanwhile, read again and retry."""
     for _ in range(_ATTEMPTS - 1):
@@ -311,6 +348,7 @@ def _tables(workspace: Workspace) -> list[LakeTable]:
             for name, each in declared.syncs.items()
             if each.is_aggregating
         ),
+        lake.unsubscribes(),
         lake.identities(catalogue),
         lake.profiles(catalogue),
         *(lake.audience(name) for name in catalogue.audiences),

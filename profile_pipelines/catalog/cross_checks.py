@@ -31,15 +31,17 @@ _NEEDED: tuple[tuple[Kind, str, str], ...] = (
     ("attribute", "attributes.yaml", "declares no attribute; declare at least one"),
     ("system", "sources", "declares no system; write a file for each system into this folder"),
 )
-MAX_SYSTEMS = 62
-"""The lake keeps the systems that gave a value as bits of one number."""
+MAX_SYSTEMS = 61
+"""The lake keeps the systems that gave a value as bits of one number, beside a built-in one."""
 _KEPT_NAMES = frozenset([
     *KEYWORDS, "profile_id", "record_id", "record_key", "updated_at", "quarantine", "changed",
     "seq", "recorded_at", "run_id", "removed", "system", "sync", "member", "held", "held_apart",
 ])  # fmt: skip
 
-_KEPT_SYSTEMS = frozenset({"identities", "profiles", "audiences", "journeys", "outbox"})
-"""What is made of the systems stands under these names in Dagster and in the lake."""
+_KEPT_SYSTEMS = frozenset(
+    {"identities", "profiles", "audiences", "journeys", "outbox", "unsubscribes"}
+)
+"""What is made of the systems, or built in, stands under these names in Dagster and in the lake."""
 
 
 def cross_check(draft: Draft) -> None:
@@ -123,7 +125,7 @@ def _schedules(system: System, attribute: str) -> list[str]:
 
 def _check_system(draft: Draft, name: str, system: System) -> None:
     if name in _KEPT_SYSTEMS:
-        text = "is the name of what is made of the systems; choose another"
+        text = "is the name of what is made of the systems, or built in; choose another"
         draft.report("system", name, ("system",), text)
     mapped: dict[str, str] = {}
     for sync_name, sync in system.syncs.items():

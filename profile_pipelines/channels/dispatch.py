@@ -33,7 +33,7 @@ from profile_pipelines.errors import ChannelError
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.outbox import Claimed, Outbox, Outcome
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
-from profile_pipelines.privacy.consent import without_consent
+from profile_pipelines.privacy.consent import Unsubscribed, without_consent
 from profile_pipelines.sources.rate_limit import RateLimiter
 
 BATCH = 2000
@@ -90,7 +90,7 @@ class Dispatch:
         self._coverage = coverage
         self._folder = folder
         self._recheck = recheck
-        self._unsubscribes = unsubscribes
+        self._unsubscribed = Unsubscribed(catalogue, lake, unsubscribes)
         self._caps = caps or {}
         self._unsubscribing = unsubscribing
         self._clock = clock
@@ -228,7 +228,7 @@ class Dispatch:
                 self._catalogue,
                 self._lake,
                 self._coverage,
-                self._unsubscribes,
+                self._unsubscribed,
                 purpose,
                 [each.profile_id for each in messages],
                 now=now,

@@ -14,6 +14,7 @@ from profile_pipelines.cli import (
     approve_command,
     audience_commands,
     catalogue_commands,
+    consent_commands,
     demo_commands,
     journey_commands,
     outbox_commands,
@@ -95,6 +96,7 @@ app.add_typer(profile_commands.profiles)
 app.add_typer(audience_commands.audience)
 app.add_typer(journey_commands.journey)
 app.add_typer(outbox_commands.outbox)
+app.add_typer(consent_commands.consent)
 app.command()(state_commands.freshness)
 app.command()(state_commands.quarantine)
 app.add_typer(webhook_commands.webhooks)

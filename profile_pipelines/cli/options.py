@@ -35,6 +35,13 @@ AsOf = Annotated[
     str | None,
     typer.Option("--as-of", metavar="WHEN", help="Show the state at a date or timestamp."),
 ]
+Identifier = Annotated[
+    str,
+    typer.Argument(
+        metavar="IDENTIFIER",
+        help="Any identifier in any spelling, or 'profile 123' for a profile's own id.",
+    ),
+]
 Full = Annotated[
     bool, typer.Option("--full", help="Read the systems whole, not only what has changed.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from profile_pipelines.cli.options import AsJson, AsOf, Now, Output
+from profile_pipelines.cli.options import AsJson, AsOf, Identifier, Now, Output
 
 profile = typer.Typer(name="profile", help="One customer's profile.", no_args_is_help=True)
 profiles = typer.Typer(name="profiles", help="All customers' profiles.", no_args_is_help=True)
@@ -24,13 +24,7 @@ def _profiles() -> None:
 
 @profile.command()
 def show(
-    identifier: Annotated[
-        str,
-        typer.Argument(
-            metavar="IDENTIFIER",
-            help="Any identifier in any spelling, or 'profile 123' for a profile's own id.",
-        ),
-    ],
+    identifier: Identifier,
     as_of: AsOf = None,
     history: Annotated[
         bool, typer.Option("--history", help="Also every change, newest first.")

@@ -22,6 +22,18 @@ COMBINING = frozenset({"most_restrictive", "min", "max"})
 """Merge rules in which every system that gives a value decides."""
 
 
+UNSUBSCRIBES = "unsubscribes"
+"""The built-in system whose values outrank all others: what customers unsubscribed from."""
+UNSUBSCRIBES_SCHEMA = pa.schema(
+    [
+        ("profile_id", pa.int64()),
+        ("purpose", pa.string()),
+        ("number", pa.int64()),
+        ("unsubscribed", pa.bool_()),
+        ("acted_at", ARROW_TYPES["timestamp"]),
+    ]
+)
+
 RECORD_BLOCK = 1 << 40
 """How many record numbers each sync has to give."""
 
@@ -70,6 +82,13 @@ class Lake:
             fields.append((provenance_column(name, attribute), provenance_type(attribute)))
         fields.append(("changed", pa.list_(pa.string())))
         return LakeTable(self.root, "profiles", ["profile_id"], pa.schema(fields))
+
+    def unsubscribes(self) -> LakeTable:
+        """Each profile's last act for each purpose: that it unsubscribed, or that it was restored.
+
+        The profiles are those of the time, which may be no more.
+        """
+        return LakeTable(self.root, UNSUBSCRIBES, ["profile_id", "purpose"], UNSUBSCRIBES_SCHEMA)
 
     def audience(self, name: str) -> LakeTable:
         """The members of one audience, and those held."""

@@ -1,41 +1,123 @@
-"""Who has unsubscribed from what, from the moment of the click: obeyed before any sync."""
+"""Who has unsubscribed from what, from the moment of the click: obeyed before any sync.
+
+A log of acts; of a customer's acts for a purpose the last one counts.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables
 
 _metadata = sa.MetaData()
 
-_unsubscribes = sa.Table(
-    "unsubscribes",
+_acts = sa.Table(
+    "consent_acts",
     _metadata,
-    sa.Column("profile_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("purpose", sa.String, primary_key=True),
-    sa.Column("unsubscribed_at", UtcDateTime, nullable=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("profile_id", sa.BigInteger, nullable=False),
+    sa.Column("purpose", sa.String, nullable=False),
+    sa.Column("unsubscribed", sa.Boolean, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("by", sa.String),
+    sa.Column("because", sa.String),
+    sa.Index("consent_acts_profile", "profile_id", "purpose"),
 )
+_LOCK = 0x70705F61637473
+"""Any number that nothing else in the database locks by."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """A customer unsubscribed, or somebody took that back for a reason.
+
+    `profile_id` is the profile that the customer was then. Numbers and times rise with the acts.
+    """
+
+    number: int
+    profile_id: int
+    purpose: str
+    unsubscribed: bool
+    at: datetime
+    by: str | None
+    because: str | None
 
 
 class Unsubscribes:
-    """The ledger's unsubscriptions. They hold opaque profile ids and nothing personal."""
+    """The ledger's consent acts. They hold opaque profile ids; only a reason may say more."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         create_tables(_metadata, engine)
 
-    def add(self, profile_id: int, purpose: str, *, now: datetime) -> None:
-        """Keep an unsubscription for good; of several, the first one's time stays."""
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        row = {"profile_id": profile_id, "purpose": purpose, "unsubscribed_at": now}
+    def add(self, profile_id: int, purpose: str, *, now: datetime) -> bool:
+        """Keep an unsubscription for good; whether it is one: of several in a row the first is."""
+        return self._act(profile_id, purpose, True, now, None, None)
+
+    def restore(
+        self, profile_id: int, purpose: str, *, by: str, because: str, now: datetime
+    ) -> bool:
+        """Take an unsubscription back, so that the systems decide again; whether it did."""
+        return self._act(profile_id, purpose, False, now, by, because)
+
+    def _act(
+        self,
+        profile_id: int,
+        purpose: str,
+        unsubscribed: bool,
+        now: datetime,
+        by: str | None,
+        because: str | None,
+    ) -> bool:
+        last = (
+            sa.select(_acts.c.unsubscribed)
+            .where(_acts.c.profile_id == profile_id, _acts.c.purpose == purpose)
+            .order_by(_acts.c.number.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        number = sa.select(sa.func.coalesce(sa.func.max(_acts.c.number), 0) + 1).scalar_subquery()
+        latest = sa.select(sa.func.max(_acts.c.at)).scalar_subquery()
+        present = sa.literal(now, UtcDateTime)
+        values = {
+            "number": number,
+            "profile_id": sa.literal(profile_id, sa.BigInteger),
+            "purpose": sa.literal(purpose, sa.String),
+            "unsubscribed": sa.literal(unsubscribed, sa.Boolean),
+            "at": sa.case((latest > present, latest), else_=present),
+            "by": sa.literal(by, sa.String),
+            "because": sa.literal(because, sa.String),
+        }
+        rows = sa.select(*values.values()).where(last.is_distinct_from(sa.literal(unsubscribed)))
         with self._engine.begin() as connection:
-            connection.execute(dialect.insert(_unsubscribes).values(row).on_conflict_do_nothing())
+            if connection.dialect.name == "postgresql":
+                # whoever reads up to a number must never find a lower one later
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            return connection.execute(sa.insert(_acts).from_select(list(values), rows)).rowcount > 0
+
+    def last(self) -> int:
+        """The number of the last act; 0 without any."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.max(_acts.c.number))).scalar() or 0
+
+    def since(self, number: int) -> list[Act]:
+        """The acts after a number, in order."""
+        return self._read(sa.select(_acts).where(_acts.c.number > number))
+
+    def of_profiles(self, profile_ids: Collection[int]) -> list[Act]:
+        """The acts of these profiles, in order."""
+        return self._read(sa.select(_acts).where(_acts.c.profile_id.in_(sorted(profile_ids))))
 
     def of(self, purpose: str) -> set[int]:
-        """All profiles that have unsubscribed from the purpose, also those that are no more."""
+        """The profiles whose last act for the purpose was to unsubscribe, whatever became of them
+        since."""
+        last = {act.profile_id: act for act in self.since(0) if act.purpose == purpose}
+        return {profile_id for profile_id, act in last.items() if act.unsubscribed}
+
+    def _read(self, select: sa.Select[tuple[object, ...]]) -> list[Act]:
         with self._engine.connect() as connection:
-            all_ = sa.select(_unsubscribes.c.profile_id).where(_unsubscribes.c.purpose == purpose)
-            return set(connection.execute(all_).scalars())
+            return [Act(*row) for row in connection.execute(select.order_by(_acts.c.number))]

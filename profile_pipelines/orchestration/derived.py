@@ -10,6 +10,7 @@ from profile_pipelines.orchestration.session import Session, now_of
 from profile_pipelines.orchestration.systems import attribute_keys, owners
 from profile_pipelines.orchestration.webhooks import webhook_keys
 
+UNSUBSCRIBES = dg.AssetKey("unsubscribes")
 IDENTITIES = dg.AssetKey("identities")
 PROFILES = dg.AssetKey("profiles")
 POOL = "profiles"
@@ -28,12 +29,14 @@ def derived_keys(catalogue: Catalogue) -> list[dg.AssetKey]:
     return [IDENTITIES, PROFILES, *map(audience_key, catalogue.audiences)]
 
 
-def derived_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition]:
-    """Identities, profiles and each audience."""
+def derived_assets(catalogue: Catalogue) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Identities, profiles and each audience; and what customers unsubscribed from."""
     sources = [*attribute_keys(catalogue), *webhook_keys(catalogue)]
+    unsubscribes = _unsubscribes(catalogue)
     return [
+        *unsubscribes,
         _identities(sources),
-        _profiles(),
+        _profiles([each.key for each in unsubscribes]),
         *(_audience(audience) for audience in catalogue.audiences.values()),
     ]
 
@@ -70,10 +73,26 @@ def _identities(sources: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     return identities
 
 
-def _profiles() -> dg.AssetsDefinition:
+def _unsubscribes(catalogue: Catalogue) -> list[dg.AssetSpec]:
+    """The built-in source of consents, where there are any; each run of the profiles reads it."""
+    consents = sorted({each.consent for each in catalogue.attributes.values() if each.consent})
+    if not consents:
+        return []
+    return [
+        dg.AssetSpec(
+            UNSUBSCRIBES,
+            group_name="profiles",
+            kinds={"consent"},
+            description="What customers unsubscribed from by a link. It outranks every system.",
+            metadata={"purposes": ", ".join(consents)},
+        )
+    ]
+
+
+def _profiles(unsubscribes: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
     @dg.asset(
         key=PROFILES,
-        deps=[IDENTITIES],
+        deps=[IDENTITIES, *unsubscribes],
         group_name="profiles",
         kinds={"delta", "duckdb"},
         pool=POOL,

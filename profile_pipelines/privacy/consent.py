@@ -19,9 +19,13 @@ from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, named, select_from
+from profile_pipelines.engine.sql import column, named
+from profile_pipelines.errors import UnknownName
+from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake
-from profile_pipelines.ledger.unsubscribes import Unsubscribes
+from profile_pipelines.lake.table import Rows
+from profile_pipelines.ledger.unsubscribes import Act, Unsubscribes
+from profile_pipelines.profiles.unsubscribed import acts_table, unsubscribed_today
 
 Missing = Literal["consent", "stale", "gone"]
 """Why there is no consent: missing, withdrawn or unsubscribed; too old to count;
@@ -33,11 +37,21 @@ def consent_attributes(catalogue: Catalogue, purpose: str) -> list[str]:
     return [name for name, each in catalogue.attributes.items() if each.consent == purpose]
 
 
+def check_purpose(catalogue: Catalogue, purpose: str) -> None:
+    """Raise UnknownName when no attribute is the consent for the purpose."""
+    known = sorted({each.consent for each in catalogue.attributes.values() if each.consent})
+    if purpose not in known:
+        raise UnknownName(
+            f"no attribute is the consent for {purpose}; there is consent for "
+            f"{', '.join(known) or 'nothing'}"
+        )
+
+
 def without_consent(
     catalogue: Catalogue,
     lake: Lake,
     coverage: Coverage,
-    unsubscribes: Unsubscribes,
+    unsubscribed: Unsubscribed,
     purpose: str,
     profile_ids: Collection[int],
     *,
@@ -63,43 +77,58 @@ def without_consent(
     )
     missing: dict[int, Missing] = {}
     # asked last, so that a click while the profiles were read counts
-    unsubscribed = _with_their_records(catalogue, lake, unsubscribes.of(purpose))
+    withdrawn = unsubscribed.of(purpose)
     for profile_id in wanted:
         if profile_id not in told:
             missing[profile_id] = "gone"
-        elif profile_id in unsubscribed:
+        elif profile_id in withdrawn:
             missing[profile_id] = "consent"
         elif not told[profile_id]:
             missing[profile_id] = "stale" if told[profile_id] is None else "consent"
     return missing
 
 
-def _with_their_records(catalogue: Catalogue, lake: Lake, profile_ids: set[int]) -> set[int]:
-    """The profiles, and those in which any record that was ever theirs is today.
+class Unsubscribed:
+    """Who is unsubscribed at this moment, by the profiles that they are today.
 
-    Identities join and part; an unsubscription follows the records wherever they went.
+    Reads the acts that are new; the identities only when they have moved on. Not to be shared
+    between threads.
     """
-    identities = lake.identities(catalogue).pin()
-    if not profile_ids or not identities.exists:
-        return profile_ids
-    log = identities.changes(["record_id", "profile_id"], "ever")
-    asked = {"unsubscribed": pa.table({"profile_id": pa.array(sorted(profile_ids), pa.int64())})}
-    theirs = (
-        exp.select(column("record_id", "e"))
-        .from_(log.sql.subquery("e"))
-        .where(
-            exp.In(
-                this=column("profile_id", "e"),
-                query=select_from("unsubscribed", ["profile_id"]).subquery(),
-            )
+
+    def __init__(self, catalogue: Catalogue, lake: Lake, unsubscribes: Unsubscribes) -> None:
+        self._catalogue = catalogue
+        self._lake = lake
+        self._unsubscribes = unsubscribes
+        self._acts: dict[tuple[int, str], Act] = {}
+        self._number = 0
+        self._seq: int | None = None
+        self._former = pa.table({})
+        self._today: dict[str, set[int]] = {}
+
+    def of(self, purpose: str) -> set[int]:
+        """The profiles that are unsubscribed from the purpose."""
+        news = self._unsubscribes.since(self._number)
+        if not self._number and not news:
+            return set()
+        identities = self._lake.identities(self._catalogue).pin()
+        if identities.seq != self._seq:
+            self._former = former_profiles(self._catalogue, self._lake, identities)
+        if news or identities.seq != self._seq:
+            self._acts |= {(act.profile_id, act.purpose): act for act in news}
+            self._number = max(self._number, *(act.number for act in news), 0)
+            self._seq = identities.seq
+            self._today = self._found()
+        return self._today.get(purpose, set())
+
+    def _found(self) -> dict[str, set[int]]:
+        acts = Rows(
+            exp.select(exp.Star()).from_(named("ledger_acts")),
+            {"ledger_acts": acts_table(list(self._acts.values()))},
         )
-    )
-    now = identities.current(["record_id", "profile_id"], "now")
-    today = (
-        exp.select(column("profile_id", "n"))
-        .distinct()
-        .from_(now.sql.subquery("n"))
-        .where(exp.In(this=column("record_id", "n"), query=theirs.subquery()))
-    )
-    found = lake.engine.query(today, {**log.relations, **now.relations, **asked})
-    return profile_ids | set(found["profile_id"].to_pylist())
+        table = unsubscribed_today(self._lake, acts, self._former)
+        found: dict[str, set[int]] = {}
+        for profile_id, purpose in zip(
+            table["profile_id"].to_pylist(), table["purpose"].to_pylist(), strict=True
+        ):
+            found.setdefault(purpose, set()).add(profile_id)
+        return found

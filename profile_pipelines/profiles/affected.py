@@ -10,8 +10,10 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
-from profile_pipelines.engine.sql import column
+from profile_pipelines.engine.sql import column, named, select_from
+from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import UNSUBSCRIBES
 
 Sources = Mapping[tuple[str, str], Pinned]
 """The records of every sync, by (system, sync)."""
@@ -34,6 +36,7 @@ def affected_profiles(
     inputs: Mapping[str, int],
     identities: Pinned,
     sources: Sources,
+    unsubscribes: Pinned,
 ) -> Affected:
     """What anything since the given commits may have changed.
 
@@ -68,6 +71,23 @@ def affected_profiles(
             .from_(members.sql.copy().subquery("m"))
             .where(exp.In(this=column("record_id", "m"), query=touched.subquery()))
         )
+    since = inputs.get(UNSUBSCRIBES, 0)
+    if unsubscribes.seq > since:
+        log = unsubscribes.changes(["profile_id", "purpose"], "acted", since=since)
+        acted = lake.engine.query(log.sql, log.relations)
+        purposes = set(acted["purpose"].to_pylist())
+        attributes |= {n for n, each in catalogue.attributes.items() if each.consent in purposes}
+        relations |= {"acted": acted, "former": former_profiles(catalogue, lake, identities)}
+        parts += [
+            select_from("acted", ["profile_id"]),
+            exp.select(column("profile_id", "f"))
+            .from_(named("former", "f"))
+            .join(
+                named("acted", "a"),
+                on=exp.EQ(this=column("profile_id", "a"), expression=column("former_id", "f")),
+                join_type="semi",
+            ),
+        ]
     if not parts:
         return Affected(pa.schema([("profile_id", pa.int64())]).empty_table(), set(), False)
     union = parts[0]

@@ -15,10 +15,12 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import LakeError
 from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import UNSUBSCRIBES
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.profiles.affected import affected_profiles
+from profile_pipelines.profiles.affected import Affected, affected_profiles
 from profile_pipelines.profiles.difference import changed_profiles
 from profile_pipelines.profiles.merged import merged_profiles
+from profile_pipelines.profiles.unsubscribed import unsubscribed_profiles
 
 _MOST_SYSTEMS = 62
 
@@ -51,23 +53,40 @@ def merge(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> Pr
     inputs = {"identities": identities.seq} | {
         f"{system}/{sync}": source.seq for (system, sync), source in sources.items()
     }
+    givers = list(catalogue.systems)
+    unsubscribes = lake.unsubscribes().pin()
+    if unsubscribes.exists:
+        inputs[UNSUBSCRIBES] = unsubscribes.seq
+        givers.append(UNSUBSCRIBES)
     state: dict[str, Any] = {
         "inputs": inputs,
         "fingerprint": _fingerprint(catalogue),
-        "systems": system_codes(pinned.state.get("systems", {}), list(catalogue.systems)),
+        "systems": system_codes(pinned.state.get("systems", {}), givers),
     }
     if {**pinned.state, "seq": 0} == {**state, "seq": 0} or not identities.exists:
         return _result(lake, identities, None)
     affected = None
     if pinned.exists and pinned.state.get("fingerprint") == state["fingerprint"]:
-        affected = affected_profiles(catalogue, lake, pinned.state["inputs"], identities, sources)
+        affected = affected_profiles(
+            catalogue, lake, pinned.state["inputs"], identities, sources, unsubscribes
+        )
     if affected is not None and affected.profiles.num_rows == 0:
         rows = None
     else:
-        merged = merged_profiles(catalogue, identities, sources, state["systems"], affected)
+        unsubscribed = None
+        if unsubscribes.exists and _any_consent(catalogue, affected):
+            unsubscribed = unsubscribed_profiles(catalogue, lake, identities, unsubscribes)
+        merged = merged_profiles(
+            catalogue, identities, sources, state["systems"], affected, unsubscribed
+        )
         rows = changed_profiles(catalogue, pinned, identities, merged, affected)
     committed = pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     return _result(lake, identities, committed)
+
+
+def _any_consent(catalogue: Catalogue, affected: Affected | None) -> bool:
+    names = catalogue.attributes if affected is None else affected.attributes
+    return any(catalogue.attributes[name].consent for name in names)
 
 
 def _result(lake: Lake, identities: Pinned, committed: Rows | None) -> ProfilesResult:
@@ -107,7 +126,7 @@ def system_codes(known: Mapping[str, int], systems: Sequence[str]) -> dict[str, 
 def _fingerprint(catalogue: Catalogue) -> str:
     """Changes when all profiles have to be merged anew."""
     parts = [
-        [name, attribute.type, attribute.sources, attribute.merge]
+        [name, attribute.type, attribute.sources, attribute.merge, attribute.consent]
         for name, attribute in catalogue.attributes.items()
     ]
     mappings = [

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
-from profile_pipelines.engine.sql import column, literal, named
+from profile_pipelines.engine.sql import column, literal, named, select_from
 from profile_pipelines.lake import Pinned
-from profile_pipelines.lake.lake import RECORD_BLOCK, provenance_column, record_block
+from profile_pipelines.lake.lake import (
+    RECORD_BLOCK,
+    UNSUBSCRIBES,
+    provenance_column,
+    record_block,
+)
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.profiles.affected import Affected, Sources
-from profile_pipelines.profiles.rules import LONG_AGO, Giver, merged_value, provenance
+from profile_pipelines.profiles.rules import LONG_AGO, Giver, merged_value, outranked, provenance
 
 
 def living_profiles(identities: Pinned, *, only_affected: bool) -> Rows:
@@ -33,8 +39,12 @@ def merged_profiles(
     sources: Sources,
     codes: Mapping[str, int],
     affected: Affected | None,
+    unsubscribed: pa.Table | None,
 ) -> Rows:
-    """`profile_id` with values and provenance: of all profiles, or of what is affected."""
+    """`profile_id` with values and provenance: of all profiles, or of what is affected.
+
+    `unsubscribed` has `profile_id` and `purpose`; None: nobody ever did.
+    """
     wanted = set(catalogue.attributes) if affected is None else affected.attributes
     relations: dict[str, Relation] = {}
     if affected is not None:
@@ -47,6 +57,7 @@ def merged_profiles(
         if source.exists and not wanted.isdisjoint(catalogue.systems[system].syncs[sync].attributes)
     }
     picked: list[exp.Expr] = [column("profile_id", "p")]
+    purposes: set[str] = set()
     for name, attribute in catalogue.attributes.items():
         if name not in wanted:
             continue
@@ -58,6 +69,10 @@ def merged_profiles(
         ]
         value = merged_value(name, attribute, givers)
         origin = provenance(name, attribute, givers)
+        if unsubscribed is not None and attribute.consent is not None:
+            over = Giver(_outranking(attribute.consent), codes[UNSUBSCRIBES])
+            value, origin = outranked(attribute, value, origin, over)
+            purposes.add(attribute.consent)
         picked.append(exp.alias_(value, name, quoted=True, copy=False))
         picked.append(
             exp.alias_(origin, provenance_column(name, attribute), quoted=True, copy=False)
@@ -74,7 +89,23 @@ def merged_profiles(
             join_type="left",
             copy=False,
         )
+    for purpose in sorted(purposes):
+        alias = _outranking(purpose)
+        relations[UNSUBSCRIBES] = unsubscribed
+        theirs = select_from(UNSUBSCRIBES, ["profile_id"]).where(
+            column("purpose").eq(literal(purpose))
+        )
+        query.join(
+            theirs.subquery(exp.to_identifier(alias, quoted=True), copy=False),
+            on=exp.EQ(this=column("profile_id", alias), expression=column("profile_id", "p")),
+            join_type="left",
+            copy=False,
+        )
     return Rows(query, relations)
+
+
+def _outranking(purpose: str) -> str:
+    return f"{UNSUBSCRIBES}/{purpose}"
 
 
 def _alias(system: str, sync: str) -> str:

@@ -15,7 +15,8 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.lake import Lake
-from profile_pipelines.lake.lake import COMBINING, RECORD_BLOCK, record_block
+from profile_pipelines.lake.lake import COMBINING, RECORD_BLOCK, UNSUBSCRIBES, record_block
+from profile_pipelines.profiles.unsubscribed import last_act
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -56,7 +57,10 @@ def decide(
     """The merge rule in plain Python: the value that wins, and the systems that decided it.
 
     `given` has each system's value with its record's time. Systems without a value are left out.
+    An unsubscription outranks all of them.
     """
+    if UNSUBSCRIBES in given:
+        return False, (UNSUBSCRIBES,)
     order = [
         system for system in attribute.sources if system in given and given[system][0] is not None
     ]
@@ -93,6 +97,7 @@ def explain_rule(attribute: Attribute) -> str:
 def receipts_of(
     catalogue: Catalogue,
     lake: Lake,
+    profile_id: int,
     record_ids: Sequence[int],
     stored: Mapping[str, Any],
     codes: Mapping[str, int],
@@ -105,17 +110,39 @@ def receipts_of(
     for name, attribute in catalogue.attributes.items():
         given = contributions.get(name, {})
         winners = _winners(name, attribute, stored, codes)
-        order = [system for system in attribute.sources if system in given]
+        rule = explain_rule(attribute)
+        if UNSUBSCRIBES in winners:
+            given = given | _unsubscription(catalogue, lake, profile_id, attribute, as_of)
+            rule = f"unsubscribed: outranks every system ({rule})"
+        order = [system for system in (UNSUBSCRIBES, *attribute.sources) if system in given]
         receipts.append(
             Receipt(
                 name,
                 stored.get(name),
-                explain_rule(attribute),
+                rule,
                 tuple(given[s] for s in order if s in winners),
                 tuple(given[s] for s in order if s not in winners),
             )
         )
     return receipts
+
+
+def _unsubscription(
+    catalogue: Catalogue,
+    lake: Lake,
+    profile_id: int,
+    attribute: Attribute,
+    as_of: datetime | None,
+) -> dict[str, Contribution]:
+    act = last_act(catalogue, lake, profile_id, attribute.consent or "", as_of=as_of)
+    if act is None:
+        return {}
+    at, synced_at, run_id = act["acted_at"], act["recorded_at"], act["run_id"]
+    return {
+        UNSUBSCRIBES: Contribution(
+            UNSUBSCRIBES, attribute.consent or "", False, at, at, synced_at, run_id
+        )
+    }
 
 
 def _winners(

@@ -79,6 +79,21 @@ def provenance(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.
     return exp.cast(case if givers else exp.null(), "TINYINT")
 
 
+def outranked(
+    attribute: Attribute, value: exp.Expr, origin: exp.Expr, over: Giver
+) -> tuple[exp.Expr, exp.Expr]:
+    """Value and provenance of a consent, where `over` has a row for those who unsubscribed."""
+    unsubscribed = exp.not_(exp.Is(this=column("profile_id", over.alias), expression=exp.null()))
+    if attribute.merge in COMBINING:
+        own = exp.cast(literal(1 << over.code), "BIGINT")
+    else:
+        own = exp.cast(literal(over.code), "TINYINT")
+    return (
+        exp.Case().when(unsubscribed, exp.false()).else_(value),
+        exp.Case().when(unsubscribed.copy(), own).else_(origin),
+    )
+
+
 def _is_latest(name: str, givers: Sequence[Giver]) -> list[exp.Expr]:
     """For each system whether its value is the newest; of equals the more trusted one is."""
     tests: list[exp.Expr] = []

@@ -13,7 +13,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
 from profile_pipelines.lake import Lake
-from profile_pipelines.lake.lake import COMBINING, provenance_column
+from profile_pipelines.lake.lake import COMBINING, UNSUBSCRIBES, provenance_column
 from profile_pipelines.profiles.lookup import records_of
 from profile_pipelines.profiles.receipts import Receipt, receipts_of
 
@@ -89,6 +89,7 @@ def view_profile(
     receipts = receipts_of(
         catalogue,
         lake,
+        profile_id,
         [int(str(record["record_id"])) for record in records],
         found[0],
         pinned.state["systems"],
@@ -161,6 +162,9 @@ def _value(
     now: datetime,
 ) -> Value:
     attribute = catalogue.attributes[receipt.attribute]
+    if any(each.system == UNSUBSCRIBES for each in receipt.winners):
+        # the ledger knows it from the moment of the click: it is never old
+        return Value(receipt, timedelta(0), attribute.fresh_within, stale=False)
     deciding = (
         [c.system for c in receipt.winners] if receipt.value is not None else (attribute.sources)
     )

@@ -1,0 +1,112 @@
+"""Which profiles stand today for profiles of the past.
+
+What was said of a profile holds for whoever its customer is by now. Identities join and part, and
+systems are replaced: so a profile of today stands for a former one when a record is in it that
+was in the former one, or (of a record that is gone) one with the same identifier.
+"""
+
+# pyarrow has no types, which the strict mode would report at every touch.
+# pyright: standard
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+from sqlglot import exp
+
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.duckdb import Relation
+from profile_pipelines.engine.sql import column, distinct, literal, named
+from profile_pipelines.lake import Lake, Pinned
+
+_FORMER = pa.schema([("former_id", pa.int64()), ("profile_id", pa.int64())])
+
+
+def former_profiles(
+    catalogue: Catalogue, lake: Lake, identities: Pinned, *, as_of: datetime | None = None
+) -> pa.Table:
+    """`former_id` and the `profile_id` of today (or as of a moment), where they differ.
+
+    A record that is held apart takes nothing over by its identifiers, which it shares with many.
+    """
+    names = [f"id_{name}" for name in catalogue.identifiers]
+    if not identities.exists:
+        return _FORMER.empty_table()
+    past = None
+    if as_of is not None:
+        past = exp.LTE(this=column("recorded_at"), expression=literal(as_of))
+    log = identities.changes(
+        ["record_id", "profile_id", "previous_profile_id", *names], "ever", where=past
+    )
+    left = exp.and_(
+        exp.not_(column("previous_profile_id", "l").is_(exp.null())),
+        distinct(column("previous_profile_id", "l"), column("profile_id", "l")),
+    )
+    travelled = (
+        exp.select(column("record_id", "l"))
+        .distinct()
+        .from_(log.sql.copy().subquery("l"))
+        .where(exp.or_(column("removed", "l"), left))
+    )
+    relations: dict[str, Relation] = {**log.relations}
+    relations["travelled"] = lake.engine.query(travelled, relations)
+    if relations["travelled"].num_rows == 0:
+        return _FORMER.empty_table()
+    stays = (
+        exp.select(*(column(name, "l") for name in ("record_id", "profile_id", *names)))
+        .distinct()
+        .from_(log.sql.copy().subquery("l"))
+        .join(named("travelled", "t"), on=_same("record_id", "t", "l"), join_type="semi")
+        .where(exp.not_(column("profile_id", "l").is_(exp.null())))
+    )
+    relations["stays"] = lake.engine.query(stays, relations)
+    columns = ["record_id", "profile_id", "held_apart", *names]
+    rows = (
+        identities.current(columns, "now") if as_of is None
+        else identities.as_of(as_of, columns, "now")
+    )  # fmt: skip
+    relations |= rows.relations
+    here = _pairs().from_(named("stays", "s")).join(
+        rows.sql.subquery("n"), on=_same("record_id", "s", "n")
+    )  # fmt: skip
+    gone = (
+        exp.select(exp.Star())
+        .from_(named("stays", "s"))
+        .join(rows.sql.subquery("n"), on=_same("record_id", "s", "n"), join_type="anti")
+    )
+    relations["gone"] = lake.engine.query(gone, relations)
+    parts = [here]
+    if relations["gone"].num_rows:
+        parts += _by_identifiers(rows.sql, names)
+    union: exp.Query = parts[0]
+    for part in parts[1:]:
+        union = exp.union(union, part, distinct=False)
+    select = (
+        exp.select(column("former_id", "u"), column("profile_id", "u"))
+        .distinct()
+        .from_(union.subquery("u"))
+        .where(column("former_id", "u").neq(column("profile_id", "u")))
+    )
+    return lake.engine.query(select, relations)
+
+
+def _by_identifiers(rows: exp.Select, names: Sequence[str]) -> list[exp.Select]:
+    return [
+        _pairs()
+        .from_(named("gone", "s"))
+        .join(rows.subquery("n"), on=_same(name, "s", "n"))
+        .where(exp.not_(column("held_apart", "n")))
+        for name in names
+    ]
+
+
+def _pairs() -> exp.Select:
+    return exp.select(
+        exp.alias_(column("profile_id", "s"), "former_id", quoted=True), column("profile_id", "n")
+    )
+
+
+def _same(name: str, one: str, other: str) -> exp.Expr:
+    return exp.EQ(this=column(name, one), expression=column(name, other))

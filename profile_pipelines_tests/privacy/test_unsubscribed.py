@@ -1,0 +1,248 @@
+"""Unsubscriptions stand in the profile as a source that outranks all others."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from profile_pipelines import pipeline
+from profile_pipelines.errors import CatalogueError, NotFound, UnknownName
+from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
+
+
+def _declared(merge: str = "most_restrictive", systems: tuple[str, ...] = ("crm",)) -> Any:
+    declared = catalogue(systems, ("status", "opt_in"))
+    declared["attributes"]["opt_in"] |= {
+        "consent": "email", "merge": merge, "fresh_within": "3h",
+        "max_changed": "100%", "max_emptied": "100%",
+    }  # fmt: skip
+    declared["attributes"]["status"] |= {"max_changed": "100%", "max_emptied": "100%"}
+    for system in declared["systems"].values():
+        system["syncs"]["people"]["max_deleted"] = "100%"
+    declared["audiences"] = {"reachable": {"where": {"opt_in": {"is": True}}}}
+    return declared
+
+
+def _put(company: Company, key: str, system: str = "crm", hours: float = -5, **values: Any) -> None:
+    row = {
+        "no": key, "email": f"c{key}@example.com", "changed": stamp(hours), "status": "active",
+        "opt_in": "yes", **values,
+    }  # fmt: skip
+    company.put(system, key, **row)
+
+
+def _unsubscribe(company: Company, identifier: str, purpose: str = "email") -> int:
+    profile_id = company.customers.profile(identifier).profile_id
+    company.workspace.ledger.unsubscribes.add(profile_id, purpose, now=company.now)
+    return profile_id
+
+
+def _restore(company: Company, identifier: str) -> list[int]:
+    return pipeline.restore_consent(
+        company.workspace, identifier, "email", by="ann", because="asked by phone", now=company.now
+    )
+
+
+def _consents(company: Company) -> dict[str, bool | None]:
+    frame = company.customers.profiles().to_arrow()
+    keys = ["/".join(each or ["?"]) for each in frame["email"].to_pylist()]
+    return dict(zip(keys, frame["opt_in"].to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize("merge", ["priority", "latest", "most_restrictive"])
+def test_it_outranks_every_system(tmp_path: Path, merge: str) -> None:
+    """By whichever rule: false, with a receipt of when and by which run; never stale."""
+    company = Company(tmp_path, _declared(merge, ("crm", "billing")))
+    for system in ("crm", "billing"):
+        _put(company, "1", system)
+        _put(company, "2", system)
+    company.run()
+    clicked = company.now
+    profile_id = _unsubscribe(company, "c1@example.com")
+    _put(company, "1", hours=1, opt_in="true")
+    company.now += timedelta(minutes=10)
+    run_id, merged_at = company.run_id, company.now
+    company.settle()
+    view = company.customers.profile("c1@example.com", now=company.now + 9 * HOUR)
+    value = view.values["opt_in"]
+    (winner,) = value.receipt.winners
+    assert (value.value, value.stale) == (False, False)
+    assert (winner.system, winner.changed_at) == ("unsubscribes", clicked)
+    assert (winner.synced_at, winner.run_id) == (merged_at, run_id)
+    assert value.receipt.rule.startswith("unsubscribed: outranks every system")
+    assert [(each.system, each.value) for each in value.receipt.losers] == [
+        ("crm", True), ("billing", True),
+    ]  # fmt: skip
+    newest = company.customers.history("c1@example.com")[0]
+    assert newest.values == {"opt_in": (False, ("unsubscribes",))}
+    assert company.profile("c1@example.com", as_of=clicked)["opt_in"] is True
+    assert company.profile("c2@example.com")["opt_in"] is True
+    changes = company.customers.audience_changes("reachable").to_pandas()
+    assert changes[changes["removed"]]["profile_id"].tolist() == [profile_id]
+
+
+def test_without_any_nothing_is_written(tmp_path: Path) -> None:
+    """No table before the first act, and no commit by a run that finds no new one."""
+    company = Company(tmp_path, _declared())
+    _put(company, "1")
+    company.run()
+    lake, known = company.workspace.lake, company.workspace.catalogue
+    assert not lake.unsubscribes().pin().exists
+    _unsubscribe(company, "c1@example.com")
+    company.settle()
+    seqs = [table.pin().seq for table in (lake.unsubscribes(), lake.profiles(known))]
+    company.workspace.ledger.unsubscribes.add(1, "email", now=company.now)
+    company.settle()
+    assert [table.pin().seq for table in (lake.unsubscribes(), lake.profiles(known))] == seqs
+
+
+def test_it_concerns_its_purpose_alone(tmp_path: Path) -> None:
+    """Another consent stands, and a purpose that isn't declared any more hurts nothing."""
+    declared = _declared()
+    declared["attributes"]["sms_opt_in"] = {
+        **copy.deepcopy(declared["attributes"]["opt_in"]), "consent": "sms",
+    }  # fmt: skip
+    declared["systems"]["crm"]["syncs"]["people"]["attributes"]["sms_opt_in"] = "tier"
+    company = Company(tmp_path, declared)
+    _put(company, "1", tier="yes")
+    company.run()
+    _unsubscribe(company, "c1@example.com", "post")
+    _unsubscribe(company, "c1@example.com", "sms")
+    company.settle()
+    found = company.profile("c1@example.com")
+    assert (found["opt_in"], found["sms_opt_in"]) == (True, False)
+
+
+def test_it_follows_the_customer_where_profiles_join_and_part(tmp_path: Path) -> None:
+    """Whichever id stays; and a record that was in the profile takes it along."""
+    company = Company(tmp_path, _declared())
+    for key in "123":
+        _put(company, key)
+    company.run()
+    _unsubscribe(company, "c2@example.com")
+    _put(company, "2", hours=1, email="c1@example.com")
+    company.run()
+    assert _consents(company) == {"c1@example.com": False, "c3@example.com": True}
+    _put(company, "2", hours=2)
+    company.run()
+    # the first record was never in the profile that the link was made for
+    assert _consents(company) == {
+        "c1@example.com": True, "c2@example.com": False, "c3@example.com": True,
+    }  # fmt: skip
+
+
+def test_it_outlives_the_records_by_their_identifiers(tmp_path: Path) -> None:
+    """A CRM that is replaced in one step brings the same people under new keys and profiles."""
+    company = Company(tmp_path, _declared())
+    _put(company, "1")
+    _put(company, "2")
+    company.run()
+    before = _unsubscribe(company, "c1@example.com")
+    company.settle()
+    for key in "12":
+        company.remove("crm", key)
+        _put(company, f"9{key}", hours=1, email=f"c{key}@example.com")
+    company.run(full=True)
+    after = company.customers.profile("c1@example.com").profile_id
+    assert after != before
+    assert _consents(company) == {"c1@example.com": False, "c2@example.com": True}
+    receipt = company.customers.profile("c1@example.com").values["opt_in"].receipt
+    assert [each.system for each in receipt.winners] == ["unsubscribes"]
+
+
+def test_taking_it_back_lets_the_systems_decide_again(tmp_path: Path) -> None:
+    """From the next run on, and until the customer unsubscribes once more."""
+    company = Company(tmp_path, _declared())
+    _put(company, "1")
+    _put(company, "2", opt_in="no")
+    company.run()
+    for key in "12":
+        _unsubscribe(company, f"c{key}@example.com")
+    company.settle()
+    assert len(_restore(company, "c1@example.com")) == 1
+    assert _consents(company) == {"c1@example.com": False, "c2@example.com": False}
+    _restore(company, "c2@example.com")
+    company.settle()
+    assert _consents(company) == {"c1@example.com": True, "c2@example.com": False}
+    with pytest.raises(NotFound, match="isn't unsubscribed from email"):
+        _restore(company, "c1@example.com")
+    with pytest.raises(UnknownName, match="there is consent for email"):
+        pipeline.restore_consent(
+            company.workspace, "c1@example.com", "fax", by="a", because="b", now=company.now
+        )
+    _unsubscribe(company, "c1@example.com")
+    company.settle()
+    assert _consents(company)["c1@example.com"] is False
+
+
+def test_a_ledger_put_back_from_a_copy_loses_no_later_unsubscription(tmp_path: Path) -> None:
+    """Its numbers begin again below those that the lake has seen."""
+    company = Company(tmp_path, _declared())
+    for key in "123":
+        _put(company, key)
+    company.run()
+    for key in "12":
+        _unsubscribe(company, f"c{key}@example.com")
+    company.settle()
+    for part in tmp_path.glob("ledger.db*"):
+        part.unlink()
+    company.declare(company.declared)
+    company.run()
+    _unsubscribe(company, "c3@example.com")
+    company.settle()
+    assert set(_consents(company).values()) == {False}
+
+
+def test_the_name_is_taken(tmp_path: Path) -> None:
+    """No system of a catalogue can be called so."""
+    with pytest.raises(CatalogueError, match="built in; choose another"):
+        Company(tmp_path, _declared(systems=("unsubscribes",)))
+
+
+KEYS = st.sampled_from("123")
+STEPS = st.one_of(
+    st.tuples(st.just("put"), KEYS, KEYS, st.sampled_from(["yes", "no"])),
+    st.tuples(st.just("remove"), KEYS),
+    st.tuples(st.just("unsubscribe"), KEYS),
+    st.tuples(st.just("restore"), KEYS),
+    st.tuples(st.just("run")),
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, min_size=4, max_size=10))
+def test_what_changes_touch_is_all_that_has_to_be_merged(steps: list[tuple[str, ...]]) -> None:
+    """After any acts and moves, merging everything anew gives the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        company = Company(Path(folder), _declared())
+        for key in "123":
+            _put(company, key)
+        company.run()
+        for hours, step in enumerate(steps, 1):
+            match step:
+                case ("put", key, email, opt_in):
+                    _put(company, key, hours=hours, email=f"c{email}@example.com", opt_in=opt_in)
+                case ("remove", key):
+                    company.remove("crm", key)
+                case ("unsubscribe", key):
+                    company.workspace.ledger.unsubscribes.add(int(key), "email", now=company.now)
+                case ("restore", key):
+                    company.workspace.ledger.unsubscribes.restore(
+                        int(key), "email", by="a", because="b", now=company.now
+                    )
+                case _:
+                    company.run(full=True)
+        company.run(full=True)
+        kept = company.customers.profiles(provenance=True).to_arrow()
+        company.declared["attributes"]["status"]["merge"] = "latest"
+        company.declare(company.declared)
+        company.settle()
+        anew = company.customers.profiles(provenance=True).to_arrow()
+        assert anew.to_pylist() == kept.to_pylist()
