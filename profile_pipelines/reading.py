@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from profile_pipelines.privacy.consent_history import ConsentHistory
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -102,6 +104,24 @@ class Customers:
         space = self.workspace
         found = find_profiles(space.catalogue, space.lake, identifier)
         return history_of(space.catalogue, space.lake, found[0])
+
+    def consent_history(
+        self, identifier: str, *, purpose: str | None = None, now: datetime | None = None
+    ) -> dict[int, list[ConsentHistory]]:
+        """By profile with this identifier: its customer's consents, to one purpose or to all.
+
+        Raises NotFound, and UnknownName for the purpose.
+        """
+        from profile_pipelines.privacy.consent_history import consent_history
+
+        space = self.workspace
+        at = now or datetime.now(UTC)
+        return {
+            each: consent_history(
+                space.catalogue, space.lake, space.ledger, each, now=at, purpose=purpose
+            )
+            for each in find_profiles(space.catalogue, space.lake, identifier)[:10]
+        }
 
     def profiles(self, *, as_of: datetime | None = None, provenance: bool = False) -> Frame:
         """All profiles: `profile_id`, a list column per identifier type, the attributes.

@@ -14,9 +14,32 @@ consent = typer.Typer(
 )
 
 
-@consent.callback()
-def _consent() -> None:
-    """What a customer consented to, with proof."""
+@consent.command()
+def history(
+    identifier: Identifier,
+    purpose: Annotated[
+        str | None,
+        typer.Option("--purpose", metavar="PURPOSE", help="Only this one, such as email."),
+    ] = None,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Prove a customer's consents: each value with its receipt, acts, and messages sent."""
+    from profile_pipelines.cli.consent_tables import print_consent
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note, print_json
+    from profile_pipelines.cli.session import open_customers
+
+    customers = open_customers()
+    timezone = customers.workspace.catalogue.settings.timezone
+    found = customers.consent_history(identifier, purpose=purpose, now=present(now, timezone))
+    if as_json:
+        print_json([{"profile_id": each, "purposes": told} for each, told in found.items()])
+        return
+    if not any(found.values()):
+        note("no attribute of the catalogue is a consent")
+    for profile_id, histories in found.items():
+        print_consent(profile_id, histories, timezone)
 
 
 @consent.command()

@@ -92,6 +92,28 @@ def former_profiles(
     return lake.engine.query(select, relations)
 
 
+def ids_of_customer(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[int]:
+    """The profile's id, then those of former profiles that have gone up in it.
+
+    A former profile that is still there is another customer's by now, and isn't among them.
+    """
+    identities = lake.identities(catalogue).pin()
+    former = former_profiles(catalogue, lake, identities)
+    pairs = zip(former["former_id"].to_pylist(), former["profile_id"].to_pylist(), strict=True)
+    ids = sorted({former_id for former_id, now in pairs if now == profile_id})
+    if not ids:
+        return [profile_id]
+    rows = identities.current(["record_id", "profile_id"], "now")
+    living = (
+        exp.select(column("profile_id", "n"))
+        .distinct()
+        .from_(rows.sql.subquery("n"))
+        .where(column("profile_id", "n").isin(*(literal(each) for each in ids)))
+    )
+    others = {row["profile_id"] for row in lake.engine.rows(living, rows.relations)}
+    return [profile_id, *(each for each in ids if each not in others)]
+
+
 def _by_identifiers(rows: exp.Select, names: Sequence[str]) -> list[exp.Select]:
     return [
         _pairs()

@@ -342,9 +342,9 @@ class Outbox:
         states: Collection[str] | None = None,
         journey: str | None = None,
         profile_ids: Collection[int] | None = None,
-        limit: int = 100,
+        limit: int | None = 100,
     ) -> list[dict[str, Any]]:
-        """The newest messages, by column."""
+        """The newest messages, by column; all with a limit of None."""
         select = sa.select(outbox).order_by(
             sa.func.coalesce(outbox.c.ended_at, outbox.c.decided_at).desc(), outbox.c.message_id
         )

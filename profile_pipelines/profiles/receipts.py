@@ -5,7 +5,7 @@ Read from the change logs, so that it can be given for any past moment too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -103,11 +103,18 @@ def receipts_of(
     codes: Mapping[str, int],
     *,
     as_of: datetime | None = None,
+    names: Collection[str] | None = None,
 ) -> list[Receipt]:
-    """A receipt for each attribute of the profile whose records and stored row are given."""
-    contributions = _contributions(catalogue, lake, record_ids, as_of)
+    """A receipt for each attribute (or those named) of the profile whose records and stored row
+    are given."""
+    wanted = {
+        name: attribute
+        for name, attribute in catalogue.attributes.items()
+        if names is None or name in names
+    }
+    contributions = _contributions(catalogue, lake, record_ids, as_of, wanted)
     receipts: list[Receipt] = []
-    for name, attribute in catalogue.attributes.items():
+    for name, attribute in wanted.items():
         given = contributions.get(name, {})
         winners = _winners(name, attribute, stored, codes)
         rule = explain_rule(attribute)
@@ -157,14 +164,21 @@ def _winners(
 
 
 def _contributions(
-    catalogue: Catalogue, lake: Lake, record_ids: Sequence[int], as_of: datetime | None
+    catalogue: Catalogue,
+    lake: Lake,
+    record_ids: Sequence[int],
+    as_of: datetime | None,
+    wanted: Collection[str],
 ) -> dict[str, dict[str, Contribution]]:
     """By attribute and system: the newest value among the profile's records."""
     found: dict[str, dict[str, Contribution]] = {}
     for system, declared in catalogue.systems.items():
         for sync, each in declared.syncs.items():
+            names = [name for name in each.attributes if name in wanted]
+            if not names:
+                continue
             versions = _versions(catalogue, lake, system, sync, record_ids, as_of)
-            for name in each.attributes:
+            for name in names:
                 best = _newest(system, sync, name, versions)
                 if best is not None:
                     found.setdefault(name, {})[system] = best

@@ -860,5 +860,6 @@ def test_a_system_has_no_name_of_what_is_made_of_systems(tmp_path: Path, name: s
         "attributes.yaml": VALID["attributes.yaml"].replace("[crm]", f"[crm, {name}]"),
     }
     assert mistakes_in(write_catalogue(tmp_path, **files)) == [
-        f"sources/{name}.yaml:1: system: is the name of what is made of the systems, or built in; choose another"
+        f"sources/{name}.yaml:1: system: is the name of what is made of the systems, or built in; "
+        "choose another"
     ]

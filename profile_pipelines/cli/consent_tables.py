@@ -1,0 +1,91 @@
+"""Shows a customer's consents: what they were and why, acts, and the messages that relied on
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from profile_pipelines.cli.output import (
+    NOTHING,
+    joined,
+    short_run,
+    spell,
+    spell_time,
+    stdout,
+    styled,
+    table,
+)
+from profile_pipelines.ledger.unsubscribes import Act
+from profile_pipelines.privacy.consent_history import (
+    ConsentedMessage,
+    ConsentHistory,
+    ConsentValue,
+    ReliedOn,
+)
+
+_MISSING = {
+    "consent": "no: it is missing, withdrawn or unsubscribed",
+    "stale": "not now: what is known is too old",
+    "gone": "no: there is no such profile",
+}
+
+
+def print_consent(profile_id: int, histories: Sequence[ConsentHistory], timezone: str) -> None:
+    """A section for each purpose, the newest first in each of its tables."""
+    console = stdout()
+    console.print(styled(f"Profile {profile_id}", "bold"))
+    for each in histories:
+        may = "yes" if each.missing is None else _MISSING[each.missing]
+        console.print()
+        console.print(styled(each.purpose, "bold"), f": may a message be sent now? {may}", sep="")
+        console.print(_values(each.values, profile_id, timezone))
+        for act in each.acts:
+            console.print(_act(act, timezone), soft_wrap=True)
+        if each.messages:
+            console.print()
+            console.print(_messages(each.messages, timezone))
+        else:
+            console.print(styled("no message was sent for it", "dim"))
+
+
+def _values(values: Sequence[ConsentValue], profile_id: int, timezone: str) -> object:
+    rows = table("recorded", "attribute", "~became", "from", "changed there", "run")
+    for each in values:
+        became = "went up in another profile" if each.gone else spell(each.value)
+        if each.profile_id != profile_id:
+            became += f" (profile {each.profile_id})"
+        recorded, run = spell_time(each.recorded_at, timezone), short_run(each.run_id)
+        decided = joined(given.system for given in each.winners)
+        changed = max((g.changed_at for g in each.winners if g.changed_at), default=None)
+        rows.add_row(
+            recorded, each.attribute, styled(became, "bold"), decided or NOTHING,
+            spell_time(changed, timezone), run,
+        )  # fmt: skip
+        rule = f"  {each.rule.partition(':')[0]}"
+        for number, given in enumerate(each.losers):
+            told = f"invalid: {given.invalid}" if given.invalid else f"lost: {spell(given.value)}"
+            at = spell_time(given.changed_at, timezone)
+            first = rule if number == 0 else ""
+            rows.add_row("", first, told, given.system, at, short_run(given.run_id), style="dim")
+    return rows
+
+
+def _act(act: Act, timezone: str) -> str:
+    at = spell_time(act.at, timezone)
+    if act.unsubscribed:
+        return f"{at}  unsubscribed by a link"
+    return f"{at}  taken back by {spell(act.by)}: {spell(act.because)}"
+
+
+def _messages(messages: Sequence[ConsentedMessage], timezone: str) -> object:
+    rows = table("sent", "journey", "step", "channel", "state", "~relied on", title="Messages")
+    for each in messages:
+        relied = "; ".join(_relied(one, timezone) for one in each.relied_on)
+        names = (each.journey, each.step, each.channel, each.state)
+        rows.add_row(spell_time(each.at, timezone), *names, relied or NOTHING)
+    return rows
+
+
+def _relied(one: ReliedOn, timezone: str) -> str:
+    confirmed = spell_time(one.confirmed_at, timezone)
+    return f"{one.attribute} {spell(one.value)} from {joined(one.systems)}, synced {confirmed}"
