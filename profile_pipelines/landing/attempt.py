@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from profile_pipelines.errors import MissingField
@@ -19,13 +20,16 @@ from profile_pipelines.landing.extraction import (
 )
 from profile_pipelines.landing.guard import (
     Guard,
+    Known,
     known_at_least,
 )
 from profile_pipelines.landing.holding import Holding
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
-from profile_pipelines.landing.result import SyncResult
+from profile_pipelines.landing.recent import RECENT, Recent
+from profile_pipelines.landing.result import Reasons, SyncResult
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.told import Told, told_since
+from profile_pipelines.landing.unchanged import tells_of_every_change
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
 from profile_pipelines.ledger.ledger import AttributeEntry
@@ -33,7 +37,8 @@ from profile_pipelines.sources import ReadRequest, Source, open_source
 from profile_pipelines.sources.json_shape import kinds
 
 if TYPE_CHECKING:
-    pass
+    from profile_pipelines.engine import Written
+    from profile_pipelines.validation.records import Findings
 
 
 class Attempt:
@@ -59,6 +64,7 @@ class Attempt:
         self.ledger = ledger
         self.cursors = cursors or _cursors
         self.covered = covered
+        self.waiting = waiting
         self.asked_full = asked_full
         self.progress = progress
         self.guard = Guard(landing.catalogue.attributes, landing.declared.max_deleted, waiting)
@@ -125,6 +131,26 @@ class Attempt:
     def _quarantined(self) -> Mapping[str, int]:
         return quarantined_by_attribute(self.landing.lake, self.landing.pinned.table.pin())
 
+    @cached_property
+    def _known(self) -> Known:
+        return known_records(self.landing.lake, self.landing.pinned)
+
+    def _came_again(self, cursors: Cursors, request: ReadRequest, digest: str | None) -> bool:
+        """Whether an incremental read brought the very records that end the last one.
+
+        Not where more than them is to be judged: what was set aside waits, or values are compared
+        with those of other records.
+        """
+        landing = self.landing
+        return (
+            request.since is not None
+            and digest is not None
+            and landing.pinned.state.get(RECENT) == digest
+            and cursors.oldest() == cursors.newest()
+            and not self.waiting
+            and not any(landing.catalogue.attributes[a].valid.unique for a in landing.chosen)
+        )
+
     def _unchanged(self) -> SyncResult | None:
         """What to say when the source is as it was, and isn't read; None when it may not be.
 
@@ -134,60 +160,39 @@ class Attempt:
         cursors = self.cursors(landing)
         if self.whole or self.drift or not cursors.have_mark(self.mark):
             return None
-        if not self._tells_of_every_change(cursors.oldest()):
+        covered = landing.chosen if self.covered is None else self.covered
+        if self.told is None and not tells_of_every_change(
+            landing, self.ledger, self.source, covered, cursors.oldest()
+        ):
             return None
-        before = self.ledger.latest_of(system)
-        entries = {
-            a: AttributeEntry(in_quarantine=before[a].in_quarantine)
-            if a in before
-            else AttributeEntry()
-            for a in landing.chosen
-        }
+        before = self._quarantined_before()
+        entries = {a: AttributeEntry(in_quarantine=before.get(a, 0)) for a in landing.chosen}
         return SyncResult(system, landing.name, full=False, attributes=entries)
 
-    def _tells_of_every_change(self, since: datetime | None) -> bool:
-        """Whether a source whose mark is as it was can be taken as unchanged.
-
-        A mark of files tells of every change, and so do events. That of a database counts records
-        and compares the newest times, which is enough only where records bear the time of their
-        change, and none can still come late with a time before the newest known.
-        """
-        landing = self.landing
-        if landing.catalogue.systems[landing.system].connection.type in ("files", "custom"):
-            return True
-        if self.told is not None:
-            return True
-        if since is None:
-            return False
-        coverage = self.ledger.coverage()
-        covered = landing.chosen if self.covered is None else self.covered
-        looked = [coverage.get((landing.system, a)) for a in covered]
-        late_until = since + landing.declared.lateness
-        if any(each is None or each <= late_until for each in looked):
-            return False
-        return self.source.has_newer(since) is False
+    def _quarantined_before(self) -> Mapping[str, int]:
+        """What lay in quarantine after the last sync, by attribute."""
+        latest = self.ledger.latest_of(self.landing.system)
+        return {attribute: entry.in_quarantine for attribute, entry in latest.items()}
 
     def _read(self, *, whole: bool) -> SyncResult:
         from profile_pipelines.validation.records import RecordValidator
 
         landing = self.landing
-        lake, pinned, declared, chosen = (
-            landing.lake, landing.pinned, landing.declared, landing.chosen,
-        )  # fmt: skip
+        pinned, declared, chosen = landing.pinned, landing.declared, landing.chosen
         cursors = self.cursors(landing)
         told = None if whole else self.told
         keys = None if told is None else told.keys
         request = ReadRequest(landing.fields, None if whole else cursors.since(), keys=keys)
         validator = RecordValidator(landing.catalogue, declared, chosen, landing.now)
-        findings = validator.findings
-        known = known_records(lake, pinned)
+        findings, recent = validator.findings, Recent(declared.lateness)
         with Spool(landing.spooled) as spool:
-            expected = known.living if keys is None else len(keys)
-            # how much has changed can't be told
-            tells = bool(expected) and (keys is not None or request.since is None)
-            read(self.source, request, validator, spool, self.progress, expected if tells else None)
+            # of a part, how much has changed can't be told
+            expected = self._known.living if request.since is None else None
+            expected = len(keys) if keys is not None else expected
+            read(self.source, request, validator, spool, recent, self.progress, expected or None)
             shown, fields = drift.learned(self.fields, kinds(request.shape))
             newest, latest = cursors.newest(), findings.latest
+            digest = recent.digest(latest)
             if declared.events is not None:
                 # the log goes on where it was, or begins with the read of everything
                 latest = landing.now if told is None else told.newest or newest
@@ -195,25 +200,13 @@ class Attempt:
             if behind and request.since is not None:
                 # only all of it tells a source that was taken back from one whose newest went
                 return self._read(whole=True)
-            gone = None if keys is None else gone_of(lake, spool, keys)
-            shared = marks(
-                lake,
-                pinned,
-                {a: landing.catalogue.attributes[a] for a in chosen},
-                spool,
-                absent_are_deleted=request.since is None,
-                gone=gone,
-            )
-            for a in chosen:
-                findings.add(a, NOT_UNIQUE, shared.count(a))
-            holding = Holding(landing, self.guard, known)
-            holding.unusable(findings, request.seen, spool.rows)
-            if request.since is None and not spool.rows:
-                holding.vanished()
-            elif behind and newest and latest and not self.asked_full:
-                holding.gone_back(spool, newest, latest)
-            written = holding.written(spool, shared, absent=request.since is None, gone=gone)
-            held = holding.held
+            again = keys is None and self._came_again(cursors, request, digest)
+            written, held = None, Reasons()
+            at_least: Mapping[str, int] = pinned.state.get("values", {})
+            if not again:
+                back = (newest, latest) if behind and newest and latest else None
+                written, holding = self._compared(request, spool, findings, back)
+                held, at_least = holding.held, holding.at_least
         rows, deleted = (0, 0) if written is None else landing.counts(written)
         if WHOLE_SYNC not in held:
             state = {
@@ -223,11 +216,12 @@ class Attempt:
                     latest,
                     whole=request.since is None,
                 ),
-                "values": known_at_least(holding.at_least, written, deleted, declared.attributes),
+                "values": known_at_least(at_least, written, deleted, declared.attributes),
                 "fields": fields,
+                RECENT: None if held or keys is not None else digest,
             }
             pinned.commit_written(written, now=landing.now, state=state)
-        quarantined = self._quarantined
+        quarantined = self._quarantined_before() if again else self._quarantined
         return SyncResult(
             landing.system,
             landing.name,
@@ -250,6 +244,33 @@ class Attempt:
             (*self.drift, *shown),
             findings.ahead,
         )
+
+    def _compared(
+        self,
+        request: ReadRequest,
+        spool: Spool,
+        findings: Findings,
+        back: tuple[datetime, datetime] | None,
+    ) -> tuple[Written | None, Holding]:
+        """What of the spool is new or differs, and what is set aside.
+
+        `back` are the newest times that were known and that a whole read shows now, where it
+        went back.
+        """
+        landing, whole = self.landing, request.since is None
+        lake, pinned, chosen = landing.lake, landing.pinned, landing.chosen
+        gone = None if request.keys is None else gone_of(lake, spool, request.keys)
+        attributes = {a: landing.catalogue.attributes[a] for a in chosen}
+        shared = marks(lake, pinned, attributes, spool, absent_are_deleted=whole, gone=gone)
+        for a in chosen:
+            findings.add(a, NOT_UNIQUE, shared.count(a))
+        holding = Holding(landing, self.guard, self._known)
+        holding.unusable(findings, request.seen, spool.rows)
+        if whole and not spool.rows:
+            holding.vanished()
+        elif back and not self.asked_full:
+            holding.gone_back(spool, *back)
+        return holding.written(spool, shared, absent=whole, gone=gone), holding
 
 
 def _cursors(landing: Landing) -> Cursors:

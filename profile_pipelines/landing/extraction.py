@@ -19,6 +19,7 @@ from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows, rows_of
 from profile_pipelines.landing.difference import changed_records, incoming_schema
 from profile_pipelines.landing.guard import Known
+from profile_pipelines.landing.recent import Recent
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import Marks
 from profile_pipelines.progress import HowFar
@@ -85,6 +86,7 @@ def read(
     request: ReadRequest,
     validator: RecordValidator,
     spool: Spool,
+    recent: Recent,
     progress: Progress | None,
     expected: int | None = None,
 ) -> None:
@@ -95,7 +97,9 @@ def read(
             progress(HowFar(rows, request.counts.pages, expected))
 
     for table in _gathered(source.read(request), tell):
-        spool.add(validator.validate(table))
+        frame = validator.validate(table)
+        recent.add(frame)
+        spool.add(frame)
 
 
 def write(

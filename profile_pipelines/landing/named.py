@@ -24,6 +24,7 @@ from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.landing.aggregating import children_of, compute_customers
 from profile_pipelines.landing.extraction import Landing, gone_of, known_records, write
 from profile_pipelines.landing.guard import Guard, Known, count_losses, known_at_least
+from profile_pipelines.landing.recent import RECENT
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import Excess, Ledger
@@ -175,6 +176,7 @@ def _commit(
         used = _approvals_used(landing, ledger, written, known)
         state = {key: value for key, value in pinned.state.items() if key != "seq"}
         if written is not None:
+            state.pop(RECENT, None)
             # every written row may be a deletion
             state["values"] = known_at_least(
                 state.get("values", {}), written, written.rows, attributes
