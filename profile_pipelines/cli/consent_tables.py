@@ -15,6 +15,7 @@ from profile_pipelines.cli.output import (
     styled,
     table,
 )
+from profile_pipelines.cli.profile_tables import spell_changed
 from profile_pipelines.ledger.unsubscribes import Act
 from profile_pipelines.privacy.consent_history import (
     ConsentedMessage,
@@ -59,12 +60,12 @@ def _values(values: Sequence[ConsentValue], profile_id: int, timezone: str) -> o
         changed = max((g.changed_at for g in each.winners if g.changed_at), default=None)
         rows.add_row(
             recorded, each.attribute, styled(became, "bold"), decided or NOTHING,
-            spell_time(changed, timezone), run,
+            spell_changed(changed, timezone), run,
         )  # fmt: skip
         rule = f"  {each.rule.partition(':')[0]}"
         for number, given in enumerate(each.losers):
             told = f"invalid: {given.invalid}" if given.invalid else f"lost: {spell(given.value)}"
-            at = spell_time(given.changed_at, timezone)
+            at = spell_changed(given.changed_at, timezone)
             first = rule if number == 0 else ""
             rows.add_row("", first, told, given.system, at, short_run(given.run_id), style="dim")
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from profile_pipelines.cli.output import (
@@ -117,10 +118,13 @@ def contested(value: Value) -> bool:
 
 
 def _of(given: Contribution, timezone: str, synced: Any) -> tuple[Any, ...]:
-    changed = spell_time(given.changed_at, timezone)
-    if stdout().width < _WIDE:
-        changed = changed.partition(" ")[0]
-    return given.system, changed, synced, short_run(given.run_id)
+    return given.system, spell_changed(given.changed_at, timezone), synced, short_run(given.run_id)
+
+
+def spell_changed(moment: datetime | None, timezone: str) -> str:
+    """When a source changed a value; on a narrow screen only the day."""
+    spelled = spell_time(moment, timezone)
+    return spelled if stdout().width >= _WIDE else spelled.partition(" ")[0]
 
 
 def print_history(changes: Sequence[Change], timezone: str) -> None:
