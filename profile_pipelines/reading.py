@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -25,7 +25,7 @@ from profile_pipelines.lake.table import Rows
 from profile_pipelines.lake_place import lake_place
 from profile_pipelines.landing.children import children_table
 from profile_pipelines.landing.quarantine import quarantine_entries
-from profile_pipelines.profiles.lookup import find_profiles
+from profile_pipelines.profiles.lookup import find_customers, find_profiles
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
 from profile_pipelines.workspace import Places, Workspace
 
@@ -110,6 +110,7 @@ class Customers:
     ) -> dict[int, list[ConsentHistory]]:
         """By profile with this identifier: its customer's consents, to one purpose or to all.
 
+        When no profile has it today, of those that ever had it, also when they are gone.
         Raises NotFound, and UnknownName for the purpose.
         """
         from profile_pipelines.privacy.consent_history import consent_history
@@ -120,8 +121,17 @@ class Customers:
             each: consent_history(
                 space.catalogue, space.lake, space.ledger, each, now=at, purpose=purpose
             )
-            for each in find_profiles(space.catalogue, space.lake, identifier)[:10]
+            for each in find_customers(space.catalogue, space.lake, identifier)[:10]
         }
+
+    def everything_about(self, identifier: str, *, now: datetime | None = None) -> dict[str, Any]:
+        """Everything that is held about a customer, for an access request; see docs/privacy.md.
+
+        Raises NotFound when nobody ever had the identifier.
+        """
+        from profile_pipelines.privacy.access import everything_about
+
+        return everything_about(self.workspace, identifier, now=now or datetime.now(UTC))
 
     def profiles(self, *, as_of: datetime | None = None, provenance: bool = False) -> Frame:
         """All profiles: `profile_id`, a list column per identifier type, the attributes.

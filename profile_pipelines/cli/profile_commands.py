@@ -35,8 +35,9 @@ def show(
     """Show a profile: values with receipts, freshness, audiences; also as of a past moment."""
     from profile_pipelines.cli.moments import past, present
     from profile_pipelines.cli.output import note, print_json
-    from profile_pipelines.cli.profile_tables import as_document, print_history, print_profile
+    from profile_pipelines.cli.profile_tables import print_history, print_profile
     from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.profiles.document import profile_document
     from profile_pipelines.profiles.view import history_of
 
     customers = open_customers()
@@ -50,7 +51,7 @@ def show(
         for view in views
     ]
     if as_json:
-        print_json([as_document(*each) for each in zip(views, changes, strict=True)])
+        print_json([profile_document(*each) for each in zip(views, changes, strict=True)])
         return
     if len(views) > 1:
         note(f"{len(views)} profiles have this identifier")

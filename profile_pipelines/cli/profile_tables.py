@@ -24,44 +24,6 @@ _WIDE = 96
 """Signs a line that show the time of day, too, when a source changed a value."""
 
 
-def as_document(view: ProfileView, history: Sequence[Change] | None) -> dict[str, Any]:
-    """The profile as JSON has it."""
-    document: dict[str, Any] = {
-        "profile_id": view.profile_id,
-        "as_of": view.as_of,
-        "identifiers": view.identifiers,
-        "attributes": {
-            name: {
-                "value": value.value,
-                "stale": value.stale,
-                "age_seconds": value.age,
-                "fresh_within_seconds": value.fresh_within,
-                "rule": value.receipt.rule,
-                "winners": value.receipt.winners,
-                "losers": value.receipt.losers,
-            }
-            for name, value in view.values.items()
-        },
-        "audiences": view.audiences,
-        "held_in": view.held_in,
-    }
-    if history is not None:
-        document["history"] = [
-            {
-                "recorded_at": change.recorded_at,
-                "run_id": change.run_id,
-                "created": change.created,
-                "removed": change.removed,
-                "values": {
-                    name: {"value": value, "from": systems}
-                    for name, (value, systems) in change.values.items()
-                },
-            }
-            for change in history
-        ]
-    return document
-
-
 def print_profile(view: ProfileView, timezone: str) -> None:
     """Identifiers, one row a contribution (the winner first, then what lost), audiences."""
     console = stdout()

@@ -10,7 +10,7 @@ was in the former one, or (of a record that is gone) one with the same identifie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -99,19 +99,37 @@ def ids_of_customer(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[i
     """
     identities = lake.identities(catalogue).pin()
     former = former_profiles(catalogue, lake, identities)
-    pairs = zip(former["former_id"].to_pylist(), former["profile_id"].to_pylist(), strict=True)
-    ids = sorted({former_id for former_id, now in pairs if now == profile_id})
-    if not ids:
-        return [profile_id]
+    ids = {former_id for former_id, now in _by_pairs(former) if now == profile_id}
+    return [profile_id, *sorted(ids - _living(lake, identities, ids))]
+
+
+def customers_of(catalogue: Catalogue, lake: Lake, profile_ids: Collection[int]) -> list[int]:
+    """The profiles that these ones are today: themselves, or what they have gone up in; a profile
+    that is gone and went up in none stays as it is."""
+    identities = lake.identities(catalogue).pin()
+    now: dict[int, set[int]] = {}
+    for former_id, profile_id in _by_pairs(former_profiles(catalogue, lake, identities)):
+        now.setdefault(former_id, set()).add(profile_id)
+    living = _living(lake, identities, profile_ids)
+    found = [{each} if each in living else now.get(each, {each}) for each in profile_ids]
+    return sorted(set().union(*found))
+
+
+def _by_pairs(former: pa.Table) -> Iterator[tuple[int, int]]:
+    return zip(former["former_id"].to_pylist(), former["profile_id"].to_pylist(), strict=True)
+
+
+def _living(lake: Lake, identities: Pinned, profile_ids: Collection[int]) -> set[int]:
+    if not profile_ids or not identities.exists:
+        return set()
     rows = identities.current(["record_id", "profile_id"], "now")
-    living = (
+    select = (
         exp.select(column("profile_id", "n"))
         .distinct()
         .from_(rows.sql.subquery("n"))
-        .where(column("profile_id", "n").isin(*(literal(each) for each in ids)))
+        .where(column("profile_id", "n").isin(*(literal(each) for each in profile_ids)))
     )
-    others = {row["profile_id"] for row in lake.engine.rows(living, rows.relations)}
-    return [profile_id, *(each for each in ids if each not in others)]
+    return {row["profile_id"] for row in lake.engine.rows(select, rows.relations)}
 
 
 def _by_identifiers(rows: exp.Select, names: Sequence[str]) -> list[exp.Select]:

@@ -356,6 +356,16 @@ class Enrolments:
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(select).mappings()]
 
+    def everywhere(self, profile_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """All enrolments of profiles in all journeys, the first one first, by column."""
+        select = (
+            sa.select(_enrolments)
+            .where(_enrolments.c.profile_id.in_(list(profile_ids)))
+            .order_by(_enrolments.c.entered_at, _enrolments.c.journey, _enrolments.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(select).mappings()]
+
     def left(self, journey: str, ids: Iterable[int]) -> set[int]:
         """Those of the enrolments that left before the end: one that is through still gets what
         its last step sent."""

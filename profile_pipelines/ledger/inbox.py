@@ -192,8 +192,8 @@ class Inbox:
         with self._engine.connect() as connection:
             return {(system, sync): count for system, sync, count in connection.execute(select)}
 
-    def waiting(self, system: str, sync: str, limit: int) -> list[Waiting]:
-        """The oldest rows of a sync."""
+    def waiting(self, system: str, sync: str, limit: int | None = None) -> list[Waiting]:
+        """The oldest rows of a sync, or all."""
         select = (
             sa.select(_inbox.c.number, _inbox.c.record_key, _inbox.c.record, _inbox.c.gone)
             .filter_by(system=system, sync=sync)

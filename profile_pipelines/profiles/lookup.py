@@ -9,6 +9,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
+from profile_pipelines.identity.former import customers_of
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.validation.one_identifier import normalise_one
@@ -23,17 +24,7 @@ def find_profiles(
     has it.
     """
     pinned = lake.identities(catalogue).pin()
-    wanted = {
-        f"id_{name}": normalised
-        for name, identifier in catalogue.identifiers.items()
-        if (normalised := normalise_one(text, identifier)) is not None
-    }
-    own = text.strip().lower().removeprefix("profile").strip(" :#")
-    tests: list[exp.Expr] = [
-        exp.EQ(this=column(name, "f"), expression=literal(value)) for name, value in wanted.items()
-    ]
-    if own.isdecimal() and text.strip().lower().startswith("profile"):
-        tests = [exp.EQ(this=column("profile_id", "f"), expression=literal(int(own)))]
+    tests = _tests(catalogue, text)
     found: list[int] = []
     if pinned.exists and tests:
         columns = ["profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
@@ -53,6 +44,45 @@ def find_profiles(
             + ("" if as_of is None else f" as of {as_of.isoformat()}")
         )
     return found
+
+
+def find_customers(catalogue: Catalogue, lake: Lake, text: str) -> list[int]:
+    """The ids of the profiles that have the text as an identifier, as `find_profiles` does; when
+    none has it today, of those whose records ever had it, also of profiles that are gone.
+
+    Raises NotFound when none ever had it.
+    """
+    try:
+        return find_profiles(catalogue, lake, text)
+    except NotFound:
+        pinned, tests = lake.identities(catalogue).pin(), _tests(catalogue, text)
+        if not pinned.exists or not tests:
+            raise
+        columns = ["profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
+        rows = pinned.changes(columns, "ever")
+        present = exp.not_(exp.Is(this=column("profile_id", "f"), expression=exp.null()))
+        select = (
+            exp.select(column("profile_id", "f"))
+            .distinct()
+            .from_(rows.sql.subquery("f"))
+            .where(exp.and_(present, exp.or_(*tests)))
+        )
+        ever = {row["profile_id"] for row in lake.engine.rows(select, rows.relations)}
+        if not ever:
+            raise
+        return customers_of(catalogue, lake, ever)
+
+
+def _tests(catalogue: Catalogue, text: str) -> list[exp.Expr]:
+    """What rows `f` of the identities that the text is an identifier of have to pass, any one."""
+    own = text.strip().lower().removeprefix("profile").strip(" :#")
+    if own.isdecimal() and text.strip().lower().startswith("profile"):
+        return [exp.EQ(this=column("profile_id", "f"), expression=literal(int(own)))]
+    return [
+        exp.EQ(this=column(f"id_{name}", "f"), expression=literal(normalised))
+        for name, identifier in catalogue.identifiers.items()
+        if (normalised := normalise_one(text, identifier)) is not None
+    ]
 
 
 def records_of(

@@ -1,0 +1,37 @@
+"""`export`: everything held about one customer, for an access request."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from profile_pipelines.cli.options import Identifier, Now, Output
+
+
+def export(
+    identifier: Identifier,
+    output: Output = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a file that is there already.")
+    ] = False,
+    now: Now = None,
+) -> None:
+    """Write everything held about one customer as JSON, for an access request."""
+    import json
+    import sys
+
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note, plain
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.privacy.access import everything_about, write_private
+
+    workspace = open_customers().workspace
+    moment = present(now, workspace.catalogue.settings.timezone)
+    document = everything_about(workspace, identifier, now=moment)
+    text = json.dumps(document, default=plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+        return
+    write_private(output, text, force=force)
+    note(f"everything held about this customer is in {output}, which only you can read")

@@ -1,0 +1,192 @@
+"""The answer to an access request: everything that is held about a customer, with receipts."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from profile_pipelines.catalog.channels import FileChannel
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import NotFound, ProfilePipelinesError
+from profile_pipelines.identity.former import ids_of_customer
+from profile_pipelines.ledger.inbox import Waiting
+from profile_pipelines.privacy.consent_history import consent_history
+from profile_pipelines.privacy.stored_records import (
+    audience_rows,
+    identity_rows,
+    profile_changes,
+    stored_children,
+    stored_records,
+)
+from profile_pipelines.profiles.document import profile_document
+from profile_pipelines.profiles.lookup import find_customers
+from profile_pipelines.profiles.view import view_profile
+from profile_pipelines.validation.one_identifier import normalise_one
+from profile_pipelines.workspace import Workspace
+
+SCHEMA = "profile_pipelines.access"
+VERSION = 1
+"""Rises when a reader of the document has to be changed."""
+
+
+def everything_about(workspace: Workspace, identifier: str, *, now: datetime) -> dict[str, Any]:
+    """Everything held about whoever has this identifier, or ever had it; see docs/privacy.md.
+
+    One entry of `customers` for each profile, usually one. Values are Python's: dates, decimals,
+    dataclasses. Raises NotFound when nobody ever had the identifier.
+    """
+    found = find_customers(workspace.catalogue, workspace.lake, identifier)
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "made_at": now,
+        "asked_for": identifier.strip(),
+        "customers": [_customer(workspace, each, now) for each in found],
+    }
+
+
+def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any]:
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    ids = ids_of_customer(catalogue, lake, profile_id)
+    identities = identity_rows(lake, ids)
+    records = stored_records(lake, {row["record_id"] for row in identities})
+    children = stored_children(lake, records)
+    identifiers = _identifiers(identities)
+    return {
+        "profile_id": profile_id,
+        "former_profile_ids": ids[1:],
+        "identifiers": {name: sorted(values) for name, values in identifiers.items()},
+        "profile": _profile(workspace, profile_id, now),
+        "profile_history": profile_changes(lake, ids),
+        "identity_history": [_plain_row(row) for row in identities],
+        "records": records,
+        "child_records": children,
+        "consents": consent_history(catalogue, lake, ledger, profile_id, now=now),
+        "consent_acts": ledger.unsubscribes.of_profiles(ids),
+        "audiences": [_plain_row(row) for row in audience_rows(lake, ids)],
+        "enrolments": ledger.enrolments.everywhere(ids),
+        "messages": _messages(workspace, ids),
+        "events_waiting": _events(workspace, identifiers, [*records, *children]),
+    }
+
+
+def _profile(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any] | None:
+    coverage = workspace.ledger.coverage()
+    try:
+        view = view_profile(workspace.catalogue, workspace.lake, coverage, profile_id, now=now)
+    except NotFound:
+        return None
+    return profile_document(view, None)
+
+
+def _identifiers(identities: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Every value of every identifier that the records ever had."""
+    found: dict[str, set[str]] = {}
+    for row in identities:
+        for name, value in row.items():
+            if name.startswith("id_") and value is not None:
+                found.setdefault(name.removeprefix("id_"), set()).add(value)
+    return found
+
+
+def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without the lake's own number, and without what is empty."""
+    return {name: value for name, value in row.items() if name != "seq" and value is not None}
+
+
+def _messages(workspace: Workspace, ids: Collection[int]) -> list[dict[str, Any]]:
+    """The outbox's rows, with what was written where the channel writes files."""
+    channels = workspace.catalogue.channels
+    found: list[dict[str, Any]] = []
+    for row in workspace.ledger.outbox.messages(profile_ids=ids, limit=None):
+        message = {name: value for name, value in row.items() if name != "claimed_by"}
+        channel = channels.get(row["channel"])
+        folder = workspace.places.outbox / row["channel"]
+        if isinstance(channel, FileChannel) and channel.folder:
+            folder = Path(channel.folder)
+        message["content"] = _mail(folder / f"{row['message_id']}.eml")
+        found.append(message)
+    return found
+
+
+def _mail(path: Path) -> dict[str, Any] | None:
+    """What a stored mail says; None where there is none."""
+    try:
+        mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    except OSError:
+        return None
+    bodies = {kind: mail.get_body((kind,)) for kind in ("plain", "html")}
+    return {
+        "to": mail["To"],
+        "subject": mail["Subject"],
+        **{kind: None if body is None else body.get_content() for kind, body in bodies.items()},
+    }
+
+
+def _events(
+    workspace: Workspace, identifiers: Mapping[str, set[str]], records: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What systems sent of the customer that hasn't been read yet."""
+    keys: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        keys.setdefault((record["system"], record["sync"]), set()).add(record["record_key"])
+    inbox = workspace.ledger.inbox
+    return [
+        {
+            "system": system,
+            "sync": sync,
+            "record_key": row.key,
+            "gone": row.gone,
+            "record": None if row.record is None else json.loads(row.record),
+        }
+        for system, sync in inbox.syncs_waiting()
+        for row in inbox.waiting(system, sync)
+        if row.key in keys.get((system, sync), ())
+        or _names(workspace.catalogue, system, sync, row, identifiers)
+    ]
+
+
+def _names(
+    catalogue: Catalogue,
+    system: str,
+    sync: str,
+    row: Waiting,
+    identifiers: Mapping[str, set[str]],
+) -> bool:
+    """Whether an event's own record has one of the customer's identifiers."""
+    declared = catalogue.systems.get(system)
+    if row.record is None or declared is None or sync not in declared.syncs:
+        return False
+    values = json.loads(row.record)
+    for name, field in declared.syncs[sync].identifiers.items():
+        value = values.get(field)
+        known = identifiers.get(name, set())
+        if value is not None and normalise_one(str(value), catalogue.identifiers[name]) in known:
+            return True
+    return False
+
+
+def write_private(path: Path, text: str, *, force: bool = False) -> None:
+    """Write a file that only its owner can read, and that appears only when it is whole.
+
+    Raises ProfilePipelinesError when it is there already, unless forced, or can't be written.
+    """
+    if path.exists() and not force:
+        raise ProfilePipelinesError(f"{path} is there already; --force writes over it")
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as target:
+            target.write(text)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ProfilePipelinesError(f"{path} can't be written: {error.strerror}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
