@@ -24,6 +24,8 @@ def journey_mistakes(draft: Draft, journey: Journey) -> Iterator[tuple[Path, str
         wrong = consent_mistake(draft, journey.consent)
         if wrong:
             yield ("consent",), wrong
+    elif journey.leave_with_consent:
+        yield ("leave_with_consent",), "needs a consent; write for example consent: email"
     for path, step in steps_of(journey):
         yield from _step(draft, step, path)
 

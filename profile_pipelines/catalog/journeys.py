@@ -178,6 +178,8 @@ class Journey(Declaration):
     """What counts as a success; it is counted, and nobody leaves for it."""
     consent: Name | None = None
     """The purpose that a customer must have consented to, at the moment of each message."""
+    leave_with_consent: bool = False
+    """Whether one who withdraws that consent leaves the journey; else messages are skipped."""
     holdout: Share = 0.0
     """The share that goes through every step without a message, to compare with."""
     reenter: Annotated[Reentry, BeforeValidator(Reentry.read, json_schema_input_type=str)] = (

@@ -91,7 +91,7 @@ def explanations(
                 converted_at=row["converted_at"],
                 next=upcoming if active else None,
                 due_at=due,
-                exit_now=fact.get("exit when", False),
+                exit_now=fact.get("withdrawn") or fact.get("exit when", False),
                 exits=_exits(declared),
                 messages=[each for each in sent if each["enrolment"] == row["id"]],
             )
@@ -121,6 +121,8 @@ def _exits(journey: Journey) -> list[str]:
     exits: list[str] = []
     if journey.exit_when is not None:
         exits.append(repr(journey.exit_when.model_dump(exclude_none=True)))
+    if journey.leave_with_consent:
+        exits.append(f"the consent to {journey.consent} is withdrawn")
     if journey.leave_with_audience:
         exits.append(f"no member of {journey.audience} any more")
     return exits

@@ -20,6 +20,8 @@ from profile_pipelines.journeys.chance import share_of
 from profile_pipelines.journeys.clock import day_time, next_time
 from profile_pipelines.journeys.program import END, Node
 
+EXITS = {"exit_when": "exit when", "consent": "withdrawn"}
+"""By reason: the answer for which one leaves, or doesn't come in at all."""
 _ARRIVED = pl.col("arrived_at")
 
 
@@ -95,8 +97,9 @@ class Moving:
 
     def _leave(self, frame: pl.DataFrame) -> pl.DataFrame:
         tests: list[tuple[str, pl.Expr]] = [("gone", ~pl.col("exists now"))]
-        if "exit when" in frame.columns:
-            tests.append(("exit_when", pl.col("exit when").fill_null(False)))
+        for reason, answer in EXITS.items():
+            if answer in frame.columns:
+                tests.append((reason, pl.col(answer).fill_null(False)))
         if self._journey.leave_with_audience:
             tests.append(("left_audience", ~pl.col("member now").fill_null(True)))
         for reason, test in tests:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.journeys import WEEKDAYS, Journey, Moment, Step
+from profile_pipelines.catalog.models import Catalogue
 
 END = "end"
 """Where those are who have been through all steps."""
@@ -96,6 +97,20 @@ def questions(journey: Journey, nodes: list[Node]) -> dict[str, Condition]:
             present = {until.attribute: {"present": True}}
             asked[f"date {node.path}"] = Condition.model_validate(present)
     return asked
+
+
+def withdrawal(catalogue: Catalogue, journey: Journey) -> dict[str, Condition]:
+    """`withdrawn`, for a journey that is left with its consent: whether it was taken back.
+
+    Never given isn't taken back: then messages are skipped.
+    """
+    if not journey.leave_with_consent:
+        return {}
+    consents = [name for name, a in catalogue.attributes.items() if a.consent == journey.consent]
+    if not consents:
+        return {}
+    tests = [{name: {"is": False}} for name in consents]
+    return {"withdrawn": Condition.model_validate({"any": tests})}
 
 
 def dates(nodes: list[Node]) -> list[str]:

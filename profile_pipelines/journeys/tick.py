@@ -23,8 +23,8 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.journeys.chance import share_of
 from profile_pipelines.journeys.definition import definition_of, read_definition
-from profile_pipelines.journeys.moving import Moved, Moving
-from profile_pipelines.journeys.program import END, dates, program, questions
+from profile_pipelines.journeys.moving import EXITS, Moved, Moving
+from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Passage, Tick
 
@@ -107,14 +107,16 @@ def tick(
             pl.col("exists now").fill_null(False)
         )
         new = new.join(facts, on="profile_id", how="inner")
-        turned_away = 0
-        if "exit when" in facts.columns:
-            outside = new.filter(pl.col("exit when").fill_null(False))
-            turned_away = len(outside)
-            new = new.filter(~pl.col("exit when").fill_null(False))
+        turned_away: dict[str, int] = {}
+        for reason, answer in EXITS.items():
+            if answer in facts.columns:
+                outside = pl.col(answer).fill_null(False)
+                turned_away[reason] = len(new.filter(outside))
+                new = new.filter(~outside)
         moved = Moving(declared, version, nodes, now, timezone).move(own, new)
         moved.events[ENTRY, "entered", ""] += len(new)
-        moved.events[ENTRY, "turned_away", "exit_when"] += turned_away
+        for reason, count in turned_away.items():
+            moved.events[ENTRY, "turned_away", reason] += count
         if len(new):
             entered = _rows(new, moved, version)
         results[version] = moved
@@ -224,9 +226,8 @@ def facts_of(
 ) -> pl.DataFrame:
     """`profile_id`, `exists now`, `member now`, the answers and the dates, of profiles that are."""
     nodes = program(journey)
-    rows = decided(
-        catalogue, lake, coverage, questions(journey, nodes), now=now, columns=dates(nodes)
-    )
+    asking = questions(journey, nodes) | withdrawal(catalogue, journey)
+    rows = decided(catalogue, lake, coverage, asking, now=now, columns=dates(nodes))
     asked = pa.table({"profile_id": pa.array(np.unique(profile_ids), pa.int64())})
     members = lake.audience(journey.audience).pin().current(["profile_id", "member"], "m")
     # who is in none of the audience's rows is no member
