@@ -34,13 +34,13 @@ class ServiceSender:
             raise ChannelError(f"{where}: {error}") from None
         logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its log quotes addresses
         self._apprise: Any = apprise
-        if not self._opened("0").servers:
+        if not len(self._opened("0")):
             raise ChannelError(f"{where}: its url is of no service that Apprise knows")
 
     def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
         for message in messages:
             service = self._opened(message.to or "")
-            if not service.servers:
+            if not len(service):
                 yield Refused(message.message_id, "bad address", again=False)
             elif service.notify(title=message.subject, body=message.text):
                 yield Sent(message.message_id, "notified")

@@ -115,7 +115,7 @@ def _http(folder: Path) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             order = _next_order(folder)
             if not isinstance(order, int) and order != "close":
-                _take(folder, {"headers": dict(self.headers), "body": body})
+                _take(folder, {"path": self.path, "headers": dict(self.headers), "body": body})
             if isinstance(order, str):
                 self.close_connection = True
                 return

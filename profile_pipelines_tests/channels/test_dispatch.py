@@ -255,6 +255,39 @@ def test_files_are_written_once(tmp_path: Path) -> None:
     assert "To: c1@example.com" in "".join(path.read_text() for path in files)
 
 
+def test_services_are_asked_through_apprise(
+    endpoint: Sink,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A service that takes it counts as sent; one that refuses is asked again; nothing personal
+    is logged."""
+    pytest.importorskip("apprise")
+    for path in endpoint.folder.iterdir():
+        path.unlink()
+    monkeypatch.setenv("CHAT_URL", f"json://127.0.0.1:{endpoint.port}/people/{{to}}")
+    channel = {"type": "apprise", "url": {"env": "CHAT_URL"}, "to": "email"}
+    company = _company(tmp_path, {"chat": channel})
+    _decide(company, "chat", "1")
+    assert _dispatch(company).counts == {("chat", "sent", None): 1}
+    (taken,) = endpoint.taken
+    body = json.loads(taken["body"])
+    assert body["title"] == "Hello gold & more"
+    assert body["message"].strip() == "Your status is active, c1@example.com."
+    assert taken["path"] == "/people/c1@example.com"
+    endpoint.order(500)
+    _decide(company, "chat", "2")
+    assert _dispatch(company).counts == {("chat", "pending", "the service refused it"): 1}
+    assert _dispatch(company, company.now + HOUR).counts == {("chat", "sent", None): 1}
+    assert "example.com" not in caplog.text
+    monkeypatch.setenv("CHAT_URL", "nosuch://example")
+    _decide(company, "chat", "1", step="1")
+    result = _dispatch(company)
+    assert result.errors == {"chat": "channel chat: its url is of no service that Apprise knows"}
+    assert result.counts == {("chat", "pending", "unavailable"): 1}
+
+
 def test_caps_and_quiet_hours(tmp_path: Path) -> None:
     """Nothing goes out in quiet hours, nor to those who have had enough."""
     company = _company(
