@@ -129,11 +129,9 @@ class Customers:
 
         Raises NotFound when nobody ever had the identifier.
         """
-        from profile_pipelines.privacy.access import Holdings, everything_about
+        from profile_pipelines.privacy.access import everything_about
 
-        space = self.workspace
-        held = Holdings(space.catalogue, space.lake, space.ledger, space.places.outbox)
-        return everything_about(held, identifier, now=now or datetime.now(UTC))
+        return everything_about(self.workspace, identifier, now=now or datetime.now(UTC))
 
     def profiles(self, *, as_of: datetime | None = None, provenance: bool = False) -> Frame:
         """All profiles: `profile_id`, a list column per identifier type, the attributes.

@@ -7,7 +7,6 @@ import email.policy
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from profile_pipelines.catalog.channels import FileChannel
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import NotFound, ProfilePipelinesError
 from profile_pipelines.identity.former import ids_of_customer
-from profile_pipelines.lake import Lake
-from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Waiting
 from profile_pipelines.privacy.consent_history import consent_history
 from profile_pipelines.privacy.stored_records import (
@@ -31,40 +28,31 @@ from profile_pipelines.profiles.document import profile_document
 from profile_pipelines.profiles.lookup import find_customers
 from profile_pipelines.profiles.view import view_profile
 from profile_pipelines.validation.one_identifier import normalise_one
+from profile_pipelines.workspace import Workspace
 
 SCHEMA = "profile_pipelines.access"
 VERSION = 1
 """Rises when a reader of the document has to be changed."""
 
 
-@dataclass(frozen=True)
-class Holdings:
-    """Where everything lies. `outbox` is the folder below which channels write files."""
-
-    catalogue: Catalogue
-    lake: Lake
-    ledger: Ledger
-    outbox: Path
-
-
-def everything_about(held: Holdings, identifier: str, *, now: datetime) -> dict[str, Any]:
+def everything_about(workspace: Workspace, identifier: str, *, now: datetime) -> dict[str, Any]:
     """Everything held about whoever has this identifier, or ever had it; see docs/privacy.md.
 
     One entry of `customers` for each profile, usually one. Values are Python's: dates, decimals,
     dataclasses. Raises NotFound when nobody ever had the identifier.
     """
-    found = find_customers(held.catalogue, held.lake, identifier)
+    found = find_customers(workspace.catalogue, workspace.lake, identifier)
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "made_at": now,
         "asked_for": identifier.strip(),
-        "customers": [_customer(held, each, now) for each in found],
+        "customers": [_customer(workspace, each, now) for each in found],
     }
 
 
-def _customer(held: Holdings, profile_id: int, now: datetime) -> dict[str, Any]:
-    catalogue, lake, ledger = held.catalogue, held.lake, held.ledger
+def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any]:
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
     ids = ids_of_customer(catalogue, lake, profile_id)
     identities = identity_rows(lake, ids)
     records = stored_records(lake, {row["record_id"] for row in identities})
@@ -74,7 +62,7 @@ def _customer(held: Holdings, profile_id: int, now: datetime) -> dict[str, Any]:
         "profile_id": profile_id,
         "former_profile_ids": ids[1:],
         "identifiers": {name: sorted(values) for name, values in identifiers.items()},
-        "profile": _profile(held, profile_id, now),
+        "profile": _profile(workspace, profile_id, now),
         "profile_history": profile_changes(lake, ids),
         "identity_history": [_plain_row(row) for row in identities],
         "records": records,
@@ -83,15 +71,15 @@ def _customer(held: Holdings, profile_id: int, now: datetime) -> dict[str, Any]:
         "consent_acts": ledger.unsubscribes.of_profiles(ids),
         "audiences": [_plain_row(row) for row in audience_rows(lake, ids)],
         "enrolments": ledger.enrolments.everywhere(ids),
-        "messages": _messages(held, ids),
-        "events_waiting": _events(held, identifiers, [*records, *children]),
+        "messages": _messages(workspace, ids),
+        "events_waiting": _events(workspace, identifiers, [*records, *children]),
     }
 
 
-def _profile(held: Holdings, profile_id: int, now: datetime) -> dict[str, Any] | None:
-    coverage = held.ledger.coverage()
+def _profile(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any] | None:
+    coverage = workspace.ledger.coverage()
     try:
-        view = view_profile(held.catalogue, held.lake, coverage, profile_id, now=now)
+        view = view_profile(workspace.catalogue, workspace.lake, coverage, profile_id, now=now)
     except NotFound:
         return None
     return profile_document(view, None)
@@ -112,14 +100,14 @@ def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "seq" and value is not None}
 
 
-def _messages(held: Holdings, ids: Collection[int]) -> list[dict[str, Any]]:
+def _messages(workspace: Workspace, ids: Collection[int]) -> list[dict[str, Any]]:
     """The outbox's rows, with what was written where the channel writes files."""
-    channels = held.catalogue.channels
+    channels = workspace.catalogue.channels
     found: list[dict[str, Any]] = []
-    for row in held.ledger.outbox.messages(profile_ids=ids, limit=None):
+    for row in workspace.ledger.outbox.messages(profile_ids=ids, limit=None):
         message = {name: value for name, value in row.items() if name != "claimed_by"}
         channel = channels.get(row["channel"])
-        folder = held.outbox / row["channel"]
+        folder = workspace.places.outbox / row["channel"]
         if isinstance(channel, FileChannel) and channel.folder:
             folder = Path(channel.folder)
         message["content"] = _mail(folder / f"{row['message_id']}.eml")
@@ -142,13 +130,13 @@ def _mail(path: Path) -> dict[str, Any] | None:
 
 
 def _events(
-    held: Holdings, identifiers: Mapping[str, set[str]], records: Sequence[Mapping[str, Any]]
+    workspace: Workspace, identifiers: Mapping[str, set[str]], records: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """What systems sent of the customer that hasn't been read yet."""
     keys: dict[tuple[str, str], set[str]] = {}
     for record in records:
         keys.setdefault((record["system"], record["sync"]), set()).add(record["record_key"])
-    inbox = held.ledger.inbox
+    inbox = workspace.ledger.inbox
     return [
         {
             "system": system,
@@ -160,7 +148,7 @@ def _events(
         for system, sync in inbox.syncs_waiting()
         for row in inbox.waiting(system, sync)
         if row.key in keys.get((system, sync), ())
-        or _names(held.catalogue, system, sync, row, identifiers)
+        or _names(workspace.catalogue, system, sync, row, identifiers)
     ]
 
 
