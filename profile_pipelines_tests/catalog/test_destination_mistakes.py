@@ -73,8 +73,9 @@ def _mistakes(folder: Path, text: str) -> list[str]:
             HEAD + "columns: {email: EMALE}\nto: {type: meta_audience, access_token: {env: K}, "
             "audience_id: '7'}\n",
             [
-                "destinations/out.yaml:4: columns.email: meta_audience knows no EMALE; did you "
-                "mean EMAIL?"
+                "destinations/out.yaml:4: columns.email: meta_audience knows no EMALE; it matches "
+                "by EMAIL, PHONE, FN, LN, GEN, DOBY, DOBM, DOBD, CT, ST, ZIP, COUNTRY, MADID and "
+                "EXTERN_ID"
             ],
         ),
         (
