@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from profile_pipelines.catalog.channels import Channels
-from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.mistakes import Mistake, Path, spell_path
@@ -17,15 +16,7 @@ from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import Document
 
 Kind = Literal[
-    "settings",
-    "identifier",
-    "attribute",
-    "preset",
-    "system",
-    "audience",
-    "channels",
-    "journey",
-    "destination",
+    "settings", "identifier", "attribute", "preset", "system", "audience", "channels", "journey"
 ]
 
 
@@ -58,7 +49,6 @@ class Draft:
     systems: dict[str, System] = field(default_factory=dict[str, System])
     audiences: dict[str, Audience] = field(default_factory=dict[str, Audience])
     journeys: dict[str, Journey] = field(default_factory=dict[str, Journey])
-    destinations: dict[str, Destination] = field(default_factory=dict[str, Destination])
     channels: Channels = field(default_factory=Channels)
     templates: dict[str, MessageTemplate] = field(default_factory=dict[str, MessageTemplate])
     template_names: set[str] = field(default_factory=set[str])

@@ -28,8 +28,7 @@ class FileSender:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for message in messages:
-                path = self._folder / f"{message.message_id}.eml"
-                part = path.with_suffix(".part")
+                path, part = files_of(self._folder, message.message_id)
                 part.write_bytes(_mail(message, now).as_bytes())
                 os.replace(part, path)
                 yield Sent(message.message_id, "written")
@@ -40,6 +39,12 @@ class FileSender:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def files_of(folder: Path, message_id: str) -> tuple[Path, Path]:
+    """A message's file, and what it is called while it is being written."""
+    path = folder / f"{message_id}.eml"
+    return path, path.with_suffix(".part")
 
 
 def _mail(message: Message, now: datetime) -> EmailMessage:

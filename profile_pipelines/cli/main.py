@@ -16,7 +16,7 @@ from profile_pipelines.cli import (
     catalogue_commands,
     consent_commands,
     demo_commands,
-    destination_commands,
+    erase_command,
     export_command,
     journey_commands,
     outbox_commands,
@@ -98,9 +98,9 @@ app.add_typer(profile_commands.profiles)
 app.add_typer(audience_commands.audience)
 app.add_typer(journey_commands.journey)
 app.add_typer(outbox_commands.outbox)
-app.add_typer(destination_commands.destination)
 app.add_typer(consent_commands.consent)
 app.command()(export_command.export)
+app.command()(erase_command.erase)
 app.command()(state_commands.freshness)
 app.command()(state_commands.quarantine)
 app.add_typer(webhook_commands.webhooks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -85,15 +86,24 @@ def commit(
     state: dict[str, Any],
     seq: int,
     mode: str = "append",
+    *,
+    instead_of: Sequence[File] = (),
 ) -> None:
     """Commit files and state from the handle that the caller has read from.
 
-    Raises Conflict when anyone has committed since that handle was opened.
+    The files that they stand `instead_of` leave the table. Raises Conflict when anyone has
+    committed since that handle was opened.
     """
-    adds: list[AddAction | RemoveAction] = [_add_action(path, file) for file in files if file.rows]
+    actions: list[AddAction | RemoveAction] = [
+        _add_action(path, file) for file in files if file.rows
+    ]
+    actions += [
+        RemoveAction(PurePosixPath(file.path).name, True, int(time.time() * 1000), file.size)
+        for file in instead_of
+    ]
     try:
         table.create_write_transaction(
-            adds,
+            actions,
             mode,
             table.schema(),
             commit_properties=CommitProperties(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from profile_pipelines.errors import MissingField
 from profile_pipelines.landing import drift
+from profile_pipelines.landing.barred import Barred
 from profile_pipelines.landing.cursors import Cursors
 from profile_pipelines.landing.extraction import (
     Landing,
@@ -185,11 +186,13 @@ class Attempt:
         request = ReadRequest(landing.fields, None if whole else cursors.since(), keys=keys)
         validator = RecordValidator(landing.catalogue, declared, chosen, landing.now)
         findings, recent = validator.findings, Recent(declared.lateness)
+        barred = Barred(self.ledger.erasures, landing.system, landing.name)
         with Spool(landing.spooled) as spool:
             # of a part, how much has changed can't be told
             expected = self._known.living if request.since is None else None
             expected = len(keys) if keys is not None else expected
-            read(self.source, request, validator, spool, recent, self.progress, expected or None)
+            told_of = self.progress, expected or None
+            read(self.source, request, validator, spool, recent, barred, *told_of)
             shown, fields = drift.learned(self.fields, kinds(request.shape))
             newest, latest = cursors.newest(), findings.latest
             digest = recent.digest(latest)

@@ -17,6 +17,7 @@ from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows, rows_of
+from profile_pipelines.landing.barred import Barred
 from profile_pipelines.landing.difference import changed_records, incoming_schema
 from profile_pipelines.landing.guard import Known
 from profile_pipelines.landing.recent import Recent
@@ -87,17 +88,18 @@ def read(
     validator: RecordValidator,
     spool: Spool,
     recent: Recent,
+    barred: Barred,
     progress: Progress | None,
     expected: int | None = None,
 ) -> None:
-    """Bring all that is asked for into the spool, validated."""
+    """Bring all that is asked for into the spool, validated, but for what is barred."""
 
     def tell(rows: int) -> None:
         if progress is not None:
             progress(HowFar(rows, request.counts.pages, expected))
 
     for table in _gathered(source.read(request), tell):
-        frame = validator.validate(table)
+        frame = barred.without(validator.validate(table))
         recent.add(frame)
         spool.add(frame)
 

@@ -22,6 +22,7 @@ from profile_pipelines.engine.sql import column, named
 from profile_pipelines.errors import SourceError
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.landing.aggregating import children_of, compute_customers
+from profile_pipelines.landing.barred import Barred
 from profile_pipelines.landing.extraction import Landing, gone_of, known_records, write
 from profile_pipelines.landing.guard import Guard, Known, count_losses, known_at_least
 from profile_pipelines.landing.recent import RECENT
@@ -157,9 +158,10 @@ def _commit(
     catalogue, lake, pinned = landing.catalogue, landing.lake, landing.pinned
     attributes = landing.chosen
     validator = RecordValidator(catalogue, landing.declared, attributes, landing.now)
+    barred = Barred(ledger.erasures, landing.system, landing.name)
     with Spool(landing.spooled) as spool:
         for batch in _batches(landing, carried, asked):
-            spool.add(validator.validate(pa.Table.from_batches([batch])))
+            spool.add(barred.without(validator.validate(pa.Table.from_batches([batch]))))
         absent = gone_of(lake, spool, gone | set(asked))
         shared = marks(
             lake,

@@ -7,7 +7,7 @@ ticks that ran at once do so. Nothing here but a profile's id tells who somebody
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from profile_pipelines.errors import Conflict
-from profile_pipelines.ledger.outbox import Outbox
+from profile_pipelines.ledger.outbox import ERASED, NOBODY, Outbox
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables
 
 if TYPE_CHECKING:
@@ -376,3 +376,40 @@ class Enrolments:
         )
         with self._engine.connect() as connection:
             return set(connection.execute(select).scalars())
+
+    def forget(
+        self, connection: sa.Connection, profile_ids: Collection[int], *, now: datetime
+    ) -> int:
+        """Within the caller's transaction, keep of these profiles' enrolments only that they were.
+
+        Who is under way leaves, and is counted so at the step. How many enrolments there were.
+        """
+        table = _enrolments.c
+        own = table.profile_id.in_(sorted(profile_ids))
+        groups = (table.journey, table.version, table.step)
+        leaving = connection.execute(
+            sa.select(*groups, sa.func.count())
+            .where(own, table.state == "active")
+            .group_by(*groups)
+        ).all()
+        for journey in sorted({row[0] for row in leaving}):
+            # a tick that has begun knows them still: it must not end
+            connection.execute(
+                sa.update(_ticks).filter_by(journey=journey).values(tick=_ticks.c.tick + 1)
+            )
+        for journey, version, step, count in leaving:
+            tick = sa.select(_ticks.c.tick).filter_by(journey=journey).scalar_subquery()
+            connection.execute(
+                sa.insert(_passages).values(
+                    journey=journey, version=version, tick=tick, step=step, event="exited",
+                    reason=ERASED, at=now, count=count,
+                )
+            )  # fmt: skip
+        connection.execute(
+            sa.update(_enrolments)
+            .where(own, table.state == "active")
+            .values(state="exited", reason=ERASED, ended_at=now)
+        )
+        return connection.execute(
+            sa.update(_enrolments).where(own).values(profile_id=NOBODY)
+        ).rowcount

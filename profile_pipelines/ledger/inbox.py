@@ -7,7 +7,7 @@ while its record is being read has a row of its own, and makes it be read once m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -202,6 +202,16 @@ class Inbox:
         )
         with self._engine.connect() as connection:
             return [Waiting(*row) for row in connection.execute(select)]
+
+    def all_waiting(self) -> Iterator[tuple[str, str, Waiting]]:
+        """Every row, with its system and sync."""
+        select = sa.select(
+            _inbox.c.system, _inbox.c.sync,
+            _inbox.c.number, _inbox.c.record_key, _inbox.c.record, _inbox.c.gone,
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            for system, sync, *row in connection.execute(select):
+                yield system, sync, Waiting(*row)
 
     def remove(self, numbers: Collection[int]) -> None:
         """Remove rows that have been read and committed; those already gone don't matter."""

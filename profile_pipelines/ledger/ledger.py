@@ -6,6 +6,7 @@ data; this log holds its coverage, which moves on even when no data has changed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from profile_pipelines.ledger.deliveries import Deliveries
 from profile_pipelines.ledger.enrolments import Enrolments
+from profile_pipelines.ledger.erasures import Erasures
 from profile_pipelines.ledger.inbox import Inbox
 from profile_pipelines.ledger.outbox import Outbox
 from profile_pipelines.ledger.set_asides import (
@@ -115,19 +116,39 @@ class Ledger:
         return Outbox(self._engine)
 
     @cached_property
-    def deliveries(self) -> Deliveries:
-        """Which customers the destinations hold."""
-        return Deliveries(self._engine)
-
-    @cached_property
     def unsubscribes(self) -> Unsubscribes:
         """Who has unsubscribed from what."""
         return Unsubscribes(self._engine)
 
     @cached_property
+    def erasures(self) -> Erasures:
+        """Who was erased, and what keeps them out."""
+        return Erasures(self._engine)
+
+    @cached_property
     def enrolments(self) -> Enrolments:
         """Who is in which journey, and what happened there."""
         return Enrolments(self._engine, self.outbox)
+
+    def forget(self, profile_ids: Collection[int], *, now: datetime) -> dict[str, int]:
+        """Take people out of the ledger, all at once; how much was there, by table.
+
+        Of enrolments and messages stays that there was one, for the journeys' numbers, with
+        nobody's profile.
+        """
+        # each creates its tables when it is first asked for, outside of the transaction
+        enrolments, outbox, acts = self.enrolments, self.outbox, self.unsubscribes
+        with self._engine.begin() as connection:
+            return {
+                "enrolments": enrolments.forget(connection, profile_ids, now=now),
+                "outbox": outbox.forget(connection, profile_ids, now=now),
+                "consent acts": acts.forget(connection, profile_ids),
+            }
+
+    def vacuum(self) -> None:
+        """Leave nothing of deleted rows in the database's files."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("VACUUM"))
 
     def record(self, entry: SyncEntry) -> None:
         """Add a sync to the log; recording the same run again replaces it."""

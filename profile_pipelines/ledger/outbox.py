@@ -31,6 +31,10 @@ STATES: tuple[State, ...] = (
 LEASE = timedelta(minutes=15)
 """How long a claim holds without a sign of life; then its sender counts as lost."""
 
+NOBODY = 0
+"""The profile of what is left of people who were erased; a real profile's number is greater."""
+ERASED = "erased"
+
 _metadata = sa.MetaData()
 
 outbox = sa.Table(
@@ -292,6 +296,23 @@ class Outbox:
             statement = statement.where(outbox.c.channel == channel)
         with self._engine.begin() as connection:
             return connection.execute(statement).rowcount
+
+    def forget(
+        self, connection: sa.Connection, profile_ids: Collection[int], *, now: datetime
+    ) -> int:
+        """Within the caller's transaction, keep of these profiles' messages only that they were.
+
+        What hadn't been sent is skipped. How many messages there were.
+        """
+        own = outbox.c.profile_id.in_(sorted(profile_ids))
+        waiting = sa.and_(own, outbox.c.state.in_(["pending", "claimed"]))
+        connection.execute(
+            sa.update(outbox)
+            .where(waiting)
+            .values(state="skipped", reason=ERASED, ended_at=now, claimed_by=None)
+        )
+        nobodys = sa.update(outbox).where(own).values(profile_id=NOBODY, receipt=None)
+        return connection.execute(nobodys).rowcount
 
     def sent_since(
         self, profile_ids: Collection[int], since: datetime

@@ -118,6 +118,11 @@ class Unsubscribes:
         last = {act.profile_id: act for act in self.since(0) if act.purpose == purpose}
         return {profile_id for profile_id, act in last.items() if act.unsubscribed}
 
+    def forget(self, connection: sa.Connection, profile_ids: Collection[int]) -> int:
+        """Within the caller's transaction, take these profiles' acts away; how many."""
+        statement = sa.delete(_acts).where(_acts.c.profile_id.in_(sorted(profile_ids)))
+        return connection.execute(statement).rowcount
+
     def _read(self, select: sa.Select[tuple[object, ...]]) -> list[Act]:
         with self._engine.connect() as connection:
             return [Act(*row) for row in connection.execute(select.order_by(_acts.c.number))]

@@ -28,7 +28,6 @@ KINDS: dict[str, FileKind] = {
     "sources": "source",
     "audiences": "audience",
     "journeys": "journey",
-    "destinations": "destination",
     "channels.yaml": "channels",
 }
 

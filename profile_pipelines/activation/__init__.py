@@ -1,1 +1,0 @@
-"""Delivers audiences to destinations: who was added, changed and removed since the last time."""

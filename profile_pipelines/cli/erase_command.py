@@ -1,0 +1,176 @@
+"""`erase`: a person's removal from everything, and its certificate."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from profile_pipelines.cli.options import AsJson, Now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from profile_pipelines.ledger.erasures import Erasure
+    from profile_pipelines.privacy.people import People
+
+
+def erase(
+    identifiers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IDENTIFIER]...",
+            help="Whom: any identifier in any spelling, or 'profile 123'.",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="A text file with an identifier a line."),
+    ] = None,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Erase again whom a backup of the lake has brought back."),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="End the erasures that were begun and not ended.")
+    ] = False,
+    certificates: Annotated[
+        bool, typer.Option("--list", help="Show the certificates of all erasures.")
+    ] = False,
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", metavar="TEXT", help="The request's number in your files."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who erases; else your login.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be removed.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Erase people from the lake with its history, the ledger, and the messages written.
+
+    Keyed hashes of their identifiers stay, which keep later syncs and restored backups from
+    bringing them back. There is no way back. Killed at any moment, it is done by doing it again.
+    """
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note, print_json, stderr, stdout
+    from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.errors import ProfilePipelinesError
+    from profile_pipelines.privacy import erasure
+    from profile_pipelines.privacy.erasure_request import requested
+    from profile_pipelines.privacy.people import find_people
+
+    space = open_workspace()
+    catalogue, lake, ledger = space.catalogue, space.lake, space.ledger
+    timezone = catalogue.settings.timezone
+    if certificates:
+        _tell(ledger.erasures.all(), timezone, as_json)
+        return
+    given = [("", text) for text in identifiers or []]
+    if file is not None:
+        given += _lines(file)
+    if not given and not replay and not resume:
+        raise typer.BadParameter("name whom to erase, or give --file, --replay or --resume")
+    asked = requested(catalogue, lake, ledger, given)
+    profiles = set(asked.profiles)
+    if replay:
+        profiles |= set(erasure.tombstoned_profiles(catalogue, lake, ledger))
+    if resume:
+        begun = [each for each in ledger.erasures.all() if each.completed_at is None]
+        profiles |= {profile for each in begun for profile in each.profiles}
+    if not profiles:
+        if not as_json:
+            note("nobody is left to be erased" if asked.done else "nobody is to be erased")
+        _tell(asked.done, timezone, as_json)
+        return
+    if dry_run or not yes:
+        people = find_people(catalogue, lake, profiles)
+        if dry_run:
+            counts = _counts(people)
+            if as_json:
+                print_json(counts)
+            else:
+                stdout().print(_said(people))
+            return
+        note(_said(people))
+        if not stderr().is_terminal:
+            raise ProfilePipelinesError("erasing can't be undone; give --yes to do it unasked")
+        typer.confirm("Erase them for good?", abort=True, err=True)
+    with stderr().status("erasing") as shown:
+        done = erasure.erase(
+            catalogue, lake, ledger, space.places.outbox, sorted(profiles),
+            reference=reference, by=by or getpass.getuser(), now=present(now, timezone),
+            step=lambda name: shown.update(f"erasing: {name}"),
+        )  # fmt: skip
+    _tell([*asked.done, done], timezone, as_json)
+
+
+def _lines(file: Path) -> list[tuple[str, str]]:
+    from profile_pipelines.errors import ProfilePipelinesError
+
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfilePipelinesError(f"{file} can't be read ({type(error).__name__})") from None
+    return [
+        (f"{file}:{number}: ", line.strip())
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+def _counts(people: People) -> dict[str, int]:
+    return {
+        "profiles": len(people.profiles),
+        "records": people.records.num_rows,
+        "identifiers": sum(map(len, people.identifiers.values())),
+        "shared_identifiers": people.shared,
+    }
+
+
+def _said(people: People) -> str:
+    counts = _counts(people)
+    several = "profile" if counts["profiles"] == 1 else "profiles"
+    said = (
+        f"{counts['profiles']:,} {several} with {counts['records']:,} records in "
+        f"{len(people.keys):,} syncs and {counts['identifiers']:,} identifiers"
+    )
+    if people.shared:
+        said += f"; {people.shared:,} identifiers that others have, too, stay theirs"
+    return said
+
+
+def _certificate(erasure: Erasure) -> dict[str, Any]:
+    removed = {place: count for place, count in erasure.removed.items() if count}
+    return {**asdict(erasure), "removed": removed, "complete": erasure.completed_at is not None}
+
+
+def _tell(erasures: Sequence[Erasure], timezone: str, as_json: bool) -> None:
+    from profile_pipelines.cli.output import print_json, spell_time, stdout, table
+
+    if as_json:
+        print_json([_certificate(each) for each in erasures])
+        return
+    for each in erasures:
+        ended = each.completed_at
+        state = f"completed {spell_time(ended, timezone)}" if ended else "NOT COMPLETED"
+        reference = f", reference {each.reference}" if each.reference else ""
+        title = (
+            f"Erasure {each.erasure}: profiles {', '.join(map(str, each.profiles[:5]))}"
+            f"{' …' if len(each.profiles) > 5 else ''}{reference}, requested "
+            f"{spell_time(each.requested_at, timezone)} by {each.by}, {state}"
+        )
+        stdout().print(title, soft_wrap=True)
+        rows = table("removed from", "#rows, messages or files")
+        removed = _certificate(each)["removed"]
+        for place, count in removed.items():
+            rows.add_row(place, f"{count:,}")
+        if removed:
+            stdout().print(rows)

@@ -1,0 +1,124 @@
+"""Takes rows out of a table for good: out of what stands, of its history and of its files.
+
+The table goes on as if they had never been in it: its commits keep their numbers, and what reads
+on from one of them does so. The commit is made also where no row goes: a run that began before it
+can't commit any more, so what such a run wrote, and what killed ones left, can be deleted, too.
+"""
+
+# pyarrow has no types, which the strict mode would report at every touch.
+# pyright: standard
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from sqlglot import exp
+
+from profile_pipelines.engine import DuckDBEngine, Written
+from profile_pipelines.engine.duckdb import ParquetFiles, Relation
+from profile_pipelines.engine.sql import named
+from profile_pipelines.lake import delta
+from profile_pipelines.lake_place import Place
+
+_PARTS = ("snapshot", "changes")
+_ROWS = "rewritten"
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """Which rows go: `condition` gives it for a table's columns, None where none of them can.
+
+    `relations` are what it names; `amended` gives the commit's state after so many rows have left.
+    """
+
+    condition: Callable[[Sequence[str]], exp.Expr | None]
+    relations: Mapping[str, Relation] = field(default_factory=dict[str, Relation])
+    amended: Callable[[dict[str, Any], int], dict[str, Any]] = lambda state, rows: state
+
+
+def table_names(root: Place) -> list[str]:
+    """The tables that lie in a lake, declared or not, as paths below its root."""
+    if not root.exists():
+        return []
+    # a place in an object store has URLs for paths
+    prefix = len(str(root).rstrip("/")) + 1
+    logs = (path for path in root.rglob("_delta_log") if path.parent.name in _PARTS)
+    return sorted({str(log.parent.parent)[prefix:] for log in logs})
+
+
+def count_doomed(root: Place, name: str, engine: DuckDBEngine, doomed: Doomed) -> int:
+    """How many rows of the table's change log and its snapshot are doomed."""
+    total = 0
+    for part in _PARTS:
+        path = root / name / part
+        handle = delta.open_table(path)
+        condition = None if handle is None else doomed.condition(_schema(handle).names)
+        if handle is not None and condition is not None:
+            files = [file.path for file in delta.files(handle, path)]
+            if files:
+                rows = {_ROWS: ParquetFiles(files, _schema(handle))}
+                total += _count(engine, condition, {**doomed.relations, **rows})
+    return total
+
+
+def rewrite(
+    root: Place,
+    name: str,
+    engine: DuckDBEngine,
+    doomed: Doomed,
+    *,
+    before: Callable[[int], None] = lambda rows: None,
+) -> None:
+    """Take the doomed rows out of the table.
+
+    `before` hears how many there are in its change log, which holds all that its snapshot does,
+    ahead of the commit. Files that hold none of the rows stay as they are. Raises Conflict when
+    another run committed meanwhile.
+    """
+    for part in _PARTS:
+        told = before if part == "changes" else lambda rows: None
+        _rewrite(root / name / part, engine, doomed, told)
+
+
+def _rewrite(
+    path: Place, engine: DuckDBEngine, doomed: Doomed, before: Callable[[int], None]
+) -> None:
+    lying = [file for file in path.glob("*") if file.is_file()] if path.exists() else []
+    handle = delta.open_table(path)
+    if handle is None:
+        return
+    condition = doomed.condition(_schema(handle).names)
+    replaced: list[delta.File] = []
+    written: list[Written] = []
+    gone = 0
+    for file in delta.files(handle, path):
+        relations = {**doomed.relations, _ROWS: ParquetFiles([file.path], _schema(handle))}
+        if condition is not None and (found := _count(engine, condition, relations)):
+            gone += found
+            replaced.append(file)
+            kept = exp.select(exp.Star()).from_(named(_ROWS))
+            kept = kept.where(exp.not_(exp.func("COALESCE", condition, exp.false())))
+            written.append(engine.write(kept, relations, str(delta.new_file(path))))
+    before(gone)
+    state = delta.read_state(handle)
+    seq = state.get("seq", state.get("folded_to", 0))
+    delta.commit(handle, path, written, doomed.amended(state, gone), seq, instead_of=replaced)
+    handle.update_incremental()
+    standing = {file.path for file in delta.files(handle, path)}
+    empty = {file.path for file in written if not file.rows}
+    for file in [*lying, *(path / each.rsplit("/", 1)[-1] for each in empty)]:
+        if str(file) not in standing:
+            file.unlink(missing_ok=True)
+
+
+def _schema(handle: DeltaTable) -> pa.Schema:
+    return pa.schema(handle.schema().to_arrow())
+
+
+def _count(engine: DuckDBEngine, condition: exp.Expr, relations: Mapping[str, Relation]) -> int:
+    select = exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(named(_ROWS))
+    return engine.rows(select.where(condition.copy()), relations)[0]["n"]

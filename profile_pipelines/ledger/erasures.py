@@ -1,0 +1,229 @@
+"""Who was erased, and what keeps them out: tombstones.
+
+A tombstone is a keyed hash (BLAKE2b) of an identifier or a record's key, in the one form that
+syncs bring it to. Without the key nobody can tell from it who it was, also not by trying all
+customer numbers; with it, each sync recognises whom it must not bring back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+
+KEY = "PROFILE_PIPELINES_ERASURE_KEY"
+_SHORTEST = 16
+_ASKED_AT_ONCE = 500
+_ASKED_ONE_BY_ONE = 20_000
+
+_metadata = sa.MetaData()
+_tombstones = sa.Table(
+    "tombstones",
+    _metadata,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("erasure", sa.Integer, nullable=False),
+)
+_erasures = sa.Table(
+    "erasures",
+    _metadata,
+    sa.Column("erasure", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("reference", sa.String),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("requested_at", UtcDateTime, nullable=False),
+    sa.Column("completed_at", UtcDateTime),
+    sa.Column("profiles", sa.JSON, nullable=False),
+    sa.Column("removed", sa.JSON, nullable=False),
+)
+_keys = sa.Table(
+    "erasure_key",
+    _metadata,
+    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.String),
+    sa.Column("check", sa.String, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One request to erase people, who are known by opaque profile ids alone.
+
+    `removed` counts, by place, what was taken away. It isn't complete before `completed_at`.
+    """
+
+    erasure: int
+    reference: str | None
+    by: str
+    requested_at: datetime
+    completed_at: datetime | None
+    profiles: list[int]
+    removed: dict[str, int]
+
+
+class Erasures:
+    """The tables of erasures and tombstones, in the ledger's database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._insert: Any = (
+            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        )
+        create_tables(_metadata, engine)
+
+    def begin(
+        self,
+        profiles: Collection[int],
+        marks: Iterable[tuple[str, str]],
+        *,
+        reference: str | None,
+        by: str,
+        now: datetime,
+    ) -> Erasure:
+        """Put up the tombstones; from here on nobody brings the people back.
+
+        `marks` are (kind, value) of all that they are known by. Begun again before its end, an
+        erasure of one of the profiles goes on, and takes the others in.
+        """
+        digests = sorted({self.digest(*mark) for mark in marks})
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                sa.select(_erasures).where(_erasures.c.completed_at.is_(None))
+            ).mappings()
+            begun = [row for row in rows if set(row["profiles"]) & set(profiles)]
+            if begun:
+                number = begun[0]["erasure"]
+                known = {each for row in begun for each in row["profiles"]} | set(profiles)
+                connection.execute(
+                    sa.update(_erasures)
+                    .where(_erasures.c.erasure == number)
+                    .values(profiles=sorted(known))
+                )
+            else:
+                last = connection.execute(sa.select(sa.func.max(_erasures.c.erasure))).scalar()
+                number = (last or 0) + 1
+                connection.execute(
+                    sa.insert(_erasures).values(
+                        erasure=number, reference=reference, by=by, requested_at=now,
+                        profiles=sorted(profiles), removed={},
+                    )
+                )  # fmt: skip
+            for start in range(0, len(digests), _ASKED_AT_ONCE):
+                values = [
+                    {"digest": digest, "erasure": number}
+                    for digest in digests[start : start + _ASKED_AT_ONCE]
+                ]
+                connection.execute(
+                    self._insert(_tombstones).values(values).on_conflict_do_nothing()
+                )
+        return self.get(number)
+
+    def get(self, number: int) -> Erasure:
+        """One erasure; KeyError when there's none of this number."""
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(_erasures).filter_by(erasure=number)).first()
+        if row is None:
+            raise KeyError(number)
+        return Erasure(*row)
+
+    def all(self) -> list[Erasure]:
+        """Every erasure, the first one first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_erasures).order_by(_erasures.c.erasure))
+            return [Erasure(*row) for row in rows]
+
+    def count(self, number: int, removed: Mapping[str, int]) -> None:
+        """Note what an erasure is about to remove, by place; done again, it finds no more."""
+        with self._engine.begin() as connection:
+            select = sa.select(_erasures.c.removed).filter_by(erasure=number)
+            before: dict[str, int] = connection.execute(select).scalar_one()
+            total = {k: max(before.get(k, 0), removed.get(k, 0)) for k in {**before, **removed}}
+            connection.execute(sa.update(_erasures).filter_by(erasure=number).values(removed=total))
+
+    def complete(self, number: int, *, now: datetime) -> Erasure:
+        """Say that all is done."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(_erasures)
+                .where(_erasures.c.erasure == number, _erasures.c.completed_at.is_(None))
+                .values(completed_at=now)
+            )
+        return self.get(number)
+
+    def of(self, marks: Iterable[tuple[str, str]]) -> Erasure | None:
+        """The erasure that put up a tombstone for any of the marks."""
+        digests = [self.digest(*mark) for mark in marks] if self.any else []
+        select = sa.select(sa.func.max(_tombstones.c.erasure)).where(
+            _tombstones.c.digest.in_(digests)
+        )
+        with self._engine.connect() as connection:
+            number = connection.execute(select).scalar()
+        return None if number is None else self.get(number)
+
+    @property
+    def any(self) -> bool:
+        """Whether anybody was ever erased."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(_tombstones.c.digest).limit(1)).first() is not None
+
+    def tombstoned(self, digests: Collection[str]) -> set[str]:
+        """Those of the digests that have a tombstone."""
+        found: set[str] = set()
+        with self._engine.connect() as connection:
+            if len(digests) > _ASKED_ONE_BY_ONE:
+                stones = connection.execute(sa.select(_tombstones.c.digest)).scalars()
+                return set(digests) & set(stones)
+            asked = list(digests)
+            for start in range(0, len(asked), _ASKED_AT_ONCE):
+                select = sa.select(_tombstones.c.digest).where(
+                    _tombstones.c.digest.in_(asked[start : start + _ASKED_AT_ONCE])
+                )
+                found |= set(connection.execute(select).scalars())
+        return found
+
+    def digest(self, kind: str, value: str) -> str:
+        """The tombstone of a value of some kind, such as an identifier's type."""
+        told = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(told, key=self._key, digest_size=16).hexdigest()
+
+    @cached_property
+    def _key(self) -> bytes:
+        """The key of the tombstones: the environment's, else one that is kept in the ledger.
+
+        Raises ProfilePipelinesError when it isn't the one that the first tombstone was made with.
+        """
+        given = os.environ.get(KEY)
+        if given is not None and len(given) < _SHORTEST:
+            raise ProfilePipelinesError(f"{KEY} is too short; take {_SHORTEST} characters or more")
+        made = given or secrets.token_hex(32)
+        statement = self._insert(_keys).values(
+            one=1, key=None if given else made, check=_check(_bytes(made))
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement.on_conflict_do_nothing())
+            kept, check = connection.execute(sa.select(_keys.c.key, _keys.c.check)).one()
+        key = _bytes(given or kept or "")
+        if _check(key) != check:
+            where = "is kept in the ledger; unset it" if kept else "was another; set that one"
+            raise ProfilePipelinesError(
+                f"{KEY} isn't the key of the tombstones that are there: theirs {where}. Without "
+                "it, people who were erased would come back"
+            )
+        return key
+
+
+def _bytes(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _check(key: bytes) -> str:
+    return hashlib.blake2b(b"check", key=key, digest_size=16).hexdigest()
