@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from profile_pipelines.journeys.tick import TickResult
 
 _ATTEMPTS = 5
+_FORGOTTEN, _FORGET_EVERY = "history forgotten", timedelta(days=1)
 _Result = TypeVar("_Result")
 
 
@@ -326,6 +327,21 @@ def audiences_in_order(workspace: Workspace) -> Iterator[str]:
 def compact(workspace: Workspace) -> int:
     """Fold the change logs that have grown into their snapshots; how many were."""
     return sum(table.pin().compact(workspace.lake.engine) for table in _tables(workspace))
+
+
+def forget_history(workspace: Workspace, *, now: datetime) -> dict[str, int]:
+    """Forget the values that `keep_history` doesn't keep; rows by table. Once a day is enough."""
+    from profile_pipelines.privacy.retention import forget_history
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    if all(each.keep_history is None for each in catalogue.attributes.values()):
+        return {}
+    last = ledger.upkeep(_FORGOTTEN)
+    if last is not None and now - last < _FORGET_EVERY:
+        return {}
+    forgotten = _again(lambda: forget_history(catalogue, lake, now=now))
+    ledger.note_upkeep(_FORGOTTEN, now)
+    return forgotten
 
 
 def last_commit(workspace: Workspace) -> datetime | None:

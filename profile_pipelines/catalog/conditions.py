@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.mistakes import Path, did_you_mean, in_words
 from profile_pipelines.catalog.operators import (
     NOT_EMPTY,
@@ -144,7 +145,12 @@ def _check_test(operators: Operators, attribute: Attribute) -> Iterator[tuple[Pa
                 yield from (((operator, index), text) for index, text in texts)
                 if not texts and _reversed(value, attribute):
                     yield (operator,), "the lower end stands first: [lowest, highest]"
-            case "present" | "missing" | "changed_within" | "contains" | "starts_with":
+            case "changed_within":
+                kept = attribute.keep_history
+                if kept is not None and parse_period(value).longest > kept:
+                    text = f"the history of this attribute is kept for {format_duration(kept)} only"
+                    yield (operator,), text
+            case "present" | "missing" | "contains" | "starts_with":
                 pass
             case _:
                 yield from (((operator,), text) for text in _check_value(value, attribute))

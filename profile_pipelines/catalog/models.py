@@ -58,6 +58,8 @@ class Attribute(Declaration):
     """Above this share of known values that a sync would take away, they are set aside."""
     max_changed: Share = 0.5
     """Above this share of known values that a sync would replace by others, they are set aside."""
+    keep_history: Duration | None = Field(default=None, examples=["400 days"])
+    """How long values that were replaced are kept; for ever unless declared."""
     consent: Name | None = None
     """The purpose, such as a channel, for which this boolean is the customer's consent."""
     description: str = ""

@@ -39,6 +39,12 @@ class Period:
             raise ValueError(f"{self.count} {self.unit}s have no fixed length")
         return timedelta(**{f"{self.unit}s": self.count})
 
+    @property
+    def longest(self) -> timedelta:
+        """The most time that it can be by the calendar."""
+        days = {"day": 1, "week": 7, "month": 31, "year": 366}
+        return self.length if self.exact else timedelta(days=self.count * days[self.unit])
+
 
 def parse_period(value: object) -> Period:
     """Read a period. Raises ValueError with an example for anything else."""

@@ -37,12 +37,15 @@ def print_profile(view: ProfileView, timezone: str) -> None:
     without: list[str] = []
     stale_gaps: list[str] = []
     for name, value in view.values.items():
+        if name in view.not_kept:
+            continue
         if value.value is None and not value.receipt.losers:
             (stale_gaps if value.stale else without).append(name)
             continue
         add_value(rows, name, value, timezone)
     console.print(rows)
-    for title, names in (("no value", without), ("no value known (stale)", stale_gaps)):
+    gaps = {"no value": without, "no value known (stale)": stale_gaps}
+    for title, names in {**gaps, "history no longer kept (keep_history)": view.not_kept}.items():
         if names:
             console.print(styled(f"{title}: ", "dim"), ", ".join(names), sep="")
     console.print()

@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine, Written
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
-from profile_pipelines.engine.sql import named
+from profile_pipelines.engine.sql import column, named
 from profile_pipelines.lake import delta
 from profile_pipelines.lake_place import Place
 
@@ -32,12 +32,15 @@ _ROWS = "rewritten"
 class Doomed:
     """Which rows go: `condition` gives it for a table's columns, None where none of them can.
 
-    `relations` are what it names; `amended` gives the commit's state after so many rows have left.
+    `relations` are what it names; the rows themselves are called `rewritten`. `amended` gives the
+    commit's state after so many rows have left. With `instead` the rows stay, with other values in
+    the columns that it names.
     """
 
     condition: Callable[[Sequence[str]], exp.Expr | None]
     relations: Mapping[str, Relation] = field(default_factory=dict[str, Relation])
     amended: Callable[[dict[str, Any], int], dict[str, Any]] = lambda state, rows: state
+    instead: Mapping[str, exp.Expr] | None = None
 
 
 def table_names(root: Place) -> list[str]:
@@ -100,9 +103,8 @@ def _rewrite(
         if condition is not None and (found := _count(engine, condition, relations)):
             gone += found
             replaced.append(file)
-            kept = exp.select(exp.Star()).from_(named(_ROWS))
-            kept = kept.where(exp.not_(exp.func("COALESCE", condition, exp.false())))
-            written.append(engine.write(kept, relations, str(delta.new_file(path))))
+            select = _rewritten(_schema(handle).names, condition, doomed.instead)
+            written.append(engine.write(select, relations, str(delta.new_file(path))))
     before(gone)
     state = delta.read_state(handle)
     seq = state.get("seq", state.get("folded_to", 0))
@@ -113,6 +115,25 @@ def _rewrite(
     for file in [*lying, *(path / each.rsplit("/", 1)[-1] for each in empty)]:
         if str(file) not in standing:
             file.unlink(missing_ok=True)
+
+
+def _rewritten(
+    names: Sequence[str], condition: exp.Expr, instead: Mapping[str, exp.Expr] | None
+) -> exp.Select:
+    doomed = exp.func("COALESCE", condition.copy(), exp.false())
+    if instead is None:
+        return exp.select(exp.Star()).from_(named(_ROWS)).where(exp.not_(doomed))
+    columns = [
+        exp.alias_(
+            exp.Case().when(doomed.copy(), instead[name].copy()).else_(column(name, _ROWS)),
+            name,
+            quoted=True,
+        )
+        if name in instead
+        else column(name, _ROWS)
+        for name in names
+    ]
+    return exp.select(*columns).from_(named(_ROWS))
 
 
 def _schema(handle: DeltaTable) -> pa.Schema:

@@ -61,6 +61,13 @@ _coverage = sa.Table(
     sa.Index("sync_attributes_latest", "system", "attribute", "covered_at"),
 )
 
+_upkeep = sa.Table(
+    "upkeep",
+    _metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+)
+
 
 @dataclass(frozen=True)
 class AttributeEntry:
@@ -144,6 +151,17 @@ class Ledger:
                 "outbox": outbox.forget(connection, profile_ids, now=now),
                 "consent acts": acts.forget(connection, profile_ids),
             }
+
+    def upkeep(self, name: str) -> datetime | None:
+        """When this upkeep was last done."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(_upkeep.c.at).filter_by(name=name)).scalar()
+
+    def note_upkeep(self, name: str, at: datetime) -> None:
+        """Remember that this upkeep was done."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_upkeep).filter_by(name=name))
+            connection.execute(sa.insert(_upkeep).values(name=name, at=at))
 
     def vacuum(self) -> None:
         """Leave nothing of deleted rows in the database's files."""

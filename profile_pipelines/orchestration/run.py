@@ -61,8 +61,7 @@ def run_in_process(
             if downstream:
                 derived = downstream_keys(workspace.catalogue)
                 report.run_ids.append(_run(job, used, derived, report.now, full))
-    if report.wrote_anything:
-        _compact(workspace)
+    _upkeep(workspace, compacting=report.wrote_anything, now=report.now)
     return report
 
 
@@ -92,10 +91,12 @@ def _run(
     return result.run_id
 
 
-def _compact(workspace: "Workspace") -> None:
-    from profile_pipelines.pipeline import compact
+def _upkeep(workspace: "Workspace", *, compacting: bool, now: datetime) -> None:
+    from profile_pipelines.pipeline import compact, forget_history
 
     try:
-        compact(workspace)
+        if compacting:
+            compact(workspace)
+        forget_history(workspace, now=now)
     except Conflict:
-        return  # another run writes at this moment; a later one compacts
+        return  # another run writes at this moment; a later one does it

@@ -9,7 +9,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import cadences_of
 from profile_pipelines.orchestration.derived import POOL
 from profile_pipelines.orchestration.journeys import downstream_keys
-from profile_pipelines.orchestration.session import Session
+from profile_pipelines.orchestration.session import Session, now_of
 from profile_pipelines.orchestration.systems import attribute_key
 
 CLOCK_CRON = "*/15 * * * *"
@@ -91,12 +91,14 @@ def in_words(cron: str) -> str:
 
 @dg.op(required_resource_keys={"session"}, pool=POOL)
 def fold_change_logs(context: dg.OpExecutionContext) -> None:
-    """Fold the change logs that have grown into their snapshots."""
-    from profile_pipelines.pipeline import compact
+    """Fold the change logs that have grown into their snapshots; forget what isn't kept."""
+    from profile_pipelines.pipeline import compact, forget_history
 
     session: Session = context.resources.session
     with session.step("compact"):
-        context.add_output_metadata({"tables_compacted": compact(session.workspace)})
+        forgotten = forget_history(session.workspace, now=now_of(context.run.tags))
+        counts = {"rows_forgotten": sum(forgotten.values())}
+        context.add_output_metadata({"tables_compacted": compact(session.workspace), **counts})
 
 
 @dg.job(executor_def=dg.in_process_executor)

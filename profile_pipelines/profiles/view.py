@@ -44,6 +44,8 @@ class ProfileView:
     values: Mapping[str, Value]
     audiences: tuple[str, ...]
     held_in: tuple[str, ...]
+    not_kept: tuple[str, ...] = ()
+    """The attributes whose history isn't kept for so long: what they were then isn't known."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,17 @@ def view_profile(
         receipt.attribute: _value(catalogue, coverage, receipt, as_of or now)
         for receipt in receipts
     }
-    return ProfileView(profile_id, as_of, identifiers, values, audiences, held)
+    not_kept = () if as_of is None else attributes_not_kept(catalogue, as_of, now)
+    return ProfileView(profile_id, as_of, identifiers, values, audiences, held, not_kept)
+
+
+def attributes_not_kept(catalogue: Catalogue, as_of: datetime, now: datetime) -> tuple[str, ...]:
+    """The attributes whose `keep_history` doesn't reach back to the moment."""
+    return tuple(
+        name
+        for name, attribute in catalogue.attributes.items()
+        if attribute.keep_history is not None and as_of < now - attribute.keep_history
+    )
 
 
 def history_of(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[Change]:
