@@ -48,8 +48,8 @@ ATTRIBUTES = [
         [
             (
                 "attributes.yaml:3: tier.zzz: unknown key; the keys here are type, sources, "
-                "merge, fresh_within, valid, max_invalid, max_emptied, max_changed, keep_history, consent, "
-                "description and owner"
+                "merge, fresh_within, valid, max_invalid, max_emptied, max_changed, keep_history, "
+                "consent, description and owner"
             )
         ],
         id="unknown key",
