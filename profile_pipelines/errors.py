@@ -7,6 +7,7 @@
     │   ├── SourceUnreachable   worth another try later
     │   └── NoSuchRecord        the system says that it hasn't got it
     ├── ChannelError            nothing can be sent over a channel now
+    ├── DestinationError        nothing can be delivered to a destination now
     ├── UnknownName             a name that nothing in the catalogue bears
     ├── NotFound                no profile has this identifier
     └── LakeError               the lake can't be read or written
@@ -52,6 +53,14 @@ class NoSuchRecord(SourceError):
 
 class ChannelError(ProfilePipelinesError):
     """Nothing can be sent over a channel now."""
+
+
+class DestinationError(ProfilePipelinesError):
+    """Nothing can be delivered to a destination now; `after` is how many seconds it asked for."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        self.after = after
+        super().__init__(message)
 
 
 class UnknownName(ProfilePipelinesError):

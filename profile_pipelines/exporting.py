@@ -7,8 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.flat_values import in_csv, in_json
 from profile_pipelines.reading import Customers
 
 FORMATS = ("jsonl", "csv", "parquet")
@@ -84,7 +84,7 @@ def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
 
 
 def _write_json_lines(file: pq.ParquetFile, target: IO[bytes]) -> None:
-    encode = json.JSONEncoder(ensure_ascii=False, default=_in_json).encode
+    encode = json.JSONEncoder(ensure_ascii=False, default=in_json).encode
     for row in _rows(file):
         target.write(encode(row).encode() + b"\n")
 
@@ -94,34 +94,6 @@ def _write_csv(file: pq.ParquetFile, target: IO[bytes]) -> None:
     writer = csv.writer(text)
     writer.writerow(file.schema_arrow.names)
     for row in _rows(file):
-        writer.writerow([_in_csv(value) for value in row.values()])
+        writer.writerow([in_csv(value) for value in row.values()])
     text.flush()
     text.detach()
-
-
-def _in_json(value: object) -> object:
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date():
-            return value.isoformat()
-        case Decimal():
-            return float(value)
-        case _:
-            raise TypeError(type(value).__name__)
-
-
-def _in_csv(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return json.dumps(value, ensure_ascii=False)
-        case Decimal():
-            return f"{value:f}"
-        case date():
-            return str(_in_json(value))
-        case _:
-            return str(value)

@@ -28,6 +28,8 @@ from profile_pipelines.profiles.unsubscribed import land_unsubscribes
 from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    from profile_pipelines.activation.deliver import Delivery, DeliveryResult
+    from profile_pipelines.catalog.destinations import Destination
     from profile_pipelines.catalog.journeys import Journey
     from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.journeys.difference import JourneyDifference
@@ -226,8 +228,9 @@ def preview_message(
 
     Raises UnknownName, or NotFound for the identifier.
     """
-    from profile_pipelines.channels.rendering import Rendering, values_of
+    from profile_pipelines.channels.rendering import Rendering
     from profile_pipelines.profiles.lookup import find_profiles
+    from profile_pipelines.profiles.values import values_of
 
     catalogue = workspace.catalogue
     if template not in catalogue.templates:
@@ -278,6 +281,64 @@ def dispatch(
         clock=clock,
         progress=progress,
     ).run()
+
+
+def deliver(
+    workspace: Workspace,
+    name: str,
+    *,
+    clock: Callable[[], datetime],
+    dry: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> DeliveryResult:
+    """Bring a destination to the present of its audience; `dry` only counts.
+
+    Raises UnknownName when the catalogue declares none such, and DestinationError or Conflict
+    when nothing was begun; what ended a run early is the result's `error`.
+    """
+    delivery = _delivery(workspace, name, clock, progress)
+    return delivery.preview() if dry else delivery.run()
+
+
+def empty_destination(
+    workspace: Workspace, name: str, *, clock: Callable[[], datetime]
+) -> DeliveryResult:
+    """Remove everybody from a destination. Raises like `deliver`."""
+    return _delivery(workspace, name, clock, None).empty()
+
+
+def _delivery(
+    workspace: Workspace,
+    name: str,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] | None,
+) -> Delivery:
+    from profile_pipelines.activation.deliver import Delivery
+    from profile_pipelines.activation.targets import open_target, place_of
+
+    catalogue, ledger = workspace.catalogue, workspace.ledger
+    destination = find_destination(workspace, name)
+    return Delivery(
+        catalogue,
+        workspace.lake,
+        ledger.deliveries,
+        ledger.coverage(),
+        ledger.unsubscribes,
+        destination,
+        place_of(destination),
+        lambda: open_target(catalogue, destination, workspace.places.exports),
+        clock=clock,
+        progress=progress,
+    )
+
+
+def find_destination(workspace: Workspace, name: str) -> Destination:
+    """A destination of the catalogue. Raises UnknownName."""
+    destinations = workspace.catalogue.destinations
+    if name not in destinations:
+        known = ", ".join(sorted(destinations)) or "none"
+        raise UnknownName(f"the catalogue declares no destination {name}; it has {known}")
+    return destinations[name]
 
 
 def restore_consent(

@@ -46,8 +46,15 @@ class Places:
     @property
     def outbox(self) -> Path:
         """Where channels of type `file` write: beside the lake, or here when that is in a store."""
-        own = Path("outbox")
-        return own if "://" in str(self.lake) else Path(str(self.lake)).parent / own
+        return self._beside("outbox")
+
+    @property
+    def exports(self) -> Path:
+        """Where destinations write files, like `outbox`."""
+        return self._beside("exports")
+
+    def _beside(self, name: str) -> Path:
+        return Path(name) if "://" in str(self.lake) else Path(str(self.lake)).parent / name
 
 
 class Workspace:

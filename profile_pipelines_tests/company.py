@@ -126,6 +126,8 @@ class Company:
             files["channels.yaml"] = self.declared["channels"]
         for name, journey in self.declared.get("journeys", {}).items():
             files[f"journeys/{name}.yaml"] = {"journey": name, **journey}
+        for name, destination in self.declared.get("destinations", {}).items():
+            files[f"destinations/{name}.yaml"] = {"destination": name, **destination}
         for old in [*root.rglob("*.yaml"), *root.rglob("templates/*")]:
             old.unlink()
         for name, content in self.declared.get("templates", {}).items():

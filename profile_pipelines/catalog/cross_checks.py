@@ -15,6 +15,7 @@ from profile_pipelines.catalog.conditions import (
     check_condition,
 )
 from profile_pipelines.catalog.convert_checks import convert_mistakes
+from profile_pipelines.catalog.destination_checks import destination_mistakes
 from profile_pipelines.catalog.draft import Draft, Kind
 from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.journey_checks import journey_mistakes
@@ -39,7 +40,7 @@ _KEPT_NAMES = frozenset([
 ])  # fmt: skip
 
 _KEPT_SYSTEMS = frozenset(
-    {"identities", "profiles", "audiences", "journeys", "outbox", "unsubscribes"}
+    {"identities", "profiles", "audiences", "journeys", "destinations", "outbox", "unsubscribes"}
 )
 """What is made of the systems, or built in, stands under these names in Dagster and in the lake."""
 
@@ -57,6 +58,9 @@ def cross_check(draft: Draft) -> None:
     for name, journey in draft.journeys.items():
         for path, text in journey_mistakes(draft, journey):
             draft.report("journey", name, path, text)
+    for name, destination in draft.destinations.items():
+        for path, text in destination_mistakes(draft, destination):
+            draft.report("destination", name, path, text)
 
 
 def _check_whole(draft: Draft) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from profile_pipelines.catalog.channels import Channels
+from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.mistakes import Mistake, Path, spell_path
@@ -16,7 +17,15 @@ from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import Document
 
 Kind = Literal[
-    "settings", "identifier", "attribute", "preset", "system", "audience", "channels", "journey"
+    "settings",
+    "identifier",
+    "attribute",
+    "preset",
+    "system",
+    "audience",
+    "channels",
+    "journey",
+    "destination",
 ]
 
 
@@ -49,6 +58,7 @@ class Draft:
     systems: dict[str, System] = field(default_factory=dict[str, System])
     audiences: dict[str, Audience] = field(default_factory=dict[str, Audience])
     journeys: dict[str, Journey] = field(default_factory=dict[str, Journey])
+    destinations: dict[str, Destination] = field(default_factory=dict[str, Destination])
     channels: Channels = field(default_factory=Channels)
     templates: dict[str, MessageTemplate] = field(default_factory=dict[str, MessageTemplate])
     template_names: set[str] = field(default_factory=set[str])

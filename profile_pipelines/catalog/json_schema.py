@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from profile_pipelines.catalog.channels import Channels
 from profile_pipelines.catalog.declaration import Name
+from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
 from profile_pipelines.catalog.preset_files import LoadedPreset, Preset, shipped, shipped_names
@@ -20,7 +21,15 @@ from profile_pipelines.catalog.preset_schema import add_preset_systems
 from profile_pipelines.catalog.systems import System
 
 FileKind = Literal[
-    "catalogue", "identifiers", "attributes", "preset", "source", "audience", "journey", "channels"
+    "catalogue",
+    "identifiers",
+    "attributes",
+    "preset",
+    "source",
+    "audience",
+    "journey",
+    "channels",
+    "destination",
 ]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -46,6 +55,7 @@ _MODELS: dict[FileKind, Any] = {
     "audience": Audience,
     "journey": Journey,
     "channels": Channels,
+    "destination": Destination,
 }
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 

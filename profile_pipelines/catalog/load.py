@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from profile_pipelines.catalog.channels import Channels
 from profile_pipelines.catalog.cross_checks import cross_check
 from profile_pipelines.catalog.declaration import Declaration, Name
+from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.draft import Draft, Kind, Place
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.message_templates import FOLDER as TEMPLATES
@@ -43,6 +44,7 @@ _FOLDERS: dict[str, Kind] = {
     "sources": "system",
     "audiences": "audience",
     "journeys": "journey",
+    "destinations": "destination",
 }
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _D = TypeVar("_D", bound=Declaration)
@@ -65,6 +67,7 @@ def load_catalogue(folder: FilePath) -> Catalogue:
         audiences=draft.audiences,
         channels=draft.channels.channels,
         journeys=draft.journeys,
+        destinations=draft.destinations,
         limits=draft.channels.limits,
         templates=draft.templates,
     )
@@ -181,6 +184,8 @@ def _read_file(draft: Draft, path: FilePath, kind: Kind, file: str) -> None:
             draft.audiences |= _read_whole(draft, kind, Audience, data, place)
         case "journey":
             draft.journeys |= _read_whole(draft, kind, Journey, data, place)
+        case "destination":
+            draft.destinations |= _read_whole(draft, kind, Destination, data, place)
 
 
 def _read_named(
@@ -249,7 +254,7 @@ def _read(
 ) -> _D | None:
     """The declaration, or its mistakes except those that follow from `told` ones."""
     known = {mistake.path for mistake in place.document.mistakes}
-    if model is System or model is Channels:
+    if model in (System, Channels, Destination):
         for path, text in literal_secrets(data):
             if any(_leads_to(each, path) for each in told):
                 continue

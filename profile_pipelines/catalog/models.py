@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from profile_pipelines.catalog.channels import Channel, MessageLimits
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share
+from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.normalise_steps import NormaliseStep
@@ -125,6 +126,7 @@ class Catalogue(BaseModel):
     systems: dict[str, System]
     audiences: dict[str, Audience] = {}
     journeys: dict[str, Journey] = {}
+    destinations: dict[str, Destination] = {}
     channels: dict[str, Channel] = {}
     limits: MessageLimits = MessageLimits()
     """What holds over all channels together."""

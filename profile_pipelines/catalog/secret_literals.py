@@ -24,11 +24,13 @@ _SECRET_IN_URL = re.compile(
 
 
 def literal_secrets(source: object) -> Iterator[tuple[Path, str]]:
-    """The places in a source's or the channels' declaration where a secret stands as plain text."""
+    """The places in the declaration of a source, channels or a destination where a secret stands as
+    plain text."""
     if isinstance(source, dict):
         declaration = cast(dict[str, Any], source)
         yield from _search(declaration.get("connection"), ("connection",))
         yield from _search(declaration.get("channels"), ("channels",))
+        yield from _search(declaration.get("to"), ("to",))
         syncs = declaration.get("syncs")
         if isinstance(syncs, dict):
             for name, sync in cast(dict[str, Any], syncs).items():

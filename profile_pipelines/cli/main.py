@@ -16,6 +16,7 @@ from profile_pipelines.cli import (
     catalogue_commands,
     consent_commands,
     demo_commands,
+    destination_commands,
     erase_command,
     export_command,
     journey_commands,
@@ -98,6 +99,7 @@ app.add_typer(profile_commands.profiles)
 app.add_typer(audience_commands.audience)
 app.add_typer(journey_commands.journey)
 app.add_typer(outbox_commands.outbox)
+app.add_typer(destination_commands.destination)
 app.add_typer(consent_commands.consent)
 app.command()(export_command.export)
 app.command()(erase_command.erase)

@@ -60,6 +60,9 @@ AttributeNames = Annotated[
 ]
 AudienceName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names("audiences"))]
 JourneyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names("journeys"))]
+DestinationName = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=_names("destinations"))
+]
 AudienceOrFile = Annotated[
     str,
     typer.Argument(

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from profile_pipelines.ledger.deliveries import Deliveries
 from profile_pipelines.ledger.enrolments import Enrolments
 from profile_pipelines.ledger.erasures import Erasures
 from profile_pipelines.ledger.inbox import Inbox
@@ -121,6 +122,11 @@ class Ledger:
     def outbox(self) -> Outbox:
         """The messages that are decided, and what became of them."""
         return Outbox(self._engine)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Which customers the destinations hold."""
+        return Deliveries(self._engine)
 
     @cached_property
     def unsubscribes(self) -> Unsubscribes:

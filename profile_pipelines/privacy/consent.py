@@ -37,6 +37,12 @@ def consent_attributes(catalogue: Catalogue, purpose: str) -> list[str]:
     return [name for name, each in catalogue.attributes.items() if each.consent == purpose]
 
 
+def consent_condition(catalogue: Catalogue, purpose: str) -> Condition | None:
+    """What must be true of a profile that consents to a purpose; None when nothing holds it."""
+    tests = [{name: {"is": True}} for name in consent_attributes(catalogue, purpose)]
+    return Condition.model_validate({"all": tests}) if tests else None
+
+
 def check_purpose(catalogue: Catalogue, purpose: str) -> None:
     """Raise UnknownName when no attribute is the consent for the purpose."""
     known = sorted({each.consent for each in catalogue.attributes.values() if each.consent})
@@ -59,11 +65,9 @@ def without_consent(
 ) -> Mapping[int, Missing]:
     """Those of the profiles that may not be written to for the purpose, and why not."""
     wanted = sorted(set(profile_ids))
-    attributes = consent_attributes(catalogue, purpose)
-    if not attributes:
+    condition = consent_condition(catalogue, purpose)
+    if condition is None:
         return dict.fromkeys(wanted, "consent")
-    tests = [{name: {"is": True}} for name in attributes]
-    condition = Condition.model_validate({"all": tests})
     rows = decided(catalogue, lake, coverage, {"consented": condition}, now=now)
     asked = pa.table({"profile_id": pa.array(wanted, pa.int64())})
     only = rows.sql.join(

@@ -1,7 +1,8 @@
 """The pages at which customers unsubscribe: /unsubscribe/{token}.
 
 GET only asks, since mail scanners follow every link; POST does it, from the page's button or by
-a mailbox's one click (RFC 8058). 200 is answered only once the ledger has it for good.
+a mailbox's one click (RFC 8058). 200 is answered only once the ledger has it for good. The page
+that says so has a button for those who didn't mean it, which takes it back (`?again=yes`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ _ASK = (
     "<p>Do you want to get no more of these messages?</p>"
     '<form method="post"><button type="submit">Unsubscribe</button></form>'
 )
+_DONE = (
+    "<p>Done. You'll get no more of these messages.</p>"
+    '<form method="post" action="?again=yes">'
+    '<button type="submit">I still want them</button></form>'
+)
+_AGAIN = "<p>Done. You'll get these messages as before.</p>"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -43,17 +50,25 @@ def unsubscribe_route(
 ) -> Route:
     """The route. The ledger is asked in a thread, so that it holds up nobody else."""
 
+    def act(profile_id: int, purpose: str, again: bool) -> None:
+        if again:
+            said = {"by": "the customer", "because": "by the link's page"}
+            unsubscribes().restore(profile_id, purpose, **said, now=clock())
+        else:
+            unsubscribes().add(profile_id, purpose, now=clock())
+
     async def answer(request: Request) -> Response:
         found = links.read(request.path_params["token"])
         if found is None:
             return _page(404, "<p>This link isn't complete. Copy the whole of it.</p>")
         if request.method != "POST":
             return _page(200, _ASK)
+        again = request.query_params.get("again") == "yes"
         try:
-            await asyncio.to_thread(lambda: unsubscribes().add(*found, now=clock()))
+            await asyncio.to_thread(act, *found, again)
         except SQLAlchemyError:
             return _page(503, "<p>That didn't work. Please try again in a minute.</p>")
-        return _page(200, "<p>Done. You'll get no more of these messages.</p>")
+        return _page(200, _AGAIN if again else _DONE)
 
     return Route("/unsubscribe/{token}", answer, methods=["GET", "POST"])
 

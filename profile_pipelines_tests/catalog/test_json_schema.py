@@ -28,6 +28,7 @@ KINDS: dict[str, FileKind] = {
     "sources": "source",
     "audiences": "audience",
     "journeys": "journey",
+    "destinations": "destination",
     "channels.yaml": "channels",
 }
 

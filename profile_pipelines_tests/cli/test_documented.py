@@ -44,6 +44,7 @@ def test_every_command_is_documented(command: Command) -> None:
     groups["audience"] = ["list", "preview", "members"]
     groups["journey"] = ["list", "status", "test", "explain", "diff"]
     groups["outbox"] = ["status", "list", "send", "retry", "preview"]
+    groups["destination"] = ["list", "sync", "status", "retry", "empty"]
     groups["consent"] = ["history", "restore"]
     groups["sources"] = ["", "show"]
     groups["webhooks"] = ["serve", "status"]

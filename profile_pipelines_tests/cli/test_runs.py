@@ -65,7 +65,7 @@ def test_failing_system(command: Command, home: Path, tmp_path: Path) -> None:
     for system in ("billing", "ecommerce", "support"):
         (catalogue / "sources" / f"{system}.yaml").unlink()
     text = (catalogue / "sources" / "warehouse.yaml").read_text()
-    for folder in ("audiences", "journeys", "templates"):
+    for folder in ("audiences", "destinations", "journeys", "templates"):
         shutil.rmtree(catalogue / folder)
     (catalogue / "channels.yaml").unlink()
     attributes = catalogue / "attributes.yaml"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -34,6 +35,23 @@ def test_one_click_unsubscribes_from_that_purpose_alone(receiver: Receiver) -> N
         receiver.later(hours=1)
     assert receiver.unsubscribes.of("email") == {7}
     assert receiver.unsubscribes.of("sms") == set()
+
+
+def test_who_didnt_mean_it_takes_it_back(receiver: Receiver) -> None:
+    """By the button of the page that says it's done; a GET or another token does nothing."""
+    at = _at(receiver, LINKS.link(7, "email"))
+    done = httpx.post(at)
+    action = re.search(r'<form method="post" action="([^"]+)">', done.text)
+    assert action is not None
+    again = urljoin(at, action[1])
+    assert httpx.get(again).status_code == 200
+    assert httpx.post(again.replace("/7.", "/8.")).status_code == 404
+    assert receiver.unsubscribes.of("email") == {7}
+    assert "as before" in httpx.post(again).text
+    assert receiver.unsubscribes.of("email") == set()
+    assert receiver.unsubscribes.since(0)[-1].by == "the customer"
+    httpx.post(at)
+    assert receiver.unsubscribes.of("email") == {7}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""A table in a database: rows are replaced by their `profile_id`, in one transaction a batch."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from profile_pipelines.activation.target import Batch, Refusals, Remote
+from profile_pipelines.catalog.destinations import Destination, SqlTable
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.secrets import resolve
+from profile_pipelines.errors import DestinationError, SourceError
+
+_TYPES: dict[str, Any] = {
+    "string": sa.Text,
+    "integer": sa.BigInteger,
+    "decimal": sa.Numeric(18, 4),
+    "boolean": sa.Boolean,
+    "date": sa.Date,
+    "timestamp": sa.DateTime(timezone=True),
+    "list": sa.Text,
+}
+_CHUNK = 500
+
+
+class SqlTarget(Remote):
+    """Upserts and deletes. The table is made where there is none; lists are JSON texts.
+
+    Deleting a row and inserting it anew within a transaction is the upsert that every database
+    has.
+    """
+
+    at_once: int | None = 10_000
+
+    def __init__(self, catalogue: Catalogue, destination: Destination, target: SqlTable) -> None:
+        self._name = destination.destination
+        schema, _, name = target.table.rpartition(".")
+        columns = [
+            sa.Column(told, _TYPES[catalogue.attributes[own].type])
+            if own in catalogue.attributes
+            else sa.Column(told, sa.Text)
+            for own, told in destination.columns.items()
+        ]
+        key = sa.Column("profile_id", sa.BigInteger, primary_key=True, autoincrement=False)
+        self._table = sa.Table(name, sa.MetaData(), key, *columns, schema=schema or None)
+        try:
+            url = sa.engine.make_url(resolve(target.url))
+            if url.drivername == "postgresql":
+                # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3; we ship psycopg2
+                url = url.set(drivername="postgresql+psycopg2")
+            self._engine = sa.create_engine(url)
+            self._there = self._is_there()
+        except (SQLAlchemyError, SourceError, ImportError) as error:
+            raise self._failed(error) from None
+
+    def _is_there(self) -> bool:
+        """Whether the table is. Raises DestinationError for one without our columns."""
+        inspector = sa.inspect(self._engine)
+        table = self._table
+        if not inspector.has_table(table.name, schema=table.schema):
+            return False
+        there = {each["name"] for each in inspector.get_columns(table.name, schema=table.schema)}
+        missing = [each.name for each in table.columns if each.name not in there]
+        if missing:
+            raise DestinationError(
+                f"destination {self._name}: the table {table.fullname} has no column "
+                f"{', '.join(missing)}; add it there, or name another table"
+            )
+        return True
+
+    def is_empty(self) -> bool:
+        return not self._there
+
+    def add(self, batch: Batch) -> Refusals:
+        return self._apply(batch, insert=True)
+
+    def remove(self, batch: Batch) -> Refusals:
+        return self._apply(batch, insert=False)
+
+    def _apply(self, batch: Batch, *, insert: bool) -> Refusals:
+        ids = batch.rows["profile_id"].to_list()
+        table = self._table
+        try:
+            with self._engine.begin() as connection:
+                if not self._there:
+                    table.create(connection, checkfirst=True)
+                for start in range(0, len(ids), _CHUNK):
+                    mine = table.c.profile_id.in_(ids[start : start + _CHUNK])
+                    connection.execute(sa.delete(table).where(mine))
+                if insert:
+                    rows = batch.rows.drop("key").rows(named=True)
+                    connection.execute(sa.insert(table), [_plain(row) for row in rows])
+        except SQLAlchemyError as error:
+            raise self._failed(error) from None
+        self._there = True
+        return {}
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _failed(self, error: Exception) -> DestinationError:
+        # the library's own message would quote the URL and the values
+        told = str(error) if isinstance(error, SourceError) else type(error).__name__
+        return DestinationError(f"destination {self._name}: the database can't be written ({told})")
+
+
+def _plain(row: dict[str, object]) -> dict[str, object]:
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+        for name, value in row.items()
+    }

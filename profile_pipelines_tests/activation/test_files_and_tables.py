@@ -1,0 +1,196 @@
+"""What files and tables hold after deliveries: exactly who should be there, whatever happened."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from profile_pipelines import pipeline
+from profile_pipelines.errors import DestinationError
+from profile_pipelines_tests.activation.delivering import Delivering
+
+Held = Callable[[], dict[int, dict[str, Any]]]
+
+
+def _csv(path: Path) -> dict[int, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert len({row["profile_id"] for row in rows}) == len(rows)
+    return {int(row.pop("profile_id")): row for row in rows}
+
+
+def _table(url: str) -> dict[int, dict[str, Any]]:
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("select * from people")).mappings()
+        return {row["profile_id"]: {"mail": row["mail"]} for row in found}
+
+
+@pytest.fixture(params=["csv", "sqlite", "postgresql"])
+def company(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Delivering, Held]:
+    """A company with three customers, delivered to a destination of each kind."""
+    to: dict[str, Any] = {"type": "csv"}
+    ledger, held = None, partial(_csv, tmp_path / "exports/out/out.csv")
+    if request.param != "csv":
+        url = f"sqlite:///{tmp_path / 'marketing.db'}"
+        if request.param == "postgresql":
+            ledger = url = request.getfixturevalue("postgres_url")
+        to = {"type": "sql", "url": url, "table": "people"}
+        held = partial(_table, url)
+    made = Delivering(tmp_path, to, ledger=ledger)
+    for key in "123":
+        made.customer(key)
+    return made, held
+
+
+def test_changes_arrive(company: tuple[Delivering, Held]):
+    """Who enters is added, whose row changes is told anew, who leaves is removed."""
+    made, held = company
+    first = made.deliver()
+    assert (first.added, first.changed, first.removed) == (3, 0, 0)
+    assert held() == {made.number(k): {"mail": f"c{k}@example.com"} for k in "123"}
+    assert made.deliver().wrote is False
+    gone = made.number("3")
+    made.customer("2", email="c2@example.com", status="churned")
+    made.remove("crm", "3")
+    made.customer("4")
+    later = made.deliver()
+    assert (later.added, later.changed, later.removed) == (1, 0, 2)
+    assert set(held()) == {made.number("1"), made.number("4")}
+    assert gone not in held()
+
+
+def test_withdrawn_consent_removes(company: tuple[Delivering, Held]):
+    """Who withdraws consent at the source, or by a click, is taken out of the destination."""
+    made, held = company
+    made.deliver()
+    made.customer("1", opt_in="no")
+    clicked = made.unsubscribe("c2@example.com")
+    done = made.deliver()
+    assert done.removed == 2
+    assert done.without_consent == 2
+    assert set(held()) == {made.number("3")}
+    assert clicked not in held()
+
+
+def test_missing_consent_is_none(company: tuple[Delivering, Held]):
+    """A customer of whom no consent is known is never delivered."""
+    made, held = company
+    made.customer("1", opt_in=None)
+    made.deliver()
+    assert set(held()) == {made.number("2"), made.number("3")}
+
+
+def test_stale_consent_adds_nobody(tmp_path: Path):
+    """A stale consent adds nobody, and leaves who is there as they are."""
+    made = Delivering(tmp_path, {"type": "csv"})
+    made.customer("1")
+    made.deliver()
+    made.declared["attributes"]["opt_in"]["fresh_within"] = "30m"
+    for system in made.declared["systems"].values():
+        system["syncs"]["people"]["schedule"] = "*/5 * * * *"
+    made.declare(made.declared)
+    made.customer("2")
+    made.run()
+    done = pipeline.deliver(made.workspace, "out", clock=lambda: made.now)
+    assert (done.added, done.removed, done.staying, done.without_consent) == (0, 0, 1, 1)
+    assert set(_csv(tmp_path / "exports/out/out.csv")) == {made.number("1")}
+
+
+def test_lost_place_is_filled_again(company: tuple[Delivering, Held], tmp_path: Path):
+    """A file or a table that was taken away is made anew, with everybody in it."""
+    made, held = company
+    made.deliver()
+    before = held()
+    to = made.declared["destinations"]["out"]["to"]
+    if to["type"] == "csv":
+        (tmp_path / "exports/out/out.csv").unlink()
+    else:
+        url = to["url"].replace("postgresql://", "postgresql+psycopg2://")
+        with sa.create_engine(url).begin() as connection:
+            connection.execute(sa.text("drop table people"))
+    assert made.deliver().added == 3
+    assert held() == before
+
+
+def test_dry_run_writes_nothing(company: tuple[Delivering, Held]):
+    """A dry run counts what a run would do."""
+    made, _ = company
+    now = made.now
+    made.run()
+    told = pipeline.deliver(made.workspace, "out", clock=lambda: now, dry=True)
+    assert told.added == 3
+    assert made.workspace.ledger.deliveries.counts() == {}
+    assert pipeline.deliver(made.workspace, "out", clock=lambda: now).added == 3
+
+
+def test_formulas_are_neutralised(tmp_path: Path):
+    """A text that a spreadsheet would compute gets an apostrophe; numbers stay numbers."""
+    made = Delivering(tmp_path, {"type": "csv"}, columns=["tier", "email"])
+    formulas = ["=1+1", "+49 30 1", "-2", "@SUM(A1)", "\tx", 'plain, with "quotes"']
+    for key, tier in enumerate(formulas, 1):
+        made.customer(str(key), tier=tier)
+    made.deliver()
+    found = {row["tier"] for row in _csv(tmp_path / "exports/out/out.csv").values()}
+    assert {f"'{each}" for each in formulas[:4]} <= found
+    assert formulas[-1] in found
+    assert not any(cell[0] in "=+-@\t\r" for cell in found)
+
+
+def test_change_files(tmp_path: Path):
+    """Each delivery leaves a file of what it changed; after their time those go."""
+    made = Delivering(tmp_path, {"type": "csv", "keep_changes": "90 minutes"})
+    made.customer("1")
+    made.deliver()
+    changes = tmp_path / "exports/out/changes"
+    (first,) = changes.iterdir()
+    assert first.read_text().splitlines()[0] == "operation,profile_id,mail"
+    made.customer("1", status="churned")
+    made.deliver()
+    second = {path.name: path.read_text() for path in changes.iterdir()}
+    assert len(second) == 2
+    assert any(text.splitlines()[1].startswith("remove,") for text in second.values())
+    made.deliver()
+    assert first.name not in {path.name for path in changes.iterdir()}
+
+
+def test_another_place_is_refused(tmp_path: Path):
+    """A destination that holds customers can't be moved, and so forget them there."""
+    made = Delivering(tmp_path, {"type": "csv"})
+    made.customer("1")
+    made.deliver()
+    made.declared["destinations"]["out"]["to"]["folder"] = str(tmp_path / "elsewhere")
+    made.declare(made.declared)
+    with pytest.raises(DestinationError, match="moved"):
+        made.deliver()
+    del made.declared["destinations"]["out"]["to"]["folder"]
+    made.declare(made.declared)
+    done = pipeline.empty_destination(made.workspace, "out", clock=lambda: made.now)
+    assert done.removed == 1
+    assert _csv(tmp_path / "exports/out/out.csv") == {}
+    made.declared["destinations"]["out"]["to"]["folder"] = str(tmp_path / "elsewhere")
+    made.declare(made.declared)
+    assert made.deliver().added == 1
+
+
+def test_table_without_a_column(tmp_path: Path):
+    """A table that lacks a column is told by name, and nothing is written."""
+    path = tmp_path / "marketing.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table people (profile_id integer primary key)")
+    made = Delivering(tmp_path, {"type": "sql", "url": f"sqlite:///{path}", "table": "people"})
+    made.customer("1")
+    done = made.deliver()
+    assert done.error is not None
+    assert "no column mail" in done.error
+    assert made.workspace.ledger.deliveries.standing("out").error == done.error
