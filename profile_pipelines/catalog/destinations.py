@@ -47,7 +47,7 @@ class SqlTable(Declaration):
     """The table, perhaps with its schema."""
 
 
-class _Api(Declaration):
+class ApiTarget(Declaration):
     """What all destinations over HTTP have."""
 
     rate_limit: Rate | None = None
@@ -59,7 +59,7 @@ class _Api(Declaration):
     """Whether the address may be private or loopback; or only these hosts may."""
 
 
-class WebhookTarget(_Api):
+class WebhookTarget(ApiTarget):
     """Signed POSTs of JSON with an Idempotency-Key: a batch of added or removed customers each."""
 
     type: Literal["webhook"]
@@ -69,7 +69,7 @@ class WebhookTarget(_Api):
     headers: dict[str, Text] = {}
 
 
-class Braze(_Api):
+class Braze(ApiTarget):
     """A custom attribute of Braze's users that is true for members."""
 
     type: Literal["braze"]
@@ -82,7 +82,7 @@ class Braze(_Api):
     """The custom attribute."""
 
 
-class CustomerIo(_Api):
+class CustomerIo(ApiTarget):
     """A manual segment of Customer.io."""
 
     type: Literal["customer_io"]
@@ -98,7 +98,7 @@ class CustomerIo(_Api):
     """What kind of identifier that is."""
 
 
-class HubSpotList(_Api):
+class HubSpotList(ApiTarget):
     """A static list of HubSpot's contacts."""
 
     type: Literal["hubspot_list"]
@@ -114,7 +114,7 @@ class HubSpotList(_Api):
     """What kind of identifier that is."""
 
 
-class _Hashed(_Api):
+class _Hashed(ApiTarget):
     """Customers are told as SHA-256 of their normalised identifiers."""
 
     calling_code: str | None = Field(default=None, pattern=r"^[1-9]\d{0,2}$", examples=["49"])
@@ -141,7 +141,7 @@ class GoogleCustomerMatch(_Hashed):
     refresh_token: Secret
     """With client_id and client_secret: the OAuth client and what its user granted, for the scope
     `https://www.googleapis.com/auth/datamanager`."""
-    token_url: Text = "https://oauth2.googleapis.com/token"
+    login_url: Text = "https://oauth2.googleapis.com/token"
     account_id: str = Field(pattern=r"^\d+$")
     """The advertiser's account in Google Ads, without hyphens."""
     login_account_id: str | None = Field(default=None, pattern=r"^\d+$")

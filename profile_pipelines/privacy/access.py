@@ -72,6 +72,7 @@ def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str,
         "audiences": [_plain_row(row) for row in audience_rows(lake, ids)],
         "enrolments": ledger.enrolments.everywhere(ids),
         "messages": _messages(workspace, ids),
+        "deliveries": ledger.deliveries.of_profiles(ids),
         "events_waiting": _events(workspace, identifiers, [*records, *children]),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from deltalake import DeltaTable
 
 from profile_pipelines import pipeline
 from profile_pipelines.errors import DestinationError
@@ -29,6 +32,17 @@ def _csv(path: Path) -> dict[int, dict[str, Any]]:
     return {int(row.pop("profile_id")): row for row in rows}
 
 
+def _file(kind: str, folder: Path) -> dict[int, dict[str, Any]]:
+    if kind == "csv":
+        return _csv(folder / "out.csv")
+    if kind == "delta":
+        rows = DeltaTable(str(folder)).to_pyarrow_table().to_pylist()
+    else:
+        rows = pq.read_table(folder / "out.parquet").to_pylist()
+    assert len({row["profile_id"] for row in rows}) == len(rows)
+    return {row.pop("profile_id"): row for row in rows}
+
+
 def _table(url: str) -> dict[int, dict[str, Any]]:
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
     with engine.connect() as connection:
@@ -36,12 +50,12 @@ def _table(url: str) -> dict[int, dict[str, Any]]:
         return {row["profile_id"]: {"mail": row["mail"]} for row in found}
 
 
-@pytest.fixture(params=["csv", "sqlite", "postgresql"])
+@pytest.fixture(params=["csv", "parquet", "delta", "sqlite", "postgresql"])
 def company(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Delivering, Held]:
     """A company with three customers, delivered to a destination of each kind."""
-    to: dict[str, Any] = {"type": "csv"}
-    ledger, held = None, partial(_csv, tmp_path / "exports/out/out.csv")
-    if request.param != "csv":
+    to: dict[str, Any] = {"type": request.param}
+    ledger, held = None, partial(_file, request.param, tmp_path / "exports/out")
+    if request.param in ("sqlite", "postgresql"):
         url = f"sqlite:///{tmp_path / 'marketing.db'}"
         if request.param == "postgresql":
             ledger = url = request.getfixturevalue("postgres_url")
@@ -113,8 +127,8 @@ def test_lost_place_is_filled_again(company: tuple[Delivering, Held], tmp_path: 
     made.deliver()
     before = held()
     to = made.declared["destinations"]["out"]["to"]
-    if to["type"] == "csv":
-        (tmp_path / "exports/out/out.csv").unlink()
+    if to["type"] != "sql":
+        shutil.rmtree(tmp_path / "exports/out")
     else:
         url = to["url"].replace("postgresql://", "postgresql+psycopg2://")
         with sa.create_engine(url).begin() as connection:
@@ -194,3 +208,34 @@ def test_table_without_a_column(tmp_path: Path):
     assert done.error is not None
     assert "no column mail" in done.error
     assert made.workspace.ledger.deliveries.standing("out").error == done.error
+
+
+def test_columns_of_today(company: tuple[Delivering, Held], tmp_path: Path):
+    """Other columns are told of everybody at the next delivery."""
+    made, held = company
+    to = made.declared["destinations"]["out"]["to"]
+    made.deliver()
+    made.declared["destinations"]["out"]["columns"] = {"email": "mail", "tier": "band"}
+    if to["type"] == "sql":
+        url = to["url"].replace("postgresql://", "postgresql+psycopg2://")
+        with sa.create_engine(url).begin() as connection:
+            connection.execute(sa.text("alter table people add column band text"))
+    made.declare(made.declared)
+    assert made.deliver().changed == 3
+    if to["type"] != "sql":
+        assert {row["band"] for row in held().values()} == {"gold"}
+
+
+def test_no_value_stands_in_the_delta_log(tmp_path: Path):
+    """A Delta table's log has no value of a customer, and what was removed goes with its time."""
+    made = Delivering(tmp_path, {"type": "delta", "keep_changes": "0 days"})
+    made.customer("1")
+    made.customer("2")
+    made.deliver()
+    made.customer("2", status="churned")
+    made.deliver()
+    folder = tmp_path / "exports/out"
+    log = "".join(path.read_text() for path in (folder / "_delta_log").glob("*.json"))
+    assert "example.com" not in log
+    left = [row for path in folder.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert {row["mail"] for row in left} == {"c1@example.com"}
