@@ -27,6 +27,8 @@ _acts = sa.Table(
     sa.Column("because", sa.String),
     sa.Index("consent_acts_profile", "profile_id", "purpose"),
 )
+_NOBODY = 0
+"""The profile of acts that were forgotten: no profile has this number."""
 _LOCK = 0x70705F61637473
 """Any number that nothing else in the database locks by."""
 
@@ -119,10 +121,19 @@ class Unsubscribes:
         return {profile_id for profile_id, act in last.items() if act.unsubscribed}
 
     def forget(self, connection: sa.Connection, profile_ids: Collection[int]) -> int:
-        """Within the caller's transaction, take these profiles' acts away; how many."""
-        statement = sa.delete(_acts).where(_acts.c.profile_id.in_(sorted(profile_ids)))
+        """Within the caller's transaction, take these profiles' acts away; how many.
+
+        Their numbers stay with nobody: a number that was given again would be passed over by
+        whoever has read up to it.
+        """
+        statement = (
+            sa.update(_acts)
+            .where(_acts.c.profile_id.in_(sorted(profile_ids)))
+            .values(profile_id=_NOBODY, purpose="", unsubscribed=False, by=None, because=None)
+        )
         return connection.execute(statement).rowcount
 
     def _read(self, select: sa.Select[tuple[object, ...]]) -> list[Act]:
+        select = select.where(_acts.c.profile_id != _NOBODY).order_by(_acts.c.number)
         with self._engine.connect() as connection:
-            return [Act(*row) for row in connection.execute(select.order_by(_acts.c.number))]
+            return [Act(*row) for row in connection.execute(select)]

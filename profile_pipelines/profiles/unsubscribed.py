@@ -40,6 +40,8 @@ def land_unsubscribes(lake: Lake, unsubscribes: Unsubscribes, *, now: datetime, 
     # a ledger that was put back from a copy gives its numbers anew
     acts = unsubscribes.since(known if last > known else 0)
     newest = {(act.profile_id, act.purpose): act for act in acts}
+    if not acts:
+        return 0
     rows = Rows(
         exp.select(exp.Star(), exp.alias_(exp.false(), "removed", quoted=True)).from_(
             named("acts")

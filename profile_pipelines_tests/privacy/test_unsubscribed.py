@@ -200,6 +200,26 @@ def test_a_ledger_put_back_from_a_copy_loses_no_later_unsubscription(tmp_path: P
     assert set(_consents(company).values()) == {False}
 
 
+def test_an_act_after_a_forgotten_one_counts(tmp_path: Path) -> None:
+    """Erasing who acted last doesn't let the next one's act be passed over."""
+    company = Company(tmp_path, _declared())
+    for key in "123":
+        _put(company, key)
+    company.run()
+    ledger = company.workspace.ledger
+    erased = _unsubscribe(company, "c1@example.com")
+    company.settle()
+    assert ledger.forget([erased], now=company.now)["consent acts"] == 1
+    assert ledger.unsubscribes.since(0) == []
+    _unsubscribe(company, "c2@example.com")
+    company.settle()
+    _unsubscribe(company, "c3@example.com")
+    company.settle()
+    assert ledger.forget([erased], now=company.now)["consent acts"] == 0
+    found = _consents(company)
+    assert (found["c2@example.com"], found["c3@example.com"]) == (False, False)
+
+
 def test_the_name_is_taken(tmp_path: Path) -> None:
     """No system of a catalogue can be called so."""
     with pytest.raises(CatalogueError, match="built in; choose another"):
