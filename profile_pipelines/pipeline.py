@@ -6,17 +6,18 @@ lake says was done, not on what ran before.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from profile_pipelines.audiences.materialise import AudienceResult, materialise
 from profile_pipelines.catalog.plan import audience_order, schedule_of
-from profile_pipelines.errors import Conflict, NotFound, UnknownName
+from profile_pipelines.errors import Conflict, DestinationError, NotFound, UnknownName
 from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.landing import SyncResult, sync
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from profile_pipelines.journeys.explain import Explanation
     from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
+    from profile_pipelines.ledger.erasures import Erasure
 
 _ATTEMPTS = 5
 _FORGOTTEN, _FORGET_EVERY = "history forgotten", timedelta(days=1)
@@ -330,6 +332,63 @@ def _delivery(
         clock=clock,
         progress=progress,
     )
+
+
+def erase_people(
+    workspace: Workspace,
+    profile_ids: Sequence[int],
+    *,
+    reference: str | None,
+    by: str,
+    now: datetime,
+    step: Callable[[str], None] = lambda name: None,
+) -> Erasure:
+    """Erase the people of these profiles everywhere, the destinations included.
+
+    Raises like `privacy.erasure.erase`. Begun again, it goes on where it ended.
+    """
+    from profile_pipelines.privacy.erasure import erase
+
+    return erase(
+        workspace.catalogue,
+        workspace.lake,
+        workspace.ledger,
+        workspace.places.outbox,
+        profile_ids,
+        reference=reference,
+        by=by,
+        now=now,
+        step=step,
+        from_destinations=lambda ids: _removals(workspace, ids, now),
+    )
+
+
+def _removals(
+    workspace: Workspace, profile_ids: Sequence[int], now: datetime
+) -> Iterator[tuple[str, int, Callable[[], None]]]:
+    """What a destination that isn't declared any more holds can't be removed: that is said."""
+    declared = workspace.catalogue.destinations
+    held = Counter(
+        row["destination"] for row in workspace.ledger.deliveries.of_profiles(profile_ids)
+    )
+    for name in sorted({*declared, *held}):
+        if name not in declared:
+            place = f"NOT REMOVED from destination {name}, which isn't declared any more"
+            yield place, held[name], lambda: None
+        elif held[name] or declared[name].is_ours:
+            yield (
+                f"destination {name}",
+                held[name],
+                partial(_remove, workspace, name, profile_ids, now),
+            )
+
+
+def _remove(workspace: Workspace, name: str, profile_ids: Sequence[int], now: datetime) -> None:
+    result = _delivery(workspace, name, lambda: now, None).erase(profile_ids)
+    if result.error is None and not result.refused:
+        return
+    why = result.error or f"destination {name} won't give up {result.refused:,} customers"
+    raise DestinationError(f"{why}; the erasure waits for it: profile-pipelines erase --resume")
 
 
 def find_destination(workspace: Workspace, name: str) -> Destination:

@@ -7,7 +7,7 @@ knows whom a batch was about before it was sent, and a batch that comes twice co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -119,7 +119,14 @@ class Delivery:
         """Remove everybody whom the destination holds, or may hold; otherwise like `run`."""
         return self._run(self._empty)
 
-    def _run(self, work: Callable[[Target], None]) -> DeliveryResult:
+    def erase(self, profile_ids: Collection[int]) -> DeliveryResult:
+        """Remove customers, and every trace of them that we keep; otherwise like `run`.
+
+        Who was refused counts as `refused`, and is still there.
+        """
+        return self._run(lambda target: self._erase(target, set(profile_ids)), whole=False)
+
+    def _run(self, work: Callable[[Target], None], *, whole: bool = True) -> DeliveryResult:
         result, deliveries = self._result, self._deliveries
         self._check_place()
         self._by = deliveries.take(self._name, self._place, now=self._clock())
@@ -137,7 +144,7 @@ class Delivery:
                 work(target)
             finally:
                 target.close()
-            error, counts = None, result.numbers
+            error, counts = None, result.numbers if whole else None
         except DestinationError as found:
             error = result.error = str(found)
             if found.after:
@@ -196,9 +203,18 @@ class Delivery:
         target.tidy(self._clock())
 
     def _empty(self, target: Target) -> None:
+        standing = self._deliveries.rows(self._name)
+        self._remove_all(target, standing)
+
+    def _erase(self, target: Target, profile_ids: set[int]) -> None:
+        standing = self._deliveries.rows(self._name)
+        theirs = standing.filter(standing["profile_id"].is_in(sorted(profile_ids)))
+        self._remove_all(target, theirs)
+        target.erase(profile_ids)
+
+    def _remove_all(self, target: Target, standing: pl.DataFrame) -> None:
         import polars as pl
 
-        standing = self._deliveries.rows(self._name)
         there = pl.col("digest").is_not_null() | pl.col("operation").is_not_null()
         rows = standing.filter(there).select(
             "profile_id",

@@ -200,6 +200,11 @@ class Destination(Declaration):
                 return None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it lies in files that this project keeps itself."""
+        return isinstance(self.to, _Files)
+
+    @property
     def told(self) -> list[Name]:
         """The attributes and identifiers that are read."""
         key = self.key

@@ -63,7 +63,8 @@ def erase(
     from profile_pipelines.cli.output import note, print_json, stderr, stdout
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.errors import ProfilePipelinesError
-    from profile_pipelines.privacy import erasure
+    from profile_pipelines.pipeline import erase_people
+    from profile_pipelines.privacy.erasure import tombstoned_profiles
     from profile_pipelines.privacy.erasure_request import requested
     from profile_pipelines.privacy.people import find_people
 
@@ -81,7 +82,7 @@ def erase(
     asked = requested(catalogue, lake, ledger, given)
     profiles = set(asked.profiles)
     if replay:
-        profiles |= set(erasure.tombstoned_profiles(catalogue, lake, ledger))
+        profiles |= set(tombstoned_profiles(catalogue, lake, ledger))
     if resume:
         begun = [each for each in ledger.erasures.all() if each.completed_at is None]
         profiles |= {profile for each in begun for profile in each.profiles}
@@ -104,8 +105,8 @@ def erase(
             raise ProfilePipelinesError("erasing can't be undone; give --yes to do it unasked")
         typer.confirm("Erase them for good?", abort=True, err=True)
     with stderr().status("erasing") as shown:
-        done = erasure.erase(
-            catalogue, lake, ledger, space.places.outbox, sorted(profiles),
+        done = erase_people(
+            space, sorted(profiles),
             reference=reference, by=by or getpass.getuser(), now=present(now, timezone),
             step=lambda name: shown.update(f"erasing: {name}"),
         )  # fmt: skip

@@ -151,6 +151,7 @@ class Ledger:
         """
         # each creates its tables when it is first asked for, outside of the transaction
         enrolments, outbox, acts = self.enrolments, self.outbox, self.unsubscribes
+        self.deliveries.forget(profile_ids)
         with self._engine.begin() as connection:
             return {
                 "enrolments": enrolments.forget(connection, profile_ids, now=now),

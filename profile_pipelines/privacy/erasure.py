@@ -37,6 +37,8 @@ from profile_pipelines.validation.one_identifier import normalise_one
 _TRIES = 10
 Step = Callable[[str], None]
 """Hears what is being worked on."""
+FromDestinations = Callable[[Sequence[int]], Iterable[tuple[str, int, Callable[[], None]]]]
+"""By destination: its name, how many of the profiles it holds, and what removes them."""
 
 
 def erase(
@@ -50,11 +52,14 @@ def erase(
     by: str,
     now: datetime,
     step: Step = lambda name: None,
+    from_destinations: FromDestinations = lambda profile_ids: (),
 ) -> Erasure:
     """Erase the people of these profiles from the lake, the ledger and the messages written.
 
     `outbox` is the folder below which channels write files. Raises Conflict when others kept
-    committing, ProfilePipelinesError when rows of the people are found afterwards.
+    committing, DestinationError when a destination can't be reached or won't give them up (what
+    comes after that is left for the next time), ProfilePipelinesError when rows of the people are
+    found afterwards.
     """
     step("looking for all records")
     people = find_people(catalogue, lake, profile_ids)
@@ -70,6 +75,10 @@ def erase(
     for name, doomed in tables:
         step(name)
         _rewrite(lake, name, doomed, lambda rows, name=name: erasures.count(number, {name: rows}))
+    step("destinations")
+    for place, count, remove in from_destinations(people.profiles):
+        erasures.count(number, {place: count})
+        remove()
     step("messages")
     written = list(_message_files(catalogue, ledger, outbox, people.profiles))
     erasures.count(number, {"message files": len(written)})

@@ -6,6 +6,7 @@ What is looked through is every file below a folder: bytes as they are, Parquet 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from profile_pipelines import pipeline
+from profile_pipelines.activation.deliver import DeliveryResult
 from profile_pipelines.ledger.inbox import Named
 from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines_tests.company import catalogue, stamp
@@ -28,6 +30,8 @@ VALUES = {
 }  # fmt: skip
 """The texts that the customer's records hold in every system."""
 NUMBER = "NO0CANARY"
+_THEIRS = "CANARIES_DESTINATION_URL"
+"""Where a company's copy has another database, but the catalogue names the same place."""
 _DECODED = (
     "canary", "4242424242", "datetime.date(1942, 4, 24)", "datetime.date(2042, 4, 25)",
     "424242.4242", "678901",
@@ -51,6 +55,11 @@ def declared() -> dict[str, Any]:
     made["attributes"]["opt_in"]["consent"] = "email"
     made["audiences"] = {"active": {"where": {"status": {"is": "active"}}}}
     made["channels"] = {"channels": {"drop": {"type": "file", "to": "email"}}}
+    told = {"audience": "active", "consent": "email", "columns": ["email", "tier", "balance"]}
+    made["destinations"] = {
+        "sheet": {**told, "to": {"type": "csv"}},
+        "table": {**told, "to": {"type": "sql", "url": {"env": _THEIRS}, "table": "active"}},
+    }
     made["templates"] = {"hello.txt": "Subject: Hello {{ tier }}\n\n{{ tags }} {{ points }}\n"}
     steps = [SEND, {"wait": "30 days"}, SEND]
     made["journeys"] = {"daily": {"audience": "active", "consent": "email", "steps": steps}}
@@ -61,6 +70,7 @@ class Canaries(Reminders):
     """Its systems hold the canary among others, with a past; its last run is Dagster's."""
 
     def __init__(self, folder: Path, ledger: str | None = None) -> None:
+        os.environ[_THEIRS] = f"sqlite:///{folder / 'theirs.db'}"
         super().__init__(folder, declared(), ledger)
         (folder / "dagster").mkdir(exist_ok=True)
         self.instance = dg.DagsterInstance.local_temp(str(folder / "dagster"))
@@ -80,6 +90,8 @@ class Canaries(Reminders):
         self.canary("billing", changed=stamp(20))
         self.customer("1", tier="silver")
         self.remind(full=True)
+        for name in self.workspace.catalogue.destinations:
+            assert self.deliver(name).added == 4
         self.now += timedelta(days=1)
         self.unsubscribe(NUMBER)
         self.everything()
@@ -102,6 +114,12 @@ class Canaries(Reminders):
         row: dict[str, str | None] = {**VALUES, "no": NUMBER, **values}
         self.put(system, "KEYcanary", **row)
 
+    def deliver(self, name: str) -> DeliveryResult:
+        """Bring a destination to the present."""
+        result = pipeline.deliver(self.workspace, name, clock=lambda: self.now)
+        assert result.error is None
+        return result
+
     def everything(self, *, full: bool = False) -> None:
         """A run of all syncs in Dagster, and of all that follows; then it is tomorrow."""
         space = self.workspace
@@ -119,14 +137,14 @@ class Canaries(Reminders):
 
 
 def found(folder: Path) -> list[str]:
-    """The files below the folder that hold a canary, but for the systems' own."""
+    """The files below the folder that hold a canary, but for others' databases."""
     return [str(path.relative_to(folder)) for path in _holding(folder)]
 
 
 def _holding(folder: Path) -> Iterator[Path]:
-    systems = {folder / f"{name}.db" for name in ("crm", "billing", "shop")}
+    others = {folder / f"{name}.db" for name in ("crm", "billing", "shop", "theirs")}
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path in systems:
+        if not path.is_file() or path in others:
             continue
         data = path.read_bytes().lower()
         text = repr(pq.read_table(path).to_pylist()).lower() if path.suffix == ".parquet" else ""

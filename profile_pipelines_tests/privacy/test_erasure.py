@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from profile_pipelines.errors import Conflict, NotFound, ProfilePipelinesError
+from profile_pipelines.errors import Conflict, DestinationError, NotFound, ProfilePipelinesError
 from profile_pipelines.journeys.status import JourneyStatus
 from profile_pipelines.lake import delta
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.erasures import KEY, Erasure, Erasures
 from profile_pipelines.ledger.inbox import Named
-from profile_pipelines.pipeline import journey_status
-from profile_pipelines.privacy.erasure import erase, tombstoned_profiles
+from profile_pipelines.pipeline import erase_people, journey_status
+from profile_pipelines.privacy.erasure import tombstoned_profiles
 from profile_pipelines.privacy.erasure_request import requested
 from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
 from profile_pipelines_tests.privacy.canaries import NUMBER, Canaries, found
@@ -55,17 +57,16 @@ def _requested(company: Company, *identifiers: str) -> list[int]:
 
 
 def _erase(company: Company, *identifiers: str) -> Erasure:
-    space = company.workspace
-    return erase(
-        space.catalogue, space.lake, space.ledger, space.places.outbox,
-        _requested(company, *identifiers), reference="DSR-1", by="officer", now=company.now,
-    )  # fmt: skip
+    wanted = _requested(company, *identifiers)
+    return erase_people(company.workspace, wanted, reference="DSR-1", by="officer", now=company.now)
 
 
 def test_no_byte_is_left(company: Canaries) -> None:
     """Neither in the lake and its logs, nor the ledger, Dagster's storage, or what was sent."""
     places = found(company.folder)
-    for part in ("children", "identities", "profiles", "crm", "billing", "ledger", "outbox"):
+    for part in (
+        "children", "identities", "profiles", "crm", "billing", "ledger", "outbox", "exports",
+    ):  # fmt: skip
         assert any(part in place for place in places), part
     certificate = _erase(company, f"c-{NUMBER}")
     assert found(company.folder) == []
@@ -74,6 +75,36 @@ def test_no_byte_is_left(company: Canaries) -> None:
     assert certificate.removed["inbox"] == 2
     assert certificate.removed["message files"] == 1
     assert certificate.removed["consent acts"] == 1
+    assert certificate.removed["destination sheet"] == 1
+
+
+def test_destinations_give_them_up(company: Canaries) -> None:
+    """Who was delivered is removed there; what can't be is said, and the erasure stays open."""
+    assert _theirs(company) == 4
+    company.declared["destinations"]["table"]["to"]["url"] = "sqlite:////nowhere/theirs.db"
+    company.declare(company.declared)
+    with pytest.raises(DestinationError, match="has moved to another place"):
+        _erase(company, NUMBER)
+    [begun] = company.workspace.ledger.erasures.all()
+    assert begun.completed_at is None
+    again = Canaries(company.folder)
+    again.now = company.now
+    assert _erase(again, NUMBER).removed["destination table"] == 1
+    assert _theirs(company) == 3
+    assert found(company.folder) == []
+
+
+def test_a_destination_of_the_past_is_named(company: Canaries) -> None:
+    """What can't be reached, since nobody declares it any more, stands in the certificate."""
+    del company.declared["destinations"]["table"]
+    company.declare(company.declared)
+    removed = _erase(company, NUMBER).removed
+    assert removed["NOT REMOVED from destination table, which isn't declared any more"] == 1
+
+
+def _theirs(company: Canaries) -> int:
+    with closing(sqlite3.connect(company.folder / "theirs.db")) as theirs:
+        return theirs.execute("select count(*) from active").fetchone()[0]
 
 
 def test_nobody_else_loses_anything(company: Canaries) -> None:
@@ -211,10 +242,7 @@ def test_a_restored_backup_is_erased_again(company: Canaries) -> None:
     space = company.workspace
     back = tombstoned_profiles(space.catalogue, space.lake, space.ledger)
     assert len(back) == 1
-    erase(
-        space.catalogue, space.lake, space.ledger, space.places.outbox, back,
-        reference="replay", by="officer", now=company.now,
-    )  # fmt: skip
+    erase_people(space, back, reference="replay", by="officer", now=company.now)
     assert found(company.folder) == []
     assert tombstoned_profiles(space.catalogue, space.lake, space.ledger) == []
 
