@@ -13,6 +13,7 @@ from typing import Any
 
 from profile_pipelines.catalog.channels import FileChannel
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.channels.files import files_of
 from profile_pipelines.errors import NotFound, ProfilePipelinesError
 from profile_pipelines.identity.former import ids_of_customer
 from profile_pipelines.ledger.inbox import Waiting
@@ -111,7 +112,7 @@ def _messages(workspace: Workspace, ids: Collection[int]) -> list[dict[str, Any]
         folder = workspace.places.outbox / row["channel"]
         if isinstance(channel, FileChannel) and channel.folder:
             folder = Path(channel.folder)
-        message["content"] = _mail(folder / f"{row['message_id']}.eml")
+        message["content"] = _mail(files_of(folder, row["message_id"])[0])
         found.append(message)
     return found
 

@@ -35,7 +35,7 @@ def identity_rows(lake: Lake, profile_ids: Collection[int]) -> list[dict[str, An
 def stored_records(lake: Lake, record_ids: Collection[int]) -> list[dict[str, Any]]:
     """The systems' records with these numbers, each with all its versions, the oldest first."""
     found: list[dict[str, Any]] = []
-    for table in stored_tables(lake.root, "sources", 2, ["record_id"]):
+    for table in stored_tables(lake.root, "sources", ["record_id"]):
         system, sync = _place(table)
         block = record_block(system, sync)
         own = [n for n in record_ids if block <= n < block + RECORD_BLOCK]
@@ -54,7 +54,7 @@ def stored_children(lake: Lake, records: Iterable[dict[str, Any]]) -> list[dict[
             for name, value in version["identifiers"].items():
                 place.setdefault(f"id_{name}", set()).add(value)
     found: list[dict[str, Any]] = []
-    for table in stored_tables(lake.root, "children", 2, ["record_id"]):
+    for table in stored_tables(lake.root, "children", ["record_id"]):
         system, sync = _place(table)
         wanted = values.get((system, sync), {})
         names = [name for name in table.schema.names if name in wanted]
@@ -79,7 +79,7 @@ def audience_rows(lake: Lake, profile_ids: Collection[int]) -> list[dict[str, An
     """Every change of these profiles' membership in every audience, the oldest first."""
     return [
         {"audience": table.name.partition("/")[2], **row}
-        for table in stored_tables(lake.root, "audiences", 1, ["profile_id"])
+        for table in stored_tables(lake.root, "audiences", ["profile_id"])
         for row in _rows(lake, table.pin(), _any("profile_id", profile_ids))
     ]
 

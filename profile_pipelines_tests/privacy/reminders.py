@@ -35,9 +35,13 @@ class Reminders(Company):
     """Its runs tick and send, too."""
 
     def __init__(
-        self, folder: Path, made: dict[str, Any] | None = None, ledger: str | None = None
+        self,
+        folder: Path,
+        made: dict[str, Any] | None = None,
+        ledger: str | None = None,
+        lake: str | None = None,
     ) -> None:
-        super().__init__(folder, made or declared(), ledger=ledger)
+        super().__init__(folder, made or declared(), lake=lake, ledger=ledger)
 
     def customer(self, key: str, system: str = "crm", **values: str | None) -> None:
         """What a system says of a customer from now on."""

@@ -53,9 +53,9 @@ def _with_orders() -> dict[str, Any]:
     return made
 
 
-def _planted(folder: Path) -> Reminders:
+def _planted(folder: Path, lake: str | None = None) -> Reminders:
     """Two customers with marks of their own in everything that is told of them."""
-    company = Reminders(folder, _with_orders())
+    company = Reminders(folder, _with_orders(), lake=lake)
     for key in ("1", "2"):
         company.customer(key, tier=f"mark{key}old")
         company.customer(key, "billing", status=f"mark{key}bad")
@@ -115,6 +115,21 @@ def test_everything_is_there_and_nothing_of_others(tmp_path: Path) -> None:
     assert customer["consent_acts"][0]["purpose"] == "email"
     assert customer["consents"][0]["messages"][0]["message_id"] == message["message_id"]
     assert {each["record_key"] for each in customer["events_waiting"]} == {"1", "91"}
+
+
+def test_a_lake_in_a_bucket_tells_as_much(
+    s3_bucket: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a server that speaks S3."""
+    bucket, options = s3_bucket
+    for name, value in options.items():
+        monkeypatch.setenv(name.upper(), value)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", options["aws_region"])
+    monkeypatch.chdir(tmp_path)
+    text = json.dumps(_export(_planted(tmp_path, f"{bucket}/lake"), "mark1@example.com"))
+    assert [mark for mark in MARKS if f"mark1{mark}" not in text] == []
+    assert "mark2" not in text
 
 
 def test_what_is_no_longer_declared_is_still_held(tmp_path: Path) -> None:
