@@ -58,6 +58,8 @@ def declared() -> dict[str, Any]:
     told = {"audience": "active", "consent": "email", "columns": ["email", "tier", "balance"]}
     made["destinations"] = {
         "sheet": {**told, "to": {"type": "csv"}},
+        "columns": {**told, "to": {"type": "parquet"}},
+        "versions": {**told, "to": {"type": "delta"}},
         "table": {**told, "to": {"type": "sql", "url": {"env": _THEIRS}, "table": "active"}},
     }
     made["templates"] = {"hello.txt": "Subject: Hello {{ tier }}\n\n{{ tags }} {{ points }}\n"}
