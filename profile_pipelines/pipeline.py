@@ -159,7 +159,7 @@ def evaluate_audience(
 
 
 def tick_journey(
-    workspace: Workspace, name: str, *, now: datetime, dry: bool = False
+    workspace: Workspace, name: str, *, now: datetime, dry: bool = False, run_id: str = "tick"
 ) -> TickResult:
     """Move one journey to the present, again when another run was faster; `dry` writes nothing.
 
@@ -176,6 +176,7 @@ def tick_journey(
             workspace.ledger.coverage(),
             name,
             now=now,
+            run_id=run_id,
             dry=dry,
         )
     )
@@ -488,4 +489,5 @@ def _tables(workspace: Workspace) -> list[LakeTable]:
         lake.identities(catalogue),
         lake.profiles(catalogue),
         *(lake.audience(name) for name in catalogue.audiences),
+        *(lake.entry(name) for name, each in catalogue.journeys.items() if each.enter_when),
     ]

@@ -72,8 +72,26 @@ def materialise(
     The audiences that it refers to must be up to date. Raises Conflict when another run was
     faster.
     """
-    pinned = lake.audience(name).pin()
     condition = catalogue.audiences[name].where
+    pinned = lake.audience(name).pin()
+    return keep_up(catalogue, lake, coverage, name, condition, pinned, now=now, run_id=run_id)
+
+
+def keep_up(
+    catalogue: Catalogue,
+    lake: Lake,
+    coverage: Coverage,
+    name: str,
+    condition: Condition,
+    pinned: Pinned,
+    *,
+    now: datetime,
+    run_id: str,
+) -> AudienceResult:
+    """Bring a table of an audience's columns up to date with a condition, as `materialise` does.
+
+    `name` is only told on in the result.
+    """
     evaluation = _prepare(catalogue, lake, coverage, condition, pinned, now)
     question = state(evaluation.compiled)
     evaluated = {"sql": _digest(question), "inputs": evaluation.inputs}

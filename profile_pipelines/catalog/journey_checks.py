@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from profile_pipelines.catalog.channel_checks import consent_mistake
 from profile_pipelines.catalog.conditions import Condition, attributes_of, check_condition
 from profile_pipelines.catalog.draft import Draft
-from profile_pipelines.catalog.journeys import Journey, Moment, Step, steps_of
+from profile_pipelines.catalog.journeys import Journey, Moment, Step, path_of, steps_of
 from profile_pipelines.catalog.mistakes import Path, did_you_mean
 
 
 def journey_mistakes(draft: Draft, journey: Journey) -> Iterator[tuple[Path, str]]:
     """Path below the journey and text of every mistake."""
-    if draft.is_unknown("audience", journey.audience):
+    if journey.audience is not None and draft.is_unknown("audience", journey.audience):
         hint = did_you_mean(journey.audience, draft.declared("audience"), all_of="there are")
         yield ("audience",), f"unknown audience {journey.audience}{hint}"
-    for key in ("exit_when", "goal"):
+    for key in ("enter_when", "exit_when", "goal"):
         condition = getattr(journey, key)
         if condition is not None:
             yield from _condition(draft, condition, (key,))
@@ -28,6 +29,19 @@ def journey_mistakes(draft: Draft, journey: Journey) -> Iterator[tuple[Path, str
         yield ("leave_with_consent",), "needs a consent; write for example consent: email"
     for path, step in steps_of(journey):
         yield from _step(draft, step, path)
+    yield from _mapping(journey)
+
+
+def _mapping(journey: Journey) -> Iterator[tuple[Path, str]]:
+    if journey.mapping is None:
+        return
+    known = [*(path_of(path) for path, _ in steps_of(journey)), "end"]
+    for old, new in journey.mapping.steps.items():
+        below = ("mapping", "steps", old)
+        if not re.fullmatch(r"\d+(\.\d+\.\d+)*", old):
+            yield below, f"{old} is no step's path; journey diff tells them, such as 1 or 2.0.0"
+        elif new not in known:
+            yield below, f"there is no step {new} here; there are {', '.join(known)}"
 
 
 def _step(draft: Draft, step: Step, path: Path) -> Iterator[tuple[Path, str]]:

@@ -56,6 +56,16 @@ class Moment(Declaration):
         return Moment(attribute=offset["name"], days=days, at=at)
 
 
+def _paths(value: object) -> object:
+    """Let a path be written as a number: YAML reads `1: 2` so."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        str(key): str(each) if isinstance(each, int) else each
+        for key, each in cast(dict[object, object], value).items()
+    }
+
+
 def _until(value: object) -> object:
     return value if isinstance(value, Condition | Moment) else Moment.read(value)
 
@@ -161,6 +171,18 @@ class Reentry(Declaration):
         raise ValueError("must be never, always or for example after 30 days")
 
 
+class Mapping(Declaration):
+    """Takes enrolments of an older version over into the one that is declared."""
+
+    version: int = Field(alias="from", ge=1)
+    """The older version, by the number that `journey status` and `journey diff` tell."""
+    steps: Annotated[
+        dict[str, str],
+        BeforeValidator(_paths, json_schema_input_type=dict[str, str | int]),
+    ] = Field(min_length=1)
+    """By the path of a step there: that of the step here, or `end`."""
+
+
 class Journey(Declaration):
     """What happens to the members of an audience, until a fact changes."""
 
@@ -168,10 +190,12 @@ class Journey(Declaration):
     """The journey's name."""
     description: str = ""
     owner: str | None = None
-    audience: Name
+    audience: Name | None = None
     """Who enters: those who become members of this audience."""
+    enter_when: Condition | None = None
+    """Who enters, in place of an audience: those for whom this comes to hold."""
     leave_with_audience: bool = False
-    """Whether one who leaves the audience leaves the journey."""
+    """Whether one who leaves the audience, or for whom `enter_when` no longer holds, leaves."""
     exit_when: Condition | None = None
     """Who leaves the journey, whichever step they are at."""
     goal: Condition | None = None
@@ -192,8 +216,16 @@ class Journey(Declaration):
     """At most so many of this journey's messages for one customer, such as `2 per 7 days`."""
     expire_after: Duration = timedelta(days=2)
     """How late a message may be sent at most."""
+    mapping: Mapping | None = None
+    """Who moves over from an older version; all others finish on the one they began with."""
     steps: list[Step] = Field(min_length=1)
     """What happens, in order."""
+
+    @model_validator(mode="after")
+    def _entered(self) -> Self:
+        if (self.audience is None) == (self.enter_when is None):
+            raise ValueError("needs either audience or enter_when")
+        return self
 
 
 def steps_of(journey: Journey) -> Iterator[tuple[Path, Step]]:
@@ -210,3 +242,8 @@ def _steps(steps: list[Step], path: Path) -> Iterator[tuple[Path, Step]]:
             yield from _steps(arm.steps, (*at, "branch", number, key))
         for number, way in enumerate(step.split or ()):
             yield from _steps(way.then, (*at, "split", number, "then"))
+
+
+def path_of(place: Path) -> str:
+    """A step's path as people read it: its place below the journey, in numbers."""
+    return ".".join(str(part) for part in place if isinstance(part, int))

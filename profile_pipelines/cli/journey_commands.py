@@ -105,18 +105,32 @@ def diff(name: JourneyName, as_json: AsJson = False) -> None:
         print_json(found)
         return
     console = stdout()
-    if not found.changed:
-        console.print(f"{name} is as in version {found.version}" if found.version else
-                      f"{name} was never launched; the next run does")  # fmt: skip
+    if not found.version:
+        console.print(f"{name} was never launched; the next run does")
         return
-    console.print(
-        f"{name} differs from version {found.version}; the next run launches version "
-        f"{found.version + 1}", soft_wrap=True,
-    )  # fmt: skip
+    if found.changed:
+        console.print(
+            f"{name} differs from version {found.version}; the next run launches version "
+            f"{found.version + 1}", soft_wrap=True,
+        )  # fmt: skip
+    else:
+        console.print(f"{name} is as in version {found.version}")
     for key in found.keys:
         console.print(f"  changed: {key}")
     for step, text in found.steps.items():
         console.print(f"  step {step}: {text}", soft_wrap=True)
+    if found.mapped_from is not None and not found.mapping:
+        console.print(
+            f"the mapping is from version {found.mapped_from}, which isn't an older one: "
+            "it takes nobody over", soft_wrap=True,
+        )  # fmt: skip
+    for each in found.mapping:
+        moves = f"{spell_count(each.enrolments)} enrolments move over to {each.new}"
+        console.print(
+            f"  step {each.old} of version {found.mapped_from}: "
+            + (moves if each.known else "there is no such step"), soft_wrap=True,
+        )  # fmt: skip
     console.print(
-        f"{spell_count(found.enrolments)} enrolments finish on the version they began with"
-    )
+        f"{spell_count(found.enrolments)} enrolments finish on the older version they began with"
+        if found.enrolments or found.changed else "nobody is in an older version"
+    )  # fmt: skip

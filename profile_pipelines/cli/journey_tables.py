@@ -84,6 +84,9 @@ def print_status(status: JourneyStatus) -> None:
     if status.held:
         told.append(f"{spell_count(status.held)} held")
     console.print(styled(status.journey, "bold"), ": ", ", ".join(told), sep="", soft_wrap=True)
+    mapped = sum(each.mapped for each in status.steps)
+    if mapped:
+        console.print(f"taken over by a newer version: {spell_count(mapped)}")
     if status.exited:
         console.print(f"exited: {_reasons(status.exited)}", soft_wrap=True)
     rows = table(

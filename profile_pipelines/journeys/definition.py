@@ -13,10 +13,10 @@ from profile_pipelines.catalog.journeys import Journey
 def definition_of(journey: Journey) -> tuple[str, str]:
     """The journey as JSON, as the catalogue could write it; and its fingerprint.
 
-    What is only told to people makes no other version.
+    What is only told to people, and who moves over from an older version, makes no other one.
     """
     declared = journey.model_dump(by_alias=True, exclude_none=True)
-    for told in ("description", "owner"):
+    for told in ("description", "owner", "mapping"):
         declared.pop(told, None)
     text = json.dumps(declared, default=_plain, sort_keys=True)
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -123,6 +123,8 @@ def _exits(journey: Journey) -> list[str]:
         exits.append(repr(journey.exit_when.model_dump(exclude_none=True)))
     if journey.leave_with_consent:
         exits.append(f"the consent to {journey.consent} is withdrawn")
-    if journey.leave_with_audience:
+    if journey.leave_with_audience and journey.audience is not None:
         exits.append(f"no member of {journey.audience} any more")
+    elif journey.leave_with_audience:
+        exits.append("what they entered by no longer holds")
     return exits

@@ -66,6 +66,7 @@ class Moving:
         parts = staying.partition_by("step", as_dict=True)
         by_step = {str(key[0]): part for key, part in parts.items()}
         self._arrive(self._nodes[0].path, new)
+        self._arrive(END, by_step.get(END, staying.clear()))  # taken over from an older version
         for node in self._nodes:
             here = by_step.get(node.path)
             if here is not None:

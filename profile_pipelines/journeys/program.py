@@ -79,7 +79,8 @@ def questions(journey: Journey, nodes: list[Node]) -> dict[str, Condition]:
     """The conditions that decide the journey, by the column that has the answer.
 
     `exit when`, `goal reached`, `when <path> <way>` of branches, `until <path>` of waits;
-    `date <path>` asks whether the date that is waited for is there, and fresh.
+    `date <path>` asks whether the date that is waited for is there, and fresh; `member now` whether
+    one who entered by a condition stays.
     """
     asked: dict[str, Condition] = {}
     if journey.exit_when is not None:
@@ -96,6 +97,8 @@ def questions(journey: Journey, nodes: list[Node]) -> dict[str, Condition]:
         elif isinstance(until, Moment) and until.attribute is not None:
             present = {until.attribute: {"present": True}}
             asked[f"date {node.path}"] = Condition.model_validate(present)
+    if journey.enter_when is not None and journey.leave_with_audience:
+        asked["member now"] = journey.enter_when
     return asked
 
 

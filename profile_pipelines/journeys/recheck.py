@@ -46,10 +46,10 @@ def not_wanted(
                 reasons[each.message_id] = "gone"
             elif each.enrolment in ended or row.get("exit when", False) or _left(journey, row):
                 reasons[each.message_id] = "exited"
-            elif row.get("exit when", False) is None:
+            elif row.get("exit when", False) is None or row["member now"] is None:
                 reasons[each.message_id] = "stale"
     return reasons
 
 
 def _left(journey: Journey, row: dict[str, Any]) -> bool:
-    return journey.leave_with_audience and not row["member now"]
+    return journey.leave_with_audience and row["member now"] is False

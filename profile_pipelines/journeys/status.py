@@ -25,6 +25,8 @@ class StepStatus:
     entered_today: int = 0
     waiting: int = 0
     exited: int = 0
+    mapped: int = 0
+    """Who was taken over from here by a newer version."""
     converted: int = 0
     messages: dict[str, int] = field(default_factory=dict[str, int])
     """By outbox state: the step's messages."""
@@ -73,6 +75,8 @@ def status_of(
             step.entered += each.count
         elif each.event == "exited":
             step.exited += each.count
+        elif each.event == "mapped":
+            step.mapped += each.count
         elif each.event == "converted":
             step.converted += each.count
         elif each.event == "skipped":

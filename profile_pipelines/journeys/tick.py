@@ -20,12 +20,20 @@ from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, literal, named
+from profile_pipelines.engine.sql import column, named
 from profile_pipelines.journeys.chance import share_of
 from profile_pipelines.journeys.definition import definition_of, read_definition
+from profile_pipelines.journeys.entry import (
+    entry_of,
+    fitting,
+    followed_of,
+    joined_since,
+    keep_entry_up,
+    members,
+)
 from profile_pipelines.journeys.moving import EXITS, Moved, Moving
 from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
-from profile_pipelines.lake import Lake
+from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Passage, Tick
 
 _NEW = {
@@ -68,6 +76,7 @@ def tick(
     name: str,
     *,
     now: datetime,
+    run_id: str,
     dry: bool = False,
 ) -> TickResult:
     """Move one journey to the present; with `dry`, only tell what that would do.
@@ -87,9 +96,13 @@ def tick(
         current = last + 1
         if not dry:
             current = enrolments.launch(name, fingerprint, definition, now=now)
-    active = enrolments.active(name)
-    pinned = lake.audience(journey.audience).pin()
-    newcomers = _newcomers(lake, enrolments, journey, before, active, now)
+    if not dry:
+        keep_entry_up(catalogue, lake, coverage, journey, now=now, run_id=run_id)
+    active, taken, passages = _taken_over(journey, enrolments.active(name), current)
+    pinned = entry_of(lake, journey).pin()
+    newcomers = _newcomers(
+        catalogue, lake, enrolments, coverage, journey, pinned, before, active, now=now, dry=dry
+    )
     new_ids = np.arange(before.next_id, before.next_id + len(newcomers), dtype=np.int64)
     timezone = ZoneInfo(catalogue.settings.timezone)
     results: dict[int, Moved] = {}
@@ -121,82 +134,89 @@ def tick(
             entered = _rows(new, moved, version)
         results[version] = moved
     changes = Changes(
-        moves=[each for moved in results.values() for each in _moves(moved, new_ids)],
+        moves=[*taken, *(each for moved in results.values() for each in _moves(moved, new_ids))],
         entered=entered,
         messages=[row for moved in results.values() for row in moved.messages],
         passages=[
-            Passage(version, path, event, count, reason)
-            for version, moved in results.items()
-            for (path, event, reason), count in moved.events.items()
-            if count
+            *passages,
+            *(
+                Passage(version, path, event, count, reason)
+                for version, moved in results.items()
+                for (path, event, reason), count in moved.events.items()
+                if count
+            ),
         ],
         audience_seq=pinned.seq,
         next_id=before.next_id + len(newcomers),
         held=sum(moved.held for moved in results.values()),
+        followed=followed_of(journey),
     )
     changed = bool(changes.moves or changes.entered or changes.passages)
-    followed = (changes.audience_seq, changes.held) != (before.audience_seq, before.held)
+    followed = (changes.audience_seq, changes.held, changes.followed) != (
+        before.audience_seq, before.held, before.followed,
+    )  # fmt: skip
     if not dry and (changed or followed or not before.tick):
         enrolments.apply(name, before, changes, now=now)
     return _result(name, active, results, changes, wrote=changed and not dry)
 
 
 def _newcomers(
+    catalogue: Catalogue,
     lake: Lake,
     enrolments: Enrolments,
+    coverage: Coverage,
     journey: Journey,
+    pinned: Pinned,
     before: Tick,
     active: pl.DataFrame,
+    *,
     now: datetime,
+    dry: bool,
 ) -> np.ndarray:
     """The profiles that enter: members who became so since the last tick, or at the launch."""
-    pinned = lake.audience(journey.audience).pin()
-    if not pinned.exists or (not before.tick and journey.launch == "newcomers"):
+    # another audience, or a condition in place of one, is a launch of its own
+    launching = not before.tick or before.followed not in (None, followed_of(journey))
+    if launching and journey.launch == "newcomers":
         return np.empty(0, np.int64)
-    members = pinned.current(["profile_id", "member", "held"], "m")
-    select = exp.select(column("profile_id", "m")).from_(members.sql.subquery("m"))
-    select = select.where(column("member", "m"))
-    relations = dict(members.relations)
-    if before.tick:
-        log = pinned.changes(["profile_id", "member"], "l")
-        was = exp.Window(
-            this=exp.Lag(this=column("member", "l")),
-            partition_by=[column("profile_id", "l")],
-            order=exp.Order(expressions=[exp.Ordered(this=column("seq", "l"))]),
-        )
-        became = (
-            exp.select(
-                column("profile_id", "l"),
-                column("seq", "l"),
-                column("member", "l"),
-                exp.alias_(exp.func("COALESCE", was, exp.false()), "was", quoted=True),
-            )
-            .from_(log.sql.subquery("l"))
-            .subquery("b")
-        )
-        entered = (
-            exp.select(column("profile_id", "b"))
-            .distinct()
-            .from_(became)
-            .where(
-                column("seq", "b") > literal(before.audience_seq),
-                column("member", "b"),
-                exp.not_(column("was", "b")),
-            )
-        )
-        select = select.join(
-            entered.subquery("e"),
-            on=column("profile_id", "e").eq(column("profile_id", "m")),
-            join_type="semi",
-        )
-        relations |= log.relations
-    found = lake.engine.query(select, relations)["profile_id"].to_numpy()
+    found = members(lake, pinned) if launching else joined_since(lake, pinned, before.audience_seq)
+    if dry and journey.enter_when is not None:
+        # nobody has noted yet for whom it holds by now
+        fits = fitting(catalogue, lake, coverage, journey.enter_when, now)
+        new = fits if launching else np.setdiff1d(fits, members(lake, pinned))
+        found = np.union1d(np.intersect1d(found, fits), new)
+    if not len(found):
+        return found
     kind = journey.reenter.kind
     inside: Collection[int] = active["profile_id"].to_numpy()
     if kind != "always":
         after = None if kind == "never" else now - journey.reenter.after
         inside = np.fromiter(enrolments.been(journey.journey, after), np.int64)
     return np.sort(found[~np.isin(found, inside)])
+
+
+def _taken_over(
+    journey: Journey, active: pl.DataFrame, current: int
+) -> tuple[pl.DataFrame, list[Move], list[Passage]]:
+    """The enrolments after those that are mapped have moved over to the current version."""
+    mapping = journey.mapping
+    if mapping is None or mapping.version >= current:
+        return active, [], []
+    older = pl.col("version") == mapping.version
+    moves: list[Move] = []
+    passages: list[Passage] = []
+    for old, new in mapping.steps.items():
+        ids = active.filter(older & (pl.col("step") == old))["id"].to_list()
+        if ids:
+            moves.append(Move(ids, step=new, version=current))
+            passages.append(Passage(mapping.version, old, "mapped", len(ids)))
+            if new != END:
+                passages.append(Passage(current, new, "entered", len(ids), "mapped"))
+    mapped = older & pl.col("step").is_in(list(mapping.steps))
+    moved = active.with_columns(
+        step=pl.when(mapped).then(pl.col("step").replace(mapping.steps)).otherwise(pl.col("step")),
+        version=pl.when(mapped).then(current).otherwise(pl.col("version")).cast(pl.Int64()),
+    )
+    return moved, moves, passages
 
 
 def _enrolled(
@@ -229,26 +249,24 @@ def facts_of(
     asking = questions(journey, nodes) | withdrawal(catalogue, journey)
     rows = decided(catalogue, lake, coverage, asking, now=now, columns=dates(nodes))
     asked = pa.table({"profile_id": pa.array(np.unique(profile_ids), pa.int64())})
-    members = lake.audience(journey.audience).pin().current(["profile_id", "member"], "m")
-    # who is in none of the audience's rows is no member
-    member = exp.func("COALESCE", column("member", "m"), exp.false())
-    only = (
-        rows.sql.select(
-            exp.alias_(exp.true(), "exists now", quoted=True),
-            exp.alias_(member, "member now", quoted=True),
-        )
-        .join(
-            members.sql.subquery("m"),
+    only = rows.sql.select(exp.alias_(exp.true(), "exists now", quoted=True)).join(
+        named("asked_profiles", "asked"),
+        on=column("profile_id", "asked").eq(column("profile_id", "profiles")),
+        join_type="semi",
+    )
+    relations = {**rows.relations, "asked_profiles": asked}
+    if journey.leave_with_audience and journey.audience is not None:
+        inside = lake.audience(journey.audience).pin().current(["profile_id", "member"], "m")
+        # who is in none of the audience's rows is no member
+        member = exp.func("COALESCE", column("member", "m"), exp.false())
+        only = only.select(exp.alias_(member, "member now", quoted=True)).join(
+            inside.sql.subquery("m"),
             on=column("profile_id", "m").eq(column("profile_id", "profiles")),
             join_type="left",
         )
-        .join(
-            named("asked_profiles", "asked"),
-            on=column("profile_id", "asked").eq(column("profile_id", "profiles")),
-            join_type="semi",
-        )
-    )
-    relations = {**rows.relations, **members.relations, "asked_profiles": asked}
+        relations |= inside.relations
+    elif not journey.leave_with_audience:
+        only = only.select(exp.alias_(exp.true(), "member now", quoted=True))
     return cast(pl.DataFrame, pl.from_arrow(lake.engine.query(only, relations)))
 
 
@@ -287,10 +305,9 @@ def _result(
     name: str, active: pl.DataFrame, results: dict[int, Moved], changes: Changes, *, wrote: bool
 ) -> TickResult:
     steps: dict[tuple[str, str, str], int] = {}
-    for moved in results.values():
-        for key, count in moved.events.items():
-            if count:
-                steps[key] = steps.get(key, 0) + count
+    for each in changes.passages:
+        key = (each.step, each.event, each.reason)
+        steps[key] = steps.get(key, 0) + each.count
     exited = sum(len(ids) for moved in results.values() for ids in moved.exits.values())
     completed = sum(len(moved.places.get(END, [])) for moved in results.values())
     return TickResult(

@@ -34,6 +34,10 @@ UNSUBSCRIBES_SCHEMA = pa.schema(
     ]
 )
 
+MEMBERS_SCHEMA = pa.schema(
+    [("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]
+)
+
 RECORD_BLOCK = 1 << 40
 """How many record numbers each sync has to give."""
 
@@ -92,12 +96,11 @@ class Lake:
 
     def audience(self, name: str) -> LakeTable:
         """The members of one audience, and those held."""
-        return LakeTable(
-            self.root,
-            f"audiences/{name}",
-            ["profile_id"],
-            pa.schema([("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]),
-        )
+        return LakeTable(self.root, f"audiences/{name}", ["profile_id"], MEMBERS_SCHEMA)
+
+    def entry(self, journey: str) -> LakeTable:
+        """For whom a journey's `enter_when` holds; its columns are an audience's."""
+        return LakeTable(self.root, f"journeys/{journey}", ["profile_id"], MEMBERS_SCHEMA)
 
 
 def source_schema(sync: Sync, attributes: Mapping[str, Attribute]) -> pa.Schema:

@@ -45,6 +45,13 @@ _ticks = sa.Table(
     sa.Column("held", sa.BigInteger, nullable=False),
 )
 
+_followed = sa.Table(
+    "journey_followed",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("entry", sa.String, nullable=False),
+)
+
 _enrolments = sa.Table(
     "enrolments",
     _metadata,
@@ -93,6 +100,8 @@ class Tick:
     next_id: int
     at: datetime | None = None
     held: int = 0
+    followed: str | None = None
+    """What `audience_seq` is of; None in a ledger that is older than this is noted."""
 
 
 BEFORE_THE_FIRST = Tick(0, 0, 1)
@@ -117,6 +126,8 @@ class Move:
     state: str = "active"
     reason: str | None = None
     converted: bool = False
+    version: int | None = None
+    """The version that they are taken over into, in which they count as arrived when they were."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,7 @@ class Changes:
     audience_seq: int
     next_id: int
     held: int
+    followed: str | None = None
 
 
 class Enrolments:
@@ -155,9 +167,12 @@ class Enrolments:
 
     def tick(self, journey: str) -> Tick:
         """How far the journey is."""
-        select = sa.select(
-            _ticks.c.tick, _ticks.c.audience_seq, _ticks.c.next_id, _ticks.c.at, _ticks.c.held
-        ).filter_by(journey=journey)
+        names = ("tick", "audience_seq", "next_id", "at", "held")
+        select = (
+            sa.select(*(_ticks.c[name] for name in names), _followed.c.entry)
+            .outerjoin(_followed, _followed.c.journey == _ticks.c.journey)
+            .where(_ticks.c.journey == journey)
+        )
         with self._engine.connect() as connection:
             row = connection.execute(select).first()
         return BEFORE_THE_FIRST if row is None else Tick(*row)
@@ -257,6 +272,11 @@ class Enrolments:
                     for row in changes.entered[start : start + 50_000]
                 ]
                 connection.execute(sa.insert(_enrolments), rows)
+            if changes.followed != expected.followed:
+                gone = sa.delete(_followed).where(_followed.c.journey == journey)
+                connection.execute(gone)
+                row = {"journey": journey, "entry": changes.followed}
+                connection.execute(sa.insert(_followed), row)
             if changes.messages:
                 self._outbox.decide(connection, changes.messages)
             if changes.passages:
@@ -300,7 +320,11 @@ class Enrolments:
     def _move(self, connection: sa.Connection, journey: str, move: Move, now: datetime) -> None:
         values: dict[str, Any] = {}
         if move.step is not None:
-            values |= {"step": move.step, "arrived_at": now}
+            values["step"] = move.step
+            if move.version is None:
+                values["arrived_at"] = now
+            else:
+                values["version"] = move.version
         if move.state != "active":
             values |= {"state": move.state, "ended_at": now, "reason": move.reason}
         if move.converted:

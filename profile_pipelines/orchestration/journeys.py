@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from profile_pipelines.catalog.conditions import audiences_of
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.orchestration.derived import PROFILES, audience_key, derived_keys
@@ -36,7 +37,7 @@ def _journey(journey: Journey) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=journey_key(name),
-        deps=[PROFILES, audience_key(journey.audience)],
+        deps=[PROFILES, *map(audience_key, sorted(_entered_by(journey)))],
         group_name="journeys",
         kinds={"journey"},
         owners=owners(journey.owner),
@@ -50,7 +51,8 @@ def _journey(journey: Journey) -> dg.AssetsDefinition:
         session: Session = context.resources.session
         now = now_of(context.run.tags)
         with session.step(f"journeys.{name}") as details:
-            result = tick_journey(session.workspace, name, now=now)
+            run_id = context.run.run_id
+            result = tick_journey(session.workspace, name, now=now, run_id=run_id)
             details += [
                 f"{result.active:,} active",
                 f"{result.entered:,} entered",
@@ -76,6 +78,12 @@ def _journey(journey: Journey) -> dg.AssetsDefinition:
         )
 
     return tick
+
+
+def _entered_by(journey: Journey) -> set[str]:
+    if journey.audience is not None:
+        return {journey.audience}
+    return set(audiences_of(journey.enter_when)) if journey.enter_when is not None else set()
 
 
 def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:

@@ -194,7 +194,7 @@ def _amended(
         if name == "identities" and "totals" in state:
             totals = zip(state["totals"], leaving, strict=True)
             return {**state, "totals": [max(total - less, 0) for total, less in totals]}
-        if name.startswith("audiences/"):
+        if name.startswith(("audiences/", "journeys/")):
             # its numbers are told anew at the next run
             return {k: v for k, v in state.items() if k != "evaluated"}
         if "values" in state:

@@ -76,10 +76,12 @@ def stored_children(lake: Lake, records: Iterable[dict[str, Any]]) -> list[dict[
 
 
 def audience_rows(lake: Lake, profile_ids: Collection[int]) -> list[dict[str, Any]]:
-    """Every change of these profiles' membership in every audience, the oldest first."""
+    """Every change of these profiles' membership in every audience, and of whether they fit what
+    a journey is entered by; the oldest first."""
     return [
-        {"audience": table.name.partition("/")[2], **row}
-        for table in stored_tables(lake.root, "audiences", ["profile_id"])
+        {kind: table.name.partition("/")[2], **row}
+        for kind in ("audience", "journey")
+        for table in stored_tables(lake.root, f"{kind}s", ["profile_id"])
         for row in _rows(lake, table.pin(), _any("profile_id", profile_ids))
     ]
 
