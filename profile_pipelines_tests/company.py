@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 import yaml
 
 from profile_pipelines import pipeline
@@ -215,6 +216,21 @@ class Company:
         """Run a statement in a system's database."""
         with closing(sqlite3.connect(self.folder / f"{system}.db")) as connection, connection:
             connection.execute(statement, values)
+
+
+def empty_ledger(url: str) -> None:
+    """Drop all tables of a `postgresql://` database, for the next example, whoever is in them."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg2:"))
+    others = sa.text(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    with engine.connect() as connection:
+        connection.execute(others)
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    metadata.drop_all(engine)
+    engine.dispose()
 
 
 def stamp(hours: float) -> str:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines import pipeline
 from profile_pipelines_tests.catalog.folders import audience, mistakes_in, write_catalogue
-from profile_pipelines_tests.company import HOUR
+from profile_pipelines_tests.company import HOUR, empty_ledger
 from profile_pipelines_tests.privacy.reminders import SEND, Reminders, declared
 
 FRESH = timedelta(hours=3)
@@ -160,11 +159,7 @@ def test_exactly_those_who_consent_are_written_to(steps: list[Step]) -> None:
 @given(steps=st.lists(STEPS, min_size=4, max_size=12))
 def test_the_same_on_postgresql(postgres_url: str, steps: list[Step]) -> None:
     """With a ledger that is emptied before."""
-    engine = sa.create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg2:"))
-    metadata = sa.MetaData()
-    metadata.reflect(engine)
-    metadata.drop_all(engine)
-    engine.dispose()
+    empty_ledger(postgres_url)
     with tempfile.TemporaryDirectory() as folder:
         _play(Path(folder), steps, postgres_url)
 

@@ -1,0 +1,358 @@
+"""Runs, ticks, messages, clicks, crashes and the clock in any order, against a plain model.
+
+`JOURNEY_EXAMPLES=300 pytest profile_pipelines_tests/journeys/test_machine.py` plays more of them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import event
+
+from profile_pipelines import pipeline
+from profile_pipelines.lake import delta
+from profile_pipelines.ledger.outbox import LEASE
+from profile_pipelines.workspace import Workspace
+from profile_pipelines_tests.channels.sinks import Sink, sink
+from profile_pipelines_tests.company import Company, catalogue, empty_ledger, stamp
+from profile_pipelines_tests.journeys.model import STEPS, WAITS, Facts, Model
+
+KEYS = ("1", "2", "3")
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+CHANGES: list[dict[str, Any]] = [
+    {"status": "active"}, {"status": "active"}, {"status": "churned"}, {"tier": "new"},
+    {"tier": "gold"}, {"tier": None}, {"opt_in": False}, {"opt_in": True}, {"opt_in": None},
+    {"gone": True}, {"gone": False, "status": "active"},
+]  # fmt: skip
+_key = st.sampled_from(KEYS)
+_crash = st.sampled_from([None, None, 1, 2, 3, 4, 5, 6])
+_answers = st.lists(st.sampled_from([500, 503, 429, 400, "close", "hang up"]), max_size=3)
+
+
+class Crash(BaseException):
+    """The process is lost: nothing that it does afterwards is kept."""
+
+
+class Process:
+    """Counts what a process commits to the ledger and the lake, and kills it before one of them."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None
+
+    def die_before(self, commit: int | None) -> None:
+        """Kill it before this commit, counted from 1; None: let it live."""
+        self._left = commit
+
+    def commits(self, *_: Any) -> None:
+        """It is about to commit."""
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                raise Crash
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notice the commits of everything in this interpreter."""
+        commit = delta.commit
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            self.commits()
+            return commit(*arguments, **options)
+
+        delta.commit = watched
+        event.listen(sa.Engine, "commit", self.commits)
+        try:
+            yield
+        finally:
+            event.remove(sa.Engine, "commit", self.commits)
+            delta.commit = commit
+
+
+def _declared(port: int, **journey: Any) -> dict[str, Any]:
+    declared = catalogue(("crm",), ("status", "tier", "opt_in"))
+    for attribute in declared["attributes"].values():
+        attribute |= {"fresh_within": "400 days", "max_changed": "100%", "max_emptied": "100%"}
+    declared["systems"]["crm"]["syncs"]["people"]["max_deleted"] = "100%"
+    declared["attributes"]["opt_in"]["consent"] = "email"
+    declared["audiences"] = {"active": {"where": {"status": {"is": "active"}}}}
+    hook = {
+        "type": "webhook", "url": f"http://127.0.0.1:{port}/in", "secret": {"env": "HOOK_SECRET"},
+        "allow_private": ["127.0.0.1"], "attempts": 3, "concurrency": 1,
+    }  # fmt: skip
+    declared["channels"] = {"channels": {"hook": hook}}
+    declared["templates"] = {"hello.txt": "Subject: Hello\n\n{{ tier }}\n"}
+    declared["journeys"] = {
+        "j": {
+            "consent": "email", "steps": STEPS, "expire_after": "5 hours",
+            "exit_when": {"tier": {"is": "new"}}, "holdout": "20%", **journey,
+        }
+    }  # fmt: skip
+    return declared
+
+
+class JourneyMachine(RuleBasedStateMachine):
+    """One company, its journey, and the model of both."""
+
+    def __init__(self, endpoint: Sink, process: Process, ledger: str | None) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._process = process
+        self._ledger = ledger
+        self._temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._taken = 0
+        for taken in endpoint.folder.glob("*.taken"):
+            taken.unlink()
+        if ledger is not None:
+            empty_ledger(ledger)
+
+    @initialize(
+        leave_with_audience=st.booleans(),
+        leave_with_consent=st.booleans(),
+        reenter=st.sampled_from(["never", "always", "after 2 days"]),
+        launch=st.sampled_from(["members", "newcomers"]),
+        by_condition=st.booleans(),
+        members=st.sets(_key),
+    )
+    def begin(self, members: set[str], by_condition: bool, **journey: Any) -> None:
+        """A company whose customers are all known, some of them in the audience."""
+        where = {"status": {"is": "active"}}
+        entry = {"enter_when": where} if by_condition else {"audience": "active"}
+        declared = _declared(self._endpoint.port, **entry, **journey)
+        self.company = Company(Path(self._temporary.name), declared, ledger=self._ledger)
+        says = {key: Facts("active" if key in members else "prospect") for key in KEYS}
+        self.model = Model(set(), by_condition, **journey, says=says)
+        self._changed = 0
+        self._latest = self.company.now
+        for key in KEYS:
+            self._put(key)
+        self._run()
+        customers = self.company.customers
+        self._ids = {
+            customers.profile(f"c{key}@example.com", now=self.company.now).profile_id: key
+            for key in KEYS
+        }
+
+    @rule(key=_key, change=st.sampled_from(CHANGES))
+    def says(self, key: str, change: dict[str, Any]) -> None:
+        """A system says something else."""
+        self.model.change(key, **change)
+        self._put(key)
+
+    @rule(crash=_crash)
+    def run(self, crash: int | None) -> None:
+        """Syncs, and what follows from them."""
+        self._survive(self._run, crash)
+
+    @rule(key=_key, change=st.sampled_from(CHANGES), answers=_answers, crash=_crash)
+    def everything(
+        self, key: str, change: dict[str, Any], answers: list[int | str], crash: int | None
+    ) -> None:
+        """A fact changes; a run, a tick and the outbox follow."""
+        self.says(key, change)
+        self.run(None)
+        self.tick(None)
+        self.dispatch(answers, crash)
+
+    @rule(crash=_crash)
+    def tick(self, crash: int | None) -> None:
+        """The journey is moved to the present, and stands as the model has it."""
+        now = self.company.now
+        self._survive(lambda: pipeline.tick_journey(self.company.workspace, "j", now=now), crash)
+        for profile_id, key in self._ids.items():
+            if any(each["holdout"] for each in self._rows(profile_id)):
+                self.model.holdout.add(key)
+        self.model.tick(now)
+        # one that changed nothing leaves no trace, not even its time
+        self.model.ticked = self.company.workspace.ledger.enrolments.tick("j").at
+        self._agrees()
+        again = pipeline.tick_journey(self.company.workspace, "j", now=now)
+        assert not again.wrote
+
+    @rule(answers=_answers, crash=_crash)
+    def dispatch(self, answers: list[int | str], crash: int | None) -> None:
+        """What is due is sent; only what may be sent at this moment reaches the other end."""
+        before = self._messages()
+        self._endpoint.order(*answers)
+        self._process.die_before(crash)
+        lives = self._lives(lambda: self._dispatched())
+        self._endpoint.order()
+        now = self.company.now
+        for taken in self._endpoint.taken[self._taken :]:
+            self._taken += 1
+            place = _place(taken["headers"]["Idempotency-Key"])
+            assert self.model.may(*place, now), f"{place} was sent at {now}"
+        for place, message in self._messages().items():
+            if message["state"] == "skipped" != before[place]["state"]:
+                assert not self.model.may(*place, now), f"{place} was skipped at {now}"
+            if message["state"] == "pending" and lives:
+                assert message["next_attempt_at"] > now
+
+    @rule(key=_key)
+    def unsubscribe(self, key: str) -> None:
+        """By the link, which counts before any run."""
+        acts = self.company.workspace.ledger.unsubscribes
+        profile_id = next(each for each, own in self._ids.items() if own == key)
+        acts.add(profile_id, "email", now=self.company.now)
+        self.model.unsubscribed.add(key)
+
+    @rule(length=st.sampled_from([MINUTE, 20 * MINUTE, 2 * HOUR, 6 * HOUR, 7 * HOUR, 3 * DAY]))
+    def wait(self, length: timedelta) -> None:
+        """The clock moves on."""
+        self.company.now += length
+        self._latest = max(self._latest, self.company.now)
+
+    @rule(length=st.sampled_from([MINUTE, HOUR]))
+    def set_back(self, length: timedelta) -> None:
+        """The clock is set back a little."""
+        self.company.now -= length
+
+    def teardown(self) -> None:
+        """In the end all messages have a fate, and nothing went out twice or without a receipt."""
+        try:
+            if hasattr(self, "_ids"):
+                self._end()
+        finally:
+            if hasattr(self, "company"):
+                self._close()
+            self._temporary.cleanup()
+
+    def _end(self) -> None:
+        # what was claimed by a clock that was set back since is let go when it is that late again
+        self.company.now = max(self.company.now, self._latest)
+        for _ in range(9):
+            self.company.now += LEASE + MINUTE
+            self.dispatch([], None)
+        left = self._messages()
+        states = {each["state"] for each in left.values()}
+        assert states <= {"sent", "failed", "skipped"}, states
+        keys = {_place(each["headers"]["Idempotency-Key"]) for each in self._endpoint.taken}
+        sent = {place for place, each in left.items() if each["state"] == "sent"}
+        assert sent <= keys
+
+    def _put(self, key: str) -> None:
+        facts = self.model.says[key]
+        self._changed += 1
+        opt_in = {True: "yes", False: "no", None: None}[facts.opt_in]
+        self.company.put(
+            "crm", key, no=key, email=f"c{key}@example.com", changed=stamp(self._changed / 3600),
+            gone="yes" if facts.gone else None, status=facts.status, tier=facts.tier, opt_in=opt_in,
+        )  # fmt: skip
+
+    def _run(self) -> None:
+        now = self.company.now
+        try:
+            self.company.run()
+        finally:
+            self.company.now = now
+        self.model.run()
+
+    def _dispatched(self) -> None:
+        pipeline.dispatch(self.company.workspace, clock=lambda: self.company.now)
+
+    def _survive(self, step: Callable[[], Any], crash: int | None) -> None:
+        """Do it; killed, do it again."""
+        self._process.die_before(crash)
+        if not self._lives(step):
+            step()
+
+    def _lives(self, step: Callable[[], Any]) -> bool:
+        try:
+            step()
+        except Crash:
+            self._process.die_before(None)
+            self._close()
+            self.company.workspace = Workspace(self.company.workspace.places)
+            return False
+        finally:
+            self._process.die_before(None)
+        return True
+
+    def _close(self) -> None:
+        self.company.workspace.ledger._engine.dispose()  # pyright: ignore[reportPrivateUsage]
+
+    def _rows(self, profile_id: int) -> list[dict[str, Any]]:
+        return self.company.workspace.ledger.enrolments.of_profiles("j", [profile_id])
+
+    def _messages(self) -> dict[tuple[int, str], dict[str, Any]]:
+        rows = self.company.workspace.ledger.outbox.messages(limit=None)
+        found = {_place(each["message_id"]): each for each in rows}
+        assert len(found) == len(rows)
+        return found
+
+    def _agrees(self) -> None:
+        rows = self.company.workspace.ledger.enrolments.everywhere(self._ids)
+        rows.sort(key=lambda each: each["id"])
+        keys = ("state", "step", "reason", "holdout", "arrived_at", "ended_at")
+        found = [(self._ids[each["profile_id"]], *(each[key] for key in keys)) for each in rows]
+        wanted = [
+            (each.customer, each.state, each.step, each.reason, each.holdout, each.arrived,
+             each.ended) for each in self.model.enrolments
+        ]  # fmt: skip
+        assert found == wanted
+        told = {place: each["expires_at"] for place, each in self._messages().items()}
+        assert told == self.model.messages
+        self._adds_up()
+
+    def _adds_up(self) -> None:
+        """Who came to a step waits there, left there, or went on to the next."""
+        status = pipeline.journey_status(self.company.workspace, "j", now=self.company.now)
+        steps = {each.path: each for each in status.steps}
+        entered = {path: each.entered for path, each in steps.items()}
+        on = {p: each.entered - each.waiting - each.exited for p, each in steps.items()}
+        assert entered["0"] == len(self.model.enrolments)
+        assert entered["1"] == on["0"]
+        assert entered["2"] == on["1"]
+        assert entered["2.0.0"] + entered["2.1.0"] == on["2"]
+        assert entered["3"] == on["2.0.0"] + on["2.1.0"]
+        assert status.completed == on["3"]
+        assert status.active + status.completed + sum(status.exited.values()) == entered["0"]
+        assert status.active == sum(steps[path].waiting for path in WAITS)
+        for path in ("0", "2.0.0", "3"):
+            step = steps[path]
+            undecided = sum(step.skipped.values()) - step.messages.get("skipped", 0)
+            assert step.entered == sum(step.messages.values()) + undecided
+
+
+def _place(message_id: str) -> tuple[int, str]:
+    parts = message_id.split(".")
+    return int(parts[2]), ".".join(parts[3:-1])
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 5), ("postgresql", 3)])
+def test_any_order_of_events(
+    kind: str,
+    examples: int,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing twice, nothing after exit or withdrawal, nothing too late, everybody counted."""
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
+    monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    process = Process()
+    with sink("http", tmp_path / "sink") as endpoint, process.watched():
+        run_state_machine_as_test(
+            cast(Any, lambda: JourneyMachine(endpoint, process, url)),
+            settings=settings(
+                max_examples=int(os.environ.get("JOURNEY_EXAMPLES", examples)),
+                stateful_step_count=20,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
+        )
