@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.journeys.difference import JourneyDifference
     from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.simulate import SimulatedTick
     from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
     from profile_pipelines.ledger.erasures import Erasure
@@ -215,6 +216,51 @@ def explain_journey(
         find_profiles(catalogue, lake, identifier),
         now=now,
     )
+
+
+def simulate_journey(
+    workspace: Workspace,
+    name: str,
+    start: datetime,
+    end: datetime,
+    *,
+    now: datetime,
+    every: timedelta | None = timedelta(days=1),
+) -> tuple[list[datetime], Iterator[SimulatedTick]]:
+    """The moments at which a journey is replayed over stored history, and what happens at each.
+
+    With `every` None it's played at each change of the profiles. It begins with the history where
+    that is younger than `start`. Nothing is written. Raises UnknownName, and NotFound where there
+    is no such history.
+    """
+    from profile_pipelines.journeys.simulate import (
+        change_times,
+        daily,
+        history_begins,
+        simulated,
+    )
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    journey = _journey(workspace, name)
+    timezone = ZoneInfo(catalogue.settings.timezone)
+    if start >= end:
+        raise NotFound("there is nothing to replay: the end lies before the start or on it")
+    if end > now:
+        raise NotFound(f"there is no history after {now.astimezone(timezone):%Y-%m-%d %H:%M}")
+    first = history_begins(catalogue, lake)
+    if first is None:
+        raise NotFound("the lake holds no profiles yet, and no history to replay")
+    if end <= first:
+        raise NotFound(
+            f"the history begins on {first.astimezone(timezone):%Y-%m-%d at %H:%M}: "
+            "end later than that"
+        )
+    start = max(start, first)
+    if every is None:
+        moments = sorted({start, *change_times(catalogue, lake, start, end), end})
+    else:
+        moments = daily(start, end, every)
+    return moments, simulated(catalogue, lake, ledger.coverage, journey, moments)
 
 
 def journey_difference(workspace: Workspace, name: str) -> JourneyDifference:

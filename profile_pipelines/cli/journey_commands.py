@@ -94,6 +94,58 @@ def explain(name: JourneyName, identifier: Who, as_json: AsJson = False, now: No
 
 
 @journey.command()
+def simulate(
+    name: JourneyName,
+    start: Annotated[
+        str, typer.Option("--from", metavar="WHEN", help="The date or timestamp of its launch.")
+    ],
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="WHEN", help="The last moment; the present by default."),
+    ] = None,
+    every: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="How far ticks lie apart, or `change`: at each one."),
+    ] = "1 day",
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Replay a journey over the stored history, as if launched then; nothing is written or sent."""
+    from profile_pipelines.catalog.durations import parse_duration
+    from profile_pipelines.cli.journey_tables import print_simulation, simulation_document
+    from profile_pipelines.cli.moments import parse_moment, present
+    from profile_pipelines.cli.output import print_json, spell_time, stderr
+    from profile_pipelines.cli.progress import counted
+    from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.pipeline import simulate_journey
+
+    workspace = open_customers().workspace
+    timezone = workspace.catalogue.settings.timezone
+    moment = present(now, timezone)
+    try:
+        apart = None if every == "change" else parse_duration(every)
+    except ValueError as error:
+        raise typer.BadParameter(f"--every {every}: {error}; or write change") from None
+    begin = parse_moment(start, timezone)
+    moments, ticks = simulate_journey(
+        workspace,
+        name,
+        begin,
+        parse_moment(end, timezone) if end is not None else moment,
+        now=moment,
+        every=apart,
+    )
+    if moments[0] > begin:
+        began = spell_time(moments[0], timezone)
+        stderr().print(f"The history begins at {began}: replayed from then on", soft_wrap=True)
+    found = list(counted(ticks, len(moments), "replaying"))
+    if as_json:
+        print_json(simulation_document(name, found))
+    else:
+        print_simulation(workspace.catalogue.journeys[name], found, timezone)
+
+
+@journey.command()
 def diff(name: JourneyName, as_json: AsJson = False) -> None:
     """Compare the journey with its version of today: what changed, and whom it concerns."""
     from profile_pipelines.cli.output import print_json, spell_count, stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from profile_pipelines.catalog.journeys import Journey
     from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.simulate import SimulatedTick
     from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
 
@@ -126,6 +128,65 @@ def print_dry_run(journey: Journey, result: TickResult) -> None:
         )  # fmt: skip
     console.print(rows)
     console.print("\nNothing was written; consent and caps are looked at when a message is sent.")
+
+
+def simulation_document(name: str, ticks: Sequence[SimulatedTick]) -> dict[str, Any]:
+    """A replay as JSON has it."""
+    told = [
+        {
+            **vars(tick),
+            "steps": [
+                {"step": step, "event": event, "reason": reason or None, "count": count}
+                for (step, event, reason), count in tick.steps.items()
+            ],
+        }
+        for tick in ticks
+    ]
+    return {"journey": name, "ticks": told}
+
+
+def print_simulation(journey: Journey, ticks: Sequence[SimulatedTick], timezone: str) -> None:
+    """What happened at each moment, then at each step in all."""
+    from profile_pipelines.journeys.program import describe, program
+
+    console = stdout()
+    nodes = program(journey)
+    waits = [node.path for node in nodes if node.step.wait is not None or node.step.branch]
+    rows = table(
+        "at", "#active", "#entered", "#sent", "#exited", "#completed", "#converted", "#held",
+        *(f"#at {path}" for path in waits if any(tick.waiting.get(path) for tick in ticks)),
+    )  # fmt: skip
+    for tick in ticks:
+        numbers = (
+            tick.active, tick.entered, tick.sent, tick.exited, tick.completed, tick.converted,
+            tick.held,
+        )  # fmt: skip
+        there = [
+            tick.waiting.get(path, 0)
+            for path in waits
+            if any(each.waiting.get(path) for each in ticks)
+        ]
+        rows.add_row(spell_time(tick.at, timezone), *map(spell_count, (*numbers, *there)))
+    console.print(rows)
+    console.print()
+    total: Counter[tuple[str, str, str]] = Counter()
+    for tick in ticks:
+        total.update(tick.steps)
+    rows = table("step", "", "#entered", "#sent", "#converted", "#waiting at the end",
+                 "~skipped", "~exited")  # fmt: skip
+    for node in nodes:
+        own = {(e, r): n for (path, e, r), n in total.items() if path == node.path}
+        rows.add_row(
+            node.path, describe(node.step),
+            *(spell_count(own.get((event, ""), 0)) for event in ("entered", "sent", "converted")),
+            spell_count(ticks[-1].waiting.get(node.path, 0)),
+            *(_reasons({r: n for (e, r), n in own.items() if e == event and n})
+              for event in ("skipped", "exited")),
+        )  # fmt: skip
+    console.print(rows)
+    console.print(
+        "\nNothing was written or sent; caps, rates and quiet hours aren't replayed.",
+    )
 
 
 def print_explanation(name: str, found: Sequence[Explanation], timezone: str) -> None:

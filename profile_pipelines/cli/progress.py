@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from profile_pipelines.cli.output import spell_count, spell_duration, stderr, styled
 from profile_pipelines.progress import HowFar
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+_Part = TypeVar("_Part")
 _EVERY = 0.1
 _QUIET_FOR = 5.0
 
@@ -94,6 +95,17 @@ def watching(steps: int) -> Iterator[_Lines | _Bar]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield _Bar(bar, bar.add_task("", total=steps, step=""))
+
+
+def counted(parts: Iterable[_Part], total: int, what: str) -> Iterator[_Part]:
+    """The parts as they come, with a bar on stderr of how many there were."""
+    console = stderr()
+    if not console.is_terminal:
+        yield from parts
+        return
+    from rich.progress import track
+
+    yield from track(parts, what, total=total, console=console, transient=True)
 
 
 @contextmanager

@@ -113,19 +113,13 @@ def tick(
         own = active.filter(pl.col("version") == version).drop("version")
         new = own.clear()
         if version == current and len(newcomers):
-            new = _enrolled(declared, newcomers, new_ids, nodes[0].path, now)
+            new = enrolled(declared, newcomers, new_ids, nodes[0].path, now)
         asked = pl.concat([own["profile_id"], new["profile_id"]])
         facts = facts_of(catalogue, lake, coverage, declared, asked.to_numpy(), now)
         own = own.join(facts, on="profile_id", how="left").with_columns(
             pl.col("exists now").fill_null(False)
         )
-        new = new.join(facts, on="profile_id", how="inner")
-        turned_away: dict[str, int] = {}
-        for reason, answer in EXITS.items():
-            if answer in facts.columns:
-                outside = pl.col(answer).fill_null(False)
-                turned_away[reason] = len(new.filter(outside))
-                new = new.filter(~outside)
+        new, turned_away = admitted(new.join(facts, on="profile_id", how="inner"))
         moved = Moving(declared, version, nodes, now, timezone).move(own, new)
         moved.events[ENTRY, "entered", ""] += len(new)
         for reason, count in turned_away.items():
@@ -219,9 +213,10 @@ def _taken_over(
     return moved, moves, passages
 
 
-def _enrolled(
-    journey: Journey, profile_ids: np.ndarray, ids: np.ndarray, first: str, now: datetime
+def enrolled(
+    journey: Journey, profile_ids: np.ndarray, ids: np.ndarray, first: str, now: datetime | None
 ) -> pl.DataFrame:
+    """The rows of profiles that enter at the first step, as `Moving` takes them."""
     chance = share_of(profile_ids, f"{journey.journey} holdout")
     return pl.DataFrame(
         {
@@ -234,6 +229,17 @@ def _enrolled(
         },
         schema=_NEW,
     )
+
+
+def admitted(new: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Those who don't fit what they would leave for at once; and how many do, by reason."""
+    turned_away: dict[str, int] = {}
+    for reason, answer in EXITS.items():
+        if answer in new.columns:
+            outside = pl.col(answer).fill_null(False)
+            turned_away[reason] = len(new.filter(outside))
+            new = new.filter(~outside)
+    return new, turned_away
 
 
 def facts_of(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from profile_pipelines import pipeline
 from profile_pipelines.cli.main import main
 from profile_pipelines.cli.output import plain
 from profile_pipelines.errors import NotFound
@@ -43,6 +44,12 @@ def _with_orders() -> dict[str, Any]:
             }
         },
     }  # fmt: skip
+    made["destinations"] = {
+        "out": {
+            "audience": "active", "consent": "email", "columns": {"tier": "tier"},
+            "to": {"type": "csv"},
+        }
+    }  # fmt: skip
     return made
 
 
@@ -53,7 +60,9 @@ def _planted(folder: Path, lake: str | None = None) -> Reminders:
         company.customer(key, tier=f"mark{key}old")
         company.customer(key, "billing", status=f"mark{key}bad")
         company.customer(f"mark{key}order", "shop", no=key, tier=f"mark{key}item")
+    delivered = company.now
     company.remind()
+    pipeline.deliver(company.workspace, "out", clock=lambda: delivered)
     for key in ("1", "2"):
         company.customer(key, tier=f"mark{key}new", email=f"mark{key}@example.com")
         company.unsubscribe(f"c{key}@example.com")
@@ -100,6 +109,8 @@ def test_everything_is_there_and_nothing_of_others(tmp_path: Path) -> None:
     assert message["content"]["plain"].strip() == "mark1old"
     assert message["content"]["to"] == "c1@example.com"
     assert customer["enrolments"][0]["journey"] == "daily"
+    (delivery,) = customer["deliveries"]
+    assert (delivery["destination"], delivery["profile_id"]) == ("out", customer["profile_id"])
     assert [each["audience"] for each in customer["audiences"]] == ["active"]
     assert customer["consent_acts"][0]["purpose"] == "email"
     assert customer["consents"][0]["messages"][0]["message_id"] == message["message_id"]
@@ -132,7 +143,7 @@ def test_what_is_no_longer_declared_is_still_held(tmp_path: Path) -> None:
     for attribute in made["attributes"].values():
         attribute["sources"] = ["crm"]
     made["systems"]["crm"]["syncs"]["people"]["attributes"].pop("tier")
-    made["audiences"], made["journeys"] = {}, {}
+    made["audiences"], made["journeys"], made["destinations"] = {}, {}, {}
     made["templates"] = {"hello.txt": "Subject: Hello\n\n{{ status }}\n"}
     company.declare(made)
     company.run()
