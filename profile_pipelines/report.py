@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from profile_pipelines.activation.deliver import DeliveryResult
     from profile_pipelines.audiences.materialise import AudienceResult
     from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.identity import IdentitiesResult
@@ -22,7 +23,7 @@ class RunReport:
 
     `now` is the moment that the run took for the present (UTC). `errors` holds what to tell people
     about the steps that failed: `system.sync`, `identities`, `profiles`, `audiences.name`,
-    `journeys.name`, `outbox`. `run_ids` are Dagster's.
+    `destinations.name`, `journeys.name`, `outbox`. `run_ids` are Dagster's.
     """
 
     now: datetime
@@ -31,6 +32,7 @@ class RunReport:
     identities: IdentitiesResult | None = None
     profiles: ProfilesResult | None = None
     audiences: list[AudienceResult] = field(default_factory=list)
+    deliveries: list[DeliveryResult] = field(default_factory=list)
     journeys: list[TickResult] = field(default_factory=list)
     dispatch: DispatchResult | None = None
     errors: dict[str, str] = field(default_factory=dict)
@@ -53,12 +55,13 @@ class RunReport:
 
     @property
     def wrote_anything(self) -> bool:
-        """Whether any record, identity, profile, membership, enrolment or message is another."""
+        """Whether any record, profile, membership, delivery, enrolment or message is another."""
         return (
             any(result.changed or result.deleted for result in [*self.syncs, *self.named])
             or (self.identities is not None and self.identities.changed > 0)
             or (self.profiles is not None and self.profiles.wrote)
             or any(result.wrote for result in self.audiences)
+            or any(result.wrote for result in self.deliveries)
             or any(result.wrote for result in self.journeys)
             or (self.dispatch is not None and bool(self.dispatch.counts))
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from profile_pipelines.cli.destination_tables import deliveries_table
 from profile_pipelines.cli.journey_tables import (
     dispatch_document,
     journey_document,
@@ -52,6 +53,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
             {"audience": each.name, "wrote": each.wrote, "counts": each.counts}
             for each in report.audiences
         ],
+        "deliveries": report.deliveries,
         "journeys": [journey_document(each) for each in report.journeys],
         "outbox": None if report.dispatch is None else dispatch_document(report.dispatch),
         "set_aside": [{"system": s, "attribute": a} for s, a in report.set_aside],
@@ -74,6 +76,9 @@ def print_report(report: RunReport) -> None:
         _print_profiles(report)
     if report.audiences:
         console.print(_audiences(report))
+        console.print()
+    if report.deliveries:
+        console.print(deliveries_table(report.deliveries))
         console.print()
     if report.journeys:
         console.print(journeys_table(report.journeys))

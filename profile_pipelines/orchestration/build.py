@@ -7,6 +7,7 @@ import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.orchestration.derived import derived_assets
+from profile_pipelines.orchestration.destinations import destination_assets
 from profile_pipelines.orchestration.journeys import journey_assets
 from profile_pipelines.orchestration.schedules import compact_lake, schedules
 from profile_pipelines.orchestration.sensors import sensors
@@ -47,6 +48,7 @@ def build_definitions(
             *(system_assets(catalogue, name) for name in catalogue.systems),
             *webhook_assets(catalogue),
             *derived_assets(catalogue),
+            *destination_assets(catalogue),
             *journey_assets(catalogue),
         ],
         asset_checks=[system_checks(catalogue, name) for name in catalogue.systems],

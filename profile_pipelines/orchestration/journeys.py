@@ -6,6 +6,7 @@ from profile_pipelines.catalog.conditions import audiences_of
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.orchestration.derived import PROFILES, audience_key, derived_keys
+from profile_pipelines.orchestration.destinations import destination_key
 from profile_pipelines.orchestration.session import Session, now_of
 from profile_pipelines.orchestration.systems import owners
 
@@ -21,8 +22,12 @@ def journey_key(name: str) -> dg.AssetKey:
 
 
 def downstream_keys(catalogue: Catalogue) -> list[dg.AssetKey]:
-    """All that is made of the attributes, to the messages that go out."""
-    keys = [*derived_keys(catalogue), *map(journey_key, catalogue.journeys)]
+    """All that is made of the attributes, to the deliveries and messages that go out."""
+    keys = [
+        *derived_keys(catalogue),
+        *map(destination_key, catalogue.destinations),
+        *map(journey_key, catalogue.journeys),
+    ]
     return [*keys, OUTBOX] if catalogue.channels else keys
 
 
