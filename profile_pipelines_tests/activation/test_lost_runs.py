@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,6 +154,20 @@ _RANDOM = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", range(9))
+def test_lost_at_every_place(tmp_path: Path, dead: int, at: int, when: str):
+    """Lost anywhere in the first delivery, whose customers leave before the next one: nobody is
+    left behind."""
+    url = f"sqlite:///{tmp_path / 'out.db'}"
+    to = {"type": "sql", "url": url, "table": "people"}
+    world = World(
+        Delivering(tmp_path, to, batch_size=2, columns=["email"]), lambda: _mails(url), dead
+    )
+    left = [("customer", key, "churned", "yes", "a") for key in KEYS]
+    _live(world, [[("killed", str(at), when), *left]])
 
 
 @_RANDOM
