@@ -1,4 +1,4 @@
-"""A table in a database: rows are replaced by their `profile_id`, in one transaction a batch."""
+"""A table in a database: rows are told apart by their `profile_id`; a batch is a transaction."""
 
 from __future__ import annotations
 
@@ -27,11 +27,7 @@ _CHUNK = 500
 
 
 class SqlTarget(Remote):
-    """Upserts and deletes. The table is made where there is none; lists are JSON texts.
-
-    Deleting a row and inserting it anew within a transaction is the upsert that every database
-    has.
-    """
+    """Inserts, updates and deletes. The table is made where there is none; lists are JSON texts."""
 
     at_once: int | None = 10_000
 
@@ -75,28 +71,57 @@ class SqlTarget(Remote):
         return not self._there
 
     def add(self, batch: Batch) -> Refusals:
-        return self._apply(batch, insert=True)
-
-    def remove(self, batch: Batch) -> Refusals:
-        return self._apply(batch, insert=False)
-
-    def _apply(self, batch: Batch, *, insert: bool) -> Refusals:
-        ids = batch.rows["profile_id"].to_list()
-        table = self._table
+        rows = [_plain(row) for row in batch.rows.drop("key").rows(named=True)]
+        table, ids = self._table, batch.rows["profile_id"].to_list()
+        columns = [each.name for each in table.columns if each.name != "profile_id"]
+        update = (
+            sa.update(table)
+            .where(table.c.profile_id == sa.bindparam("their_profile_id"))
+            .values({name: sa.bindparam(f"new_{name}") for name in columns})
+        )
         try:
             with self._engine.begin() as connection:
                 if not self._there:
                     table.create(connection, checkfirst=True)
-                for start in range(0, len(ids), _CHUNK):
-                    mine = table.c.profile_id.in_(ids[start : start + _CHUNK])
-                    connection.execute(sa.delete(table).where(mine))
-                if insert:
-                    rows = batch.rows.drop("key").rows(named=True)
-                    connection.execute(sa.insert(table), [_plain(row) for row in rows])
+                held = self._held(connection, ids)
+                changed = [
+                    {
+                        "their_profile_id": row["profile_id"],
+                        **{f"new_{name}": row[name] for name in columns},
+                    }
+                    for row in rows
+                    if row["profile_id"] in held
+                ]
+                if changed:
+                    connection.execute(update, changed)
+                if new := [row for row in rows if row["profile_id"] not in held]:
+                    connection.execute(sa.insert(table), new)
         except SQLAlchemyError as error:
             raise self._failed(error) from None
         self._there = True
         return {}
+
+    def remove(self, batch: Batch) -> Refusals:
+        if not self._there:
+            return {}
+        ids = batch.rows["profile_id"].to_list()
+        try:
+            with self._engine.begin() as connection:
+                for start in range(0, len(ids), _CHUNK):
+                    mine = self._table.c.profile_id.in_(ids[start : start + _CHUNK])
+                    connection.execute(sa.delete(self._table).where(mine))
+        except SQLAlchemyError as error:
+            raise self._failed(error) from None
+        return {}
+
+    def _held(self, connection: sa.Connection, ids: list[int]) -> set[int]:
+        held: set[int] = set()
+        for start in range(0, len(ids), _CHUNK):
+            mine = self._table.c.profile_id.in_(ids[start : start + _CHUNK])
+            held |= set(
+                connection.execute(sa.select(self._table.c.profile_id).where(mine)).scalars()
+            )
+        return held
 
     def close(self) -> None:
         self._engine.dispose()

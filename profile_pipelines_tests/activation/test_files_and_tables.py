@@ -239,3 +239,26 @@ def test_no_value_stands_in_the_delta_log(tmp_path: Path):
     assert "example.com" not in log
     left = [row for path in folder.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
     assert {row["mail"] for row in left} == {"c1@example.com"}
+
+
+def test_own_columns_stay(tmp_path: Path):
+    """What a table of one's own has besides is left as it is when a row changes."""
+    url = f"sqlite:///{tmp_path / 'marketing.db'}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("create table people (profile_id integer primary key, mail text, note text)")
+        )
+    made = Delivering(
+        tmp_path, {"type": "sql", "url": url, "table": "people"}, columns={"tier": "mail"}
+    )
+    made.customer("1")
+    made.deliver()
+    with engine.begin() as connection:
+        connection.execute(sa.text("update people set note = 'called'"))
+    made.customer("1", tier="silver")
+    assert made.deliver().changed == 1
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("select mail, note from people")).all() == [
+            ("silver", "called")
+        ]
