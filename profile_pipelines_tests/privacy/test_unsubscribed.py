@@ -157,6 +157,19 @@ def test_it_outlives_the_records_by_their_identifiers(tmp_path: Path) -> None:
     assert [each.system for each in receipt.winners] == ["unsubscribes"]
 
 
+def test_what_is_held_apart_takes_nothing_over_by_identifiers(tmp_path: Path) -> None:
+    """One person's click isn't everyone's at an address that many have."""
+    company = Company(tmp_path, _declared() | {"settings": {"max_cluster": 2}})
+    for key in "1234":
+        _put(company, key, email="info@example.com")
+    company.run()
+    _unsubscribe(company, "C-1")
+    company.settle()
+    company.remove("crm", "1")
+    company.run(full=True)
+    assert [company.profile(f"C-{key}")["opt_in"] for key in "234"] == [True, True, True]
+
+
 def test_taking_it_back_lets_the_systems_decide_again(tmp_path: Path) -> None:
     """From the next run on, and until the customer unsubscribes once more."""
     company = Company(tmp_path, _declared())
