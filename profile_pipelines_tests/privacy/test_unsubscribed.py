@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from profile_pipelines import pipeline
 from profile_pipelines.errors import CatalogueError, NotFound, UnknownName
+from profile_pipelines.privacy.consent import Unsubscribed
 from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
 
 
@@ -163,11 +164,14 @@ def test_what_is_held_apart_takes_nothing_over_by_identifiers(tmp_path: Path) ->
     for key in "1234":
         _put(company, key, email="info@example.com")
     company.run()
-    _unsubscribe(company, "C-1")
+    clicked = _unsubscribe(company, "C-1")
     company.settle()
     company.remove("crm", "1")
     company.run(full=True)
     assert [company.profile(f"C-{key}")["opt_in"] for key in "234"] == [True, True, True]
+    space = company.workspace
+    unsubscribed = Unsubscribed(space.catalogue, space.lake, space.ledger.unsubscribes)
+    assert unsubscribed.of("email") == {clicked}
 
 
 def test_taking_it_back_lets_the_systems_decide_again(tmp_path: Path) -> None:
