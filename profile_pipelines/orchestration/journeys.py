@@ -1,5 +1,7 @@
 """What is done with the audiences: each journey, and the outbox that sends what they decide."""
 
+from collections import Counter
+
 import dagster as dg
 
 from profile_pipelines.catalog.conditions import audiences_of
@@ -112,13 +114,23 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
             details += [f"{result.total('sent'):,} sent", f"{result.total('skipped'):,} skipped"]
             if result.errors:
                 raise ChannelError("; ".join(result.errors.values()))
+        standing = Counter[str]()
+        for each in session.workspace.ledger.outbox.counts():
+            standing[each.state] += each.count
         return dg.MaterializeResult(
             metadata={
-                f"{channel}: {state}{f' ({reason})' if reason else ''}": count
-                for (channel, state, reason), count in sorted(
-                    result.counts.items(),
-                    key=lambda item: (item[0][0], item[0][1], str(item[0][2])),
-                )
+                "sent": result.total("sent"),
+                "skipped": result.total("skipped"),
+                "waiting": standing["pending"],
+                "failed in all": standing["failed"],
+                "of unknown fate in all": standing["unknown"],
+                **{
+                    f"{channel}: {state}{f' ({reason})' if reason else ''}": count
+                    for (channel, state, reason), count in sorted(
+                        result.counts.items(),
+                        key=lambda item: (item[0][0], item[0][1], str(item[0][2])),
+                    )
+                },
             }
         )
 
