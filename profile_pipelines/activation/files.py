@@ -30,7 +30,8 @@ class FileTarget(ABC):
         self.file = folder / f"{name}.{self.suffix}"
         self.changes = folder / "changes"
         try:
-            self.changes.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.changes.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._unwritable(error) from None
 

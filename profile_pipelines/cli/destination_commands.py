@@ -21,7 +21,7 @@ destination = typer.Typer(
 @destination.command(name="list")
 def list_destinations(as_json: AsJson = False) -> None:
     """Show every destination with whom it holds; also those that aren't declared any more."""
-    from profile_pipelines.cli.destination_tables import destinations_table, standing_documents
+    from profile_pipelines.cli.destination_tables import print_standings, standing_documents
     from profile_pipelines.cli.output import print_json, stdout
     from profile_pipelines.cli.session import open_workspace
 
@@ -30,7 +30,7 @@ def list_destinations(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     elif found:
-        stdout().print(destinations_table(found, workspace.catalogue.settings.timezone))
+        print_standings(found, workspace.catalogue.settings.timezone)
     else:
         stdout().print("The catalogue declares no destination; see docs/destinations.md")
 

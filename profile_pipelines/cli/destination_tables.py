@@ -48,20 +48,22 @@ def standing_documents(workspace: Workspace) -> list[dict[str, Any]]:
     return found
 
 
-def destinations_table(found: Sequence[Mapping[str, Any]], timezone: str) -> Any:
-    """A row for each destination."""
+def print_standings(found: Sequence[Mapping[str, Any]], timezone: str) -> None:
+    """A row for each destination, then what is in the way."""
     rows = table(
-        "destination", "type", "audience", "#delivered", "#unsettled", "#refused", "last delivery",
-        "~trouble",
+        "destination", "type", "~audience", "#delivered", "#unsettled", "#refused", "last delivery"
     )  # fmt: skip
     for each in found:
-        trouble = each["error"] or ("" if each["type"] else "not declared any more")
         numbers = [spell_count(each[name]) for name in ("held", "unsettled", "refused")]
         rows.add_row(
             each["destination"], each["type"] or NOTHING, each["audience"] or NOTHING, *numbers,
-            spell_time(each["synced_at"], timezone), styled(trouble, "red"),
+            spell_time(each["synced_at"], timezone),
         )  # fmt: skip
-    return rows
+    stdout().print(rows)
+    for each in found:
+        text = None if each["type"] else f"{each['destination']} isn't declared any more"
+        if trouble := each["error"] or text:
+            stdout().print(styled(trouble, "red"), soft_wrap=True)
 
 
 def deliveries_table(results: Sequence[DeliveryResult]) -> Any:
