@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from profile_pipelines import pipeline
-from profile_pipelines.activation import api
+from profile_pipelines.activation import api, deliver
 from profile_pipelines.activation.deliver import DeliveryResult
 from profile_pipelines_tests.activation.delivering import Delivering
 from profile_pipelines_tests.activation.services import COLUMNS, KINDS, FakeService
-from profile_pipelines_tests.company import HOUR
+from profile_pipelines_tests.company import HOUR, stamp
 
 
 class Served:
@@ -247,3 +247,43 @@ def test_a_lost_cause_ends(tmp_path: Path):
             served.company.customer(str(key))
         assert "check the declaration" in str(served.company.deliver().error)
         assert len(service.calls) < 60
+
+
+def test_click_while_delivering(served: Served, monkeypatch: pytest.MonkeyPatch):
+    """Who unsubscribes after the delivery was planned isn't sent any more."""
+    company = served.company
+    company.run()
+    real = deliver.planned
+
+    def planned(*given: Any, **more: Any) -> Any:
+        plan = real(*given, **more)
+        company.unsubscribe("c2@example.com")
+        return plan
+
+    monkeypatch.setattr(deliver, "planned", planned)
+    done = served.again()
+    assert (done.added, done.without_consent) == (2, 1)
+    assert served.service.held == served.keys("13")
+
+
+def test_joined_profiles(served: Served):
+    """Who turns out to be one customer is there once."""
+    company = served.company
+    company.customer("7", system="billing")
+    company.deliver()
+    assert len(served.service.held) == 4
+    company.put(
+        "billing", "7", no="1", email="c1@example.com", status="active", tier="gold",
+        opt_in="yes", changed=stamp(30),
+    )  # fmt: skip
+    company.deliver()
+    assert served.service.held == served.keys("123")
+
+
+def test_without_identifier(tmp_path: Path):
+    """Whom the service couldn't know isn't sent, and is counted."""
+    with KINDS["customer_io"]().running() as service:
+        served = Served(tmp_path, "customer_io", service)
+        served.company.customer("4", email=None)
+        done = served.company.deliver()
+        assert (done.added, done.without_key) == (3, 1)

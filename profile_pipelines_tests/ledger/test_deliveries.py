@@ -1,0 +1,75 @@
+"""One run at a time delivers; one that was overtaken writes no more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from profile_pipelines.errors import Conflict
+from profile_pipelines.ledger import Ledger
+from profile_pipelines.ledger.deliveries import LEASE, Deliveries
+from profile_pipelines_tests.company import START
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def deliveries(request: pytest.FixtureRequest, tmp_path: Path) -> Deliveries:
+    """An empty ledger's deliveries."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    return Ledger(url).deliveries
+
+
+def test_one_run_at_a_time(deliveries: Deliveries):
+    """While a run lives no other one begins; when it is silent for long, another takes over."""
+    first = deliveries.take("out", "place", now=START)
+    with pytest.raises(Conflict):
+        deliveries.take("out", "place", now=START + LEASE)
+    second = deliveries.take("out", "place", now=START + LEASE + SECOND)
+    with pytest.raises(Conflict):
+        deliveries.begin("out", first, "b", "add", [(1, "k", "d")], now=START + LEASE)
+    deliveries.release("out", first, now=START + LEASE)
+    with pytest.raises(Conflict):
+        deliveries.take("out", "place", now=START + LEASE + 2 * SECOND)
+    deliveries.begin("out", second, "b", "add", [(1, "k", "d")], now=START + LEASE + 3 * SECOND)
+    with pytest.raises(Conflict):
+        deliveries.settle("out", first, "b", {}, now=START + LEASE + 3 * SECOND)
+    deliveries.settle("out", second, "b", {}, now=START + LEASE + 4 * SECOND)
+    deliveries.release("out", second, now=START, counts={"added": 1})
+    assert deliveries.counts() == {"out": {("held", None): 1}}
+    assert deliveries.standing("out").counts == {"added": 1}
+    deliveries.take("out", "place", now=START)
+
+
+def test_refusals(deliveries: Deliveries):
+    """A refused addition isn't held, a refused removal still is; each wait is twice the last."""
+    by = deliveries.take("out", "place", now=START)
+    waits: list[timedelta] = []
+    for number in range(3):
+        deliveries.begin("out", by, f"b{number}", "add", [(1, "k", "d"), (2, "l", "d")], now=START)
+        deliveries.settle("out", by, f"b{number}", {1: "unwanted"}, now=START)
+        row = deliveries.rows("out").filter(profile_id=1).row(0, named=True)
+        assert (row["digest"], row["operation"], row["reason"]) == (None, None, "unwanted")
+        waits.append(row["next_attempt_at"] - START)
+    assert waits[2] == 2 * waits[1] == 4 * waits[0]
+    deliveries.begin("out", by, "c", "remove", [(2, "l", "")], now=START)
+    deliveries.settle("out", by, "c", {2: "busy"}, now=START)
+    assert deliveries.rows("out").filter(profile_id=2)["digest"].to_list() == ["d"]
+    assert deliveries.counts()["out"] == {("refused", "unwanted"): 1, ("refused", "busy"): 1}
+    assert deliveries.retry("out", now=START) == 2
+
+
+def test_forgetting(deliveries: Deliveries):
+    """Of forgotten profiles no row stays, at any destination."""
+    for name in ("one", "two"):
+        by = deliveries.take(name, "place", now=START)
+        deliveries.begin(name, by, "b", "add", [(1, "k", "d"), (2, "l", "d")], now=START)
+        deliveries.settle(name, by, "b", {}, now=START)
+    assert len(deliveries.of_profiles([1])) == 2
+    assert deliveries.forget([1]) == 2
+    assert deliveries.of_profiles([1]) == []
+    assert len(deliveries.of_profiles([2])) == 2
