@@ -172,12 +172,11 @@ def print_simulation(journey: Journey, ticks: Sequence[SimulatedTick], timezone:
     total: Counter[tuple[str, str, str]] = Counter()
     for tick in ticks:
         total.update(tick.steps)
-    rows = table("step", "", "#entered", "#sent", "#converted", "#waiting at the end",
-                 "~skipped", "~exited")  # fmt: skip
+    rows = table("step", "#entered", "#sent", "#converted", "#waiting", "~skipped", "~exited")
     for node in nodes:
         own = {(e, r): n for (path, e, r), n in total.items() if path == node.path}
         rows.add_row(
-            node.path, describe(node.step),
+            f"{'  ' * (node.path.count('.') // 2)}{node.path} {describe(node.step)}",
             *(spell_count(own.get((event, ""), 0)) for event in ("entered", "sent", "converted")),
             spell_count(ticks[-1].waiting.get(node.path, 0)),
             *(_reasons({r: n for (e, r), n in own.items() if e == event and n})

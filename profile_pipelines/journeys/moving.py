@@ -37,6 +37,8 @@ class Moved:
     messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     events: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
     """By (path, event, reason): how many enrolments."""
+    next_due: datetime | None = None
+    """When the first of those who wait for a time is let on; None where nobody does."""
     held: int = 0
     """Enrolments that stay because a value that decides is stale."""
 
@@ -191,7 +193,11 @@ class Moving:
         timed = frame.with_columns(due_at=due.cast(pl.Datetime("us", "UTC")))
         ready = (pl.col("due_at") <= self._now).fill_null(False)
         self._arrive(node.next, timed.filter(ready))
-        return timed.filter(~ready)
+        waiting = timed.filter(~ready)
+        due_at: datetime | None = waiting.select(pl.col("due_at").min()).item()
+        if due_at is not None:
+            self._moved.next_due = min(due_at, self._moved.next_due or due_at)
+        return waiting
 
     def _branch(self, node: Node, frame: pl.DataFrame) -> pl.DataFrame:
         """Each takes the first way that holds; who can't be told of a way before it waits."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -31,9 +31,11 @@ from profile_pipelines.journeys.entry import (
     keep_entry_up,
     members,
 )
+from profile_pipelines.journeys.mark import Mark, digest_of
 from profile_pipelines.journeys.moving import EXITS, Moved, Moving
 from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
 from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.table import Rows
 from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Passage, Tick
 
 _NEW = {
@@ -98,24 +100,42 @@ def tick(
             current = enrolments.launch(name, fingerprint, definition, now=now)
     if not dry:
         keep_entry_up(catalogue, lake, coverage, journey, now=now, run_id=run_id)
-    active, taken, passages = _taken_over(journey, enrolments.active(name), current)
     pinned = entry_of(lake, journey).pin()
+
+    def asked(of: set[int]) -> str:
+        """What tells whether the answers to these versions' questions can be others by now."""
+        declared = [
+            journey if v == current else read_definition(versions[v].definition)
+            for v in sorted({*of, current})
+        ]
+        read = [_questions(catalogue, lake, coverage, each, now) for each in declared]
+        entries = pinned.changes(["profile_id", "member"], "entries")
+        return "|".join([followed_of(journey), *map(digest_of, [entries, *read])])
+
+    if not dry and before.mark is not None:
+        mark = Mark.read(before.mark)
+        mapped = journey.mapping is not None and journey.mapping.version in mark.versions
+        if not mapped and not mark.is_due(now) and mark.asked == asked(mark.versions):
+            return _result(name, mark.active, {}, _nothing(before), wrote=False)
+    active, taken, passages = _taken_over(journey, enrolments.active(name), current)
     newcomers = _newcomers(
         catalogue, lake, enrolments, coverage, journey, pinned, before, active, now=now, dry=dry
     )
     new_ids = np.arange(before.next_id, before.next_id + len(newcomers), dtype=np.int64)
     timezone = ZoneInfo(catalogue.settings.timezone)
+    moving = {current, *active["version"].unique()}
+    known = "" if dry else asked(moving)  # before the answers are read, which may be newer
     results: dict[int, Moved] = {}
     entered: list[dict[str, Any]] = []
-    for version in sorted({current, *active["version"].unique()}):
+    for version in sorted(moving):
         declared = journey if version == current else read_definition(versions[version].definition)
         nodes = program(declared)
         own = active.filter(pl.col("version") == version).drop("version")
         new = own.clear()
         if version == current and len(newcomers):
             new = enrolled(declared, newcomers, new_ids, nodes[0].path, now)
-        asked = pl.concat([own["profile_id"], new["profile_id"]])
-        facts = facts_of(catalogue, lake, coverage, declared, asked.to_numpy(), now)
+        ids = pl.concat([own["profile_id"], new["profile_id"]])
+        facts = facts_of(catalogue, lake, coverage, declared, ids.to_numpy(), now)
         own = own.join(facts, on="profile_id", how="left").with_columns(
             pl.col("exists now").fill_null(False)
         )
@@ -145,13 +165,24 @@ def tick(
         held=sum(moved.held for moved in results.values()),
         followed=followed_of(journey),
     )
+    result = _result(name, len(active), results, changes)
+    if not dry:
+        due = [each.next_due for each in results.values() if each.next_due is not None]
+        mark = Mark(known, moving, result.active, min(due, default=None))
+        changes = replace(changes, mark=mark.text)
     changed = bool(changes.moves or changes.entered or changes.passages)
     followed = (changes.audience_seq, changes.held, changes.followed) != (
         before.audience_seq, before.held, before.followed,
     )  # fmt: skip
     if not dry and (changed or followed or not before.tick):
         enrolments.apply(name, before, changes, now=now)
-    return _result(name, active, results, changes, wrote=changed and not dry)
+    elif changes.mark is not None and changes.mark != before.mark:
+        enrolments.note(name, before, changes.mark)
+    return replace(result, wrote=changed and not dry)
+
+
+def _nothing(before: Tick) -> Changes:
+    return Changes([], [], [], [], before.audience_seq, before.next_id, before.held)
 
 
 def _newcomers(
@@ -251,29 +282,38 @@ def facts_of(
     now: datetime,
 ) -> pl.DataFrame:
     """`profile_id`, `exists now`, `member now`, the answers and the dates, of profiles that are."""
-    nodes = program(journey)
-    asking = questions(journey, nodes) | withdrawal(catalogue, journey)
-    rows = decided(catalogue, lake, coverage, asking, now=now, columns=dates(nodes))
-    asked = pa.table({"profile_id": pa.array(np.unique(profile_ids), pa.int64())})
-    only = rows.sql.select(exp.alias_(exp.true(), "exists now", quoted=True)).join(
+    rows = _questions(catalogue, lake, coverage, journey, now)
+    asked = pa.table({"profile_id": pa.array(profile_ids, pa.int64())})
+    only = rows.sql.join(
         named("asked_profiles", "asked"),
         on=column("profile_id", "asked").eq(column("profile_id", "profiles")),
         join_type="semi",
     )
     relations = {**rows.relations, "asked_profiles": asked}
-    if journey.leave_with_audience and journey.audience is not None:
-        inside = lake.audience(journey.audience).pin().current(["profile_id", "member"], "m")
-        # who is in none of the audience's rows is no member
-        member = exp.func("COALESCE", column("member", "m"), exp.false())
-        only = only.select(exp.alias_(member, "member now", quoted=True)).join(
-            inside.sql.subquery("m"),
-            on=column("profile_id", "m").eq(column("profile_id", "profiles")),
-            join_type="left",
-        )
-        relations |= inside.relations
-    elif not journey.leave_with_audience:
-        only = only.select(exp.alias_(exp.true(), "member now", quoted=True))
     return cast(pl.DataFrame, pl.from_arrow(lake.engine.query(only, relations)))
+
+
+def _questions(
+    catalogue: Catalogue, lake: Lake, coverage: Coverage, journey: Journey, now: datetime
+) -> Rows:
+    """Every profile's row of `facts_of`."""
+    nodes = program(journey)
+    asking = questions(journey, nodes) | withdrawal(catalogue, journey)
+    rows = decided(catalogue, lake, coverage, asking, now=now, columns=dates(nodes))
+    only = rows.sql.select(exp.alias_(exp.true(), "exists now", quoted=True))
+    if not journey.leave_with_audience:
+        only = only.select(exp.alias_(exp.true(), "member now", quoted=True))
+    if journey.audience is None or not journey.leave_with_audience:
+        return Rows(only, rows.relations)
+    inside = lake.audience(journey.audience).pin().current(["profile_id", "member"], "m")
+    # who is in none of the audience's rows is no member
+    member = exp.func("COALESCE", column("member", "m"), exp.false())
+    only = only.select(exp.alias_(member, "member now", quoted=True)).join(
+        inside.sql.subquery("m"),
+        on=column("profile_id", "m").eq(column("profile_id", "profiles")),
+        join_type="left",
+    )
+    return Rows(only, {**rows.relations, **inside.relations})
 
 
 def _rows(new: pl.DataFrame, moved: Moved, version: int) -> list[dict[str, Any]]:
@@ -308,7 +348,7 @@ def _moves(moved: Moved, new_ids: np.ndarray) -> list[Move]:
 
 
 def _result(
-    name: str, active: pl.DataFrame, results: dict[int, Moved], changes: Changes, *, wrote: bool
+    name: str, active: int, results: dict[int, Moved], changes: Changes, *, wrote: bool = False
 ) -> TickResult:
     steps: dict[tuple[str, str, str], int] = {}
     for each in changes.passages:
@@ -318,7 +358,7 @@ def _result(
     completed = sum(len(moved.places.get(END, [])) for moved in results.values())
     return TickResult(
         journey=name,
-        active=len(active) + len(changes.entered) - exited - completed,
+        active=active + len(changes.entered) - exited - completed,
         entered=len(changes.entered),
         moved=sum(
             len(ids) for moved in results.values() for p, ids in moved.places.items() if p != END

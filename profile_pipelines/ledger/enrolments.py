@@ -52,6 +52,13 @@ _followed = sa.Table(
     sa.Column("entry", sa.String, nullable=False),
 )
 
+_marks = sa.Table(
+    "journey_marks",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("mark", sa.Text, nullable=False),
+)
+
 _enrolments = sa.Table(
     "enrolments",
     _metadata,
@@ -102,6 +109,8 @@ class Tick:
     held: int = 0
     followed: str | None = None
     """What `audience_seq` is of; None in a ledger that is older than this is noted."""
+    mark: str | None = None
+    """By what the next tick tells that nothing can have happened since."""
 
 
 BEFORE_THE_FIRST = Tick(0, 0, 1)
@@ -155,6 +164,7 @@ class Changes:
     next_id: int
     held: int
     followed: str | None = None
+    mark: str | None = None
 
 
 class Enrolments:
@@ -169,8 +179,9 @@ class Enrolments:
         """How far the journey is."""
         names = ("tick", "audience_seq", "next_id", "at", "held")
         select = (
-            sa.select(*(_ticks.c[name] for name in names), _followed.c.entry)
+            sa.select(*(_ticks.c[name] for name in names), _followed.c.entry, _marks.c.mark)
             .outerjoin(_followed, _followed.c.journey == _ticks.c.journey)
+            .outerjoin(_marks, _marks.c.journey == _ticks.c.journey)
             .where(_ticks.c.journey == journey)
         )
         with self._engine.connect() as connection:
@@ -277,6 +288,8 @@ class Enrolments:
                 connection.execute(gone)
                 row = {"journey": journey, "entry": changes.followed}
                 connection.execute(sa.insert(_followed), row)
+            if changes.mark is not None:
+                self._mark(connection, journey, changes.mark)
             if changes.messages:
                 self._outbox.decide(connection, changes.messages)
             if changes.passages:
@@ -289,6 +302,17 @@ class Enrolments:
                     for each in changes.passages
                 ]  # fmt: skip
                 connection.execute(sa.insert(_passages), rows)
+
+    def note(self, journey: str, expected: Tick, mark: str) -> None:
+        """Keep the mark of a tick that changed nothing, unless another tick came first."""
+        select = sa.select(_ticks.c.tick).where(_ticks.c.journey == journey).with_for_update()
+        with self._engine.begin() as connection:
+            if connection.execute(select).scalar() == expected.tick:
+                self._mark(connection, journey, mark)
+
+    def _mark(self, connection: sa.Connection, journey: str, mark: str) -> None:
+        connection.execute(sa.delete(_marks).where(_marks.c.journey == journey))
+        connection.execute(sa.insert(_marks).values(journey=journey, mark=mark))
 
     def _advance(
         self,
@@ -421,6 +445,7 @@ class Enrolments:
             connection.execute(
                 sa.update(_ticks).filter_by(journey=journey).values(tick=_ticks.c.tick + 1)
             )
+            connection.execute(sa.delete(_marks).filter_by(journey=journey))
         for journey, version, step, count in leaving:
             tick = sa.select(_ticks.c.tick).filter_by(journey=journey).scalar_subquery()
             connection.execute(

@@ -348,3 +348,32 @@ def test_explaining(tmp_path: Path) -> None:
     assert found.due_at == START + 2 * DAY
     assert found.exit_now is False
     assert [each["state"] for each in found.messages] == ["sent"]
+
+
+def test_a_tick_without_news_looks_at_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a fact, the clock or the declaration gives it something to do."""
+    journeys = Journeys(tmp_path, [{"wait": "1 day"}, SEND, {"wait": "9 days"}])
+    journeys.put("1")
+    journeys.put("2", status="churned")
+    assert journeys.run().active == 1
+    enrolments = journeys.company.workspace.ledger.enrolments
+    active, looks = enrolments.active, []
+
+    def looked(name: str) -> Any:
+        looks.append(name)
+        return active(name)
+
+    monkeypatch.setattr(enrolments, "active", looked)
+    space, now = journeys.company.workspace, journeys.company.now
+    for later in (HOUR, DAY - 2 * HOUR):
+        assert pipeline.tick_journey(space, "j", now=now + later).active == 1
+    assert looks == []
+    assert pipeline.tick_journey(space, "j", now=START + DAY).messages == 1
+    assert len(looks) == 1
+    journeys.put("2")
+    assert journeys.run(START + 2 * DAY).entered == 1
+    assert len(looks) == 2
+    assert journeys.run(START + 2 * DAY + HOUR).active == 2
+    assert len(looks) == 2
