@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from profile_pipelines.activation.plan import Plan, planned
+from profile_pipelines.activation.plan import NO_DIGEST, Plan, planned
 from profile_pipelines.activation.target import Batch, Target
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.destinations import Destination
@@ -219,7 +219,7 @@ class Delivery:
         rows = standing.filter(there).select(
             "profile_id",
             "key",
-            pl.lit("").alias("digest"),
+            pl.lit(NO_DIGEST).alias("digest"),
             pl.lit(None, pl.String()).alias("batch"),
         )
         at_once = self._at_once(target)

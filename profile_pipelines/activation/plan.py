@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+NO_DIGEST = ""
+"""What a removal has in place of a row's digest."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is to be done. `add` and `remove` have profile_id, key, digest, batch (that in which
@@ -95,8 +99,10 @@ def planned(
     shared = pl.col("old_key").is_in(kept.implode())
     removable = there | (pl.col("operation") == "remove").fill_null(False)
     due = pl.col("next_attempt_at").is_null() | (pl.col("next_attempt_at") <= now)
-    remove = going.filter(removable & ~shared & due)
-    waiting = going.filter(removable & ~shared & ~due)
+    # only a refused removal waits: one who withdraws isn't kept for a refused change before
+    again = due | (pl.col("new_digest") != NO_DIGEST).fill_null(True)
+    remove = going.filter(removable & ~shared & again)
+    waiting = going.filter(removable & ~shared & ~again)
     drop = going.filter(~removable | shared)
 
     before = reachable.join(known, on="profile_id", how="left")
@@ -104,6 +110,7 @@ def planned(
     changed = (
         ~same_key.fill_null(False)
         | pl.col("operation").is_not_null()
+        | pl.col("reason").is_not_null()
         | pl.col("old_digest").ne_missing(pl.col("digest"))
     )
     refused = (
@@ -134,7 +141,7 @@ def planned(
         remove=remove.select(
             "profile_id",
             pl.col("old_key").alias("key"),
-            pl.lit("").alias("digest"),
+            pl.lit(NO_DIGEST).alias("digest"),
             pl.when(pl.col("operation") == "remove").then(pl.col("batch")).alias("batch"),
         ).sort("profile_id"),
         add=add.drop(extra).sort("profile_id"),

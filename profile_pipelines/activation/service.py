@@ -4,7 +4,7 @@ whom, and what a service says of a customer is kept without their values."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from profile_pipelines.activation.api import Api, BatchRefusedError
@@ -71,9 +71,5 @@ def said(text: object, row: Row) -> str:
     """What a service says of a row, unless that quotes the row."""
     words = " ".join(str(text).split())[:200]
     values = [str(each) for name, each in row.items() if name != "profile_id" and each is not None]
-    quoted = any(each.lower() in words.lower() for each in _flat(values) if len(each) > 2)
+    quoted = any(each.lower() in words.lower() for each in values if len(each) > 2)
     return "refused" if quoted or not words or "@" in words else words
-
-
-def _flat(values: Iterable[object]) -> list[str]:
-    return [str(each) for each in values]

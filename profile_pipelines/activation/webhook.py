@@ -41,6 +41,7 @@ class WebhookService(Service):
                 "customers": customers,
             }
         )  # fmt: skip
+        # receivers compare it with their own clock, whatever stands for the present here
         stamp = str(int(time.time()))
         headers = {
             "Idempotency-Key": part,

@@ -287,3 +287,34 @@ def test_without_identifier(tmp_path: Path):
         served.company.customer("4", email=None)
         done = served.company.deliver()
         assert (done.added, done.without_key) == (3, 1)
+
+
+def test_withdrawal_after_a_refused_change(tmp_path: Path):
+    """Who withdraws is removed at once, also while a refused change of theirs waits."""
+    with KINDS["webhook"]().running() as service:
+        served = Served(tmp_path, "webhook", service, columns={"tier": "mail"})
+        company = served.company
+        company.deliver()
+        service.unknown = {served.key("2")}
+        company.customer("2", tier="silver")
+        assert company.deliver().refused == 1
+        company.customer("2", tier="silver", opt_in="no")
+        company.now -= timedelta(minutes=50)
+        assert company.deliver().removed == 1
+        assert service.held == served.keys("13")
+
+
+def test_refused_change_taken_back(tmp_path: Path):
+    """Whose refused change is taken back at the source counts as delivered again."""
+    with KINDS["webhook"]().running() as service:
+        served = Served(tmp_path, "webhook", service, columns={"tier": "mail"})
+        company = served.company
+        company.deliver()
+        service.unknown = {served.key("2")}
+        company.customer("2", tier="silver")
+        company.deliver()
+        service.unknown = set()
+        company.customer("2", tier="gold")
+        company.now -= timedelta(minutes=50)
+        company.deliver()
+        assert company.workspace.ledger.deliveries.counts() == {"out": {("held", None): 3}}
