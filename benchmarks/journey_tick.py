@@ -3,9 +3,9 @@
     python benchmarks/journey_tick.py                    # 1,000,000 enrolments
     python benchmarks/journey_tick.py --profiles 50000
 
-A launch enrols every profile; a tick in which nothing is due looks at all of them; one in which
-1 % of the facts changed lets those leave; the last moves everybody on. Each runs in a process of
-its own. Exits with 1 when looking at all of them costs 10 CPU seconds or more.
+A launch enrols every profile; a tick in which nothing is due looks at nobody; one in which 1 % of
+the facts changed looks at all of them and lets those leave; the last moves everybody on. Each runs
+in a process of its own. Exits with 1 when looking at all of them costs 10 CPU seconds or more.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def main() -> int:
                 measured(folder, now, "sync")
                 cpu, told = measured(folder, now, "tick")
             rows.add_row(phase, f"{cpu:.1f}", told.partition("steps=")[0].rstrip(", "))
-            if phase == "nothing is due":
+            if phase == "1 % leave":
                 worst = cpu
     console.print(rows)
     console.print(json.dumps({"cpu_seconds": round(worst, 2), "limit": LIMIT}))
