@@ -271,18 +271,7 @@ class Enrolments:
             self._advance(connection, journey, expected, changes, now)
             for move in changes.moves:
                 self._move(connection, journey, move, now)
-            for start in range(0, len(changes.entered), 50_000):
-                rows = [
-                    {
-                        "journey": journey,
-                        "entered_at": now,
-                        "arrived_at": now,
-                        "ended_at": None if row["state"] == "active" else now,
-                        **row,
-                    }
-                    for row in changes.entered[start : start + 50_000]
-                ]
-                connection.execute(sa.insert(_enrolments), rows)
+            self._enter(connection, journey, changes.entered, now)
             if changes.followed != expected.followed:
                 gone = sa.delete(_followed).where(_followed.c.journey == journey)
                 connection.execute(gone)
@@ -302,6 +291,31 @@ class Enrolments:
                     for each in changes.passages
                 ]  # fmt: skip
                 connection.execute(sa.insert(_passages), rows)
+
+    def _enter(
+        self,
+        connection: sa.Connection,
+        journey: str,
+        entered: Sequence[Mapping[str, Any]],
+        now: datetime,
+    ) -> None:
+        # the one time that they share is converted once, not with each of a million rows
+        convert = UtcDateTime().dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        at = convert(now) if convert is not None else now
+        columns: list[Any] = [sa.column(each.name) for each in _enrolments.c]
+        plain = sa.table(_enrolments.name, *columns)
+        for start in range(0, len(entered), 50_000):
+            rows = [
+                {
+                    "journey": journey,
+                    "entered_at": at,
+                    "arrived_at": at,
+                    "ended_at": None if row["state"] == "active" else at,
+                    **row,
+                }
+                for row in entered[start : start + 50_000]
+            ]
+            connection.execute(sa.insert(plain), rows)
 
     def note(self, journey: str, expected: Tick, mark: str) -> None:
         """Keep the mark of a tick that changed nothing, unless another tick came first."""
