@@ -49,6 +49,7 @@ class SimulatedTick:
     sent: int
     """Messages that would have been sent: decided, and with consent."""
     held: int
+    """Who stays where they are because a value that decides is stale, or doesn't come in so."""
     steps: dict[tuple[str, str, str], int]
     """By (path, event, reason): how many. Events: entered, exited, converted, skipped, sent."""
     waiting: dict[str, int]
@@ -102,6 +103,7 @@ class _Replay:
         if self._entry is None:
             self._entry = catalogue.audiences[str(journey.audience)].where
         self._members: np.ndarray | None = None
+        self._undecided = 0
         self._next_id = 1
         self._active = enrolled(journey, np.empty(0, np.int64), np.empty(0, np.int64), "0", None)
         self._ended: dict[int, datetime] = {}
@@ -139,7 +141,7 @@ class _Replay:
             completed=len(moved.places.get(END, [])),
             converted=len(moved.converted),
             sent=messages,
-            held=moved.held,
+            held=moved.held + self._undecided,
             steps={key: count for key, count in moved.events.items() if count},
             waiting=dict(self._active.group_by("step").len().iter_rows()),
         )
@@ -150,7 +152,9 @@ class _Replay:
         rows = decided(self._catalogue, lake, coverage, {"fits": self._entry}, now=now)
         found = pl.DataFrame(pl.from_arrow(lake.engine.query(rows.sql, rows.relations)))
         before = [] if self._members is None else self._members.tolist()
-        fits = pl.col("fits").fill_null(pl.col("profile_id").is_in(before))
+        was = pl.col("profile_id").is_in(before)
+        self._undecided = len(found.filter(pl.col("fits").is_null() & ~was))
+        fits = pl.col("fits").fill_null(was)
         return np.sort(found.filter(fits)["profile_id"].to_numpy())
 
     def _kept(self, now: datetime) -> np.ndarray:

@@ -112,6 +112,21 @@ def test_every_change_is_played(tmp_path: Path) -> None:
     assert space.ledger.outbox.counts() == []
 
 
+def test_who_is_held_at_the_entry_is_told(tmp_path: Path) -> None:
+    """A stale value lets nobody in, and the replay says that it was that."""
+    journeys = Journeys(tmp_path, [SEND])
+    declared = journeys.company.declared
+    declared["attributes"]["status"]["fresh_within"] = "1h"
+    journeys.company.declare(declared)
+    journeys.put("1")
+    journeys.company.run()
+    space = journeys.company.workspace
+    _, ticks = pipeline.simulate_journey(
+        space, "j", START + 2 * HOUR, START + 3 * HOUR, now=START + DAY, every=HOUR
+    )
+    assert [(each.entered, each.held) for each in ticks] == [(0, 1), (0, 1)]
+
+
 @pytest.mark.parametrize(
     ("start", "end", "told"),
     [
