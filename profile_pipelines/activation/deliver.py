@@ -208,8 +208,11 @@ class Delivery:
 
     def _erase(self, target: Target, profile_ids: set[int]) -> None:
         standing = self._deliveries.rows(self._name)
-        theirs = standing.filter(standing["profile_id"].is_in(sorted(profile_ids)))
-        self._remove_all(target, theirs)
+        is_theirs = standing["profile_id"].is_in(sorted(profile_ids))
+        theirs, others = standing.filter(is_theirs), standing.filter(~is_theirs)
+        # what another customer keeps there, by the same key, isn't taken away
+        shared = theirs["key"].is_in(others["key"].implode())
+        self._remove_all(target, theirs.filter(~shared))
         target.erase(profile_ids)
 
     def _remove_all(self, target: Target, standing: pl.DataFrame) -> None:

@@ -220,6 +220,20 @@ def test_two_profiles_one_address(tmp_path: Path):
         assert service.held == set()
 
 
+def test_erasure_leaves_what_others_share(tmp_path: Path):
+    """Who is erased is removed by their key, unless another customer is held by the same."""
+    with KINDS["customer_io"]().running() as service:
+        served = Served(tmp_path, "customer_io", service, to={"person": "tier"})
+        served.company.customer("3", tier="silver")
+        served.company.deliver()
+        assert service.held == {"gold", "silver"}
+        space = served.company.workspace
+        for customer, left in {"1": {"gold", "silver"}, "3": {"gold"}, "2": set()}.items():
+            numbers = [served.company.number(customer)]
+            pipeline.erase_people(space, numbers, reference=None, by="o", now=served.company.now)
+            assert service.held == left
+
+
 def test_refusals_are_isolated_in_few_requests(tmp_path: Path):
     """One customer for whom a whole batch is refused is found by halving it."""
     with KINDS["customer_io"]().running() as service:
