@@ -32,7 +32,11 @@ def all_records(
         if source.exists
     ]
     new = _complete(parts, names)
-    old = _read(lake, pinned.current(_stored(names), "i")) if pinned.exists else _no_rows(names)
+    old = (
+        _read(lake, pinned.current(stored_columns(names), "i"))
+        if pinned.exists
+        else _no_rows(names)
+    )
     return Affected(old, _living(new, names))
 
 
@@ -44,7 +48,7 @@ def affected_records(
     touched = _touched(lake, sources, inputs, names)
     if touched.is_empty():
         return None
-    stored = _members(lake, pinned, names, {"record_id": touched["record_id"]})
+    stored = _current_members(lake, pinned, names, {"record_id": touched["record_id"]})
     living = _living(touched, names)
     unchanged = stored.join(living, on=["record_id", *names], how="semi", nulls_equal=True)
     never_stored = touched.join(living, on="record_id", how="anti").join(
@@ -77,24 +81,30 @@ def _closure(
     wanted = {name: pl.concat([seeds[name], previous[name]]) for name in names}
     wanted["record_id"] = seeds["record_id"]
     wanted["profile_id"] = previous["profile_id"]
-    found = _members(lake, pinned, names, wanted)
+    found = _current_members(lake, pinned, names, wanted)
     while True:
         apart = found.filter("held_apart")
         for name in names:
             wanted[name] = pl.concat([wanted[name], apart[name]]).unique()
         wanted["profile_id"] = pl.concat([wanted["profile_id"], found["profile_id"]]).unique()
-        more = _members(lake, pinned, names, wanted)
+        more = _current_members(lake, pinned, names, wanted)
         if len(more) == len(found) or (apart.is_empty() and not more["held_apart"].any()):
             return more
         found = more
 
 
-def _members(
+def _current_members(
     lake: Lake, pinned: Pinned, names: Sequence[str], wanted: Mapping[str, pl.Series]
 ) -> pl.DataFrame:
-    """The stored rows that have one of the wanted values in any of the columns."""
     if not pinned.exists:
         return _no_rows(names)
+    return members(lake, pinned.current(stored_columns(names), "i"), names, wanted)
+
+
+def members(
+    lake: Lake, rows: Rows, names: Sequence[str], wanted: Mapping[str, pl.Series]
+) -> pl.DataFrame:
+    """Those of the identities' rows that have one of the wanted values in any of the columns."""
     relations = {}
     tests: list[exp.Expr] = []
     for name, values in wanted.items():
@@ -107,9 +117,8 @@ def _members(
         tests.append(exp.In(this=column(name, "m"), query=subquery))
     if not tests:
         return _no_rows(names)
-    rows = pinned.current(_stored(names), "i")
     select = (
-        exp.select(*(column(name, "m") for name in _stored(names)))
+        exp.select(*(column(name, "m") for name in stored_columns(names)))
         .from_(rows.sql.subquery("m"))
         .where(exp.or_(*tests))
     )
@@ -152,7 +161,8 @@ def _own(source: Pinned, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in source.table.schema.names]
 
 
-def _stored(names: Sequence[str]) -> list[str]:
+def stored_columns(names: Sequence[str]) -> list[str]:
+    """The columns of the identities table that clustering goes by."""
     return ["record_id", *names, "profile_id", "held_apart"]
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 
 from profile_pipelines.identity.affected import Affected
-from profile_pipelines.identity.clusters import assign_profiles, cluster
+from profile_pipelines.identity.clusters import Labels, assign_profiles, cluster
+from profile_pipelines.identity.returning import former_ids
+from profile_pipelines.lake import Lake, Pinned
 
 
 class Reclustered(NamedTuple):
@@ -23,21 +25,21 @@ class Reclustered(NamedTuple):
 
 
 def recluster(
-    affected: Affected, names: Sequence[str], cap: int, next_profile_id: int
+    lake: Lake,
+    pinned: Pinned,
+    affected: Affected,
+    names: Sequence[str],
+    cap: int,
+    next_profile_id: int,
 ) -> Reclustered:
     """Cluster the affected records, and compare with what is stored of them."""
     old, new = affected
     labels, held = cluster(new.select("record_id", *names).to_arrow(), names, cap)
-    known = (
-        new.select("record_id")
-        .join(
-            old.select("record_id", "profile_id"), on="record_id", how="left", maintain_order="left"
-        )["profile_id"]
-        .fill_null(0)
-        .to_numpy()
-        if len(old)
-        else np.zeros(len(new), dtype=np.int64)
-    )
+    known = _ids(new, old)
+    newcomers = (labels >= 0) & ~np.isin(labels, labels[known > 0])
+    if newcomers.any():
+        others = new.with_columns(pl.Series("held_apart", held.astype(bool))).filter(newcomers)
+        known = known + _ids(new, former_ids(lake, pinned, affected, others, names))
     profile_ids, next_profile_id = assign_profiles(
         new["record_id"].to_numpy(), labels, known, next_profile_id
     )
@@ -71,3 +73,16 @@ def recluster(
         pl.lit(True).alias("removed"),
     )
     return Reclustered(pl.concat([changed, gone]), next_profile_id, gained)
+
+
+def _ids(records: pl.DataFrame, given: pl.DataFrame) -> Labels:
+    """The profile id that each record has in `given`; 0: none."""
+    if given.is_empty():
+        return np.zeros(len(records), dtype=np.int64)
+    ids = records.select("record_id").join(
+        given.select("record_id", "profile_id"),
+        on="record_id",
+        how="left",
+        maintain_order="left",
+    )["profile_id"]
+    return ids.fill_null(0).to_numpy()

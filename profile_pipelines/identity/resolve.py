@@ -64,7 +64,9 @@ def resolve(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> 
         affected = all_records(lake, pinned, sources, names)
     rows, changed = None, 0
     if affected is not None:
-        found = recluster(affected, names, catalogue.settings.max_cluster, state["next_profile_id"])
+        found = recluster(
+            lake, pinned, affected, names, catalogue.settings.max_cluster, state["next_profile_id"]
+        )
         changed = len(found.changes)
         state["next_profile_id"] = found.next_profile_id
         state["totals"] = [

@@ -167,13 +167,14 @@ def _check_stable(
     before: dict[int, tuple[int | None, bool]],
     after: dict[int, tuple[int | None, bool]],
 ) -> None:
-    """A profile with the same records keeps its id; an old id stays with one of its records."""
+    """A profile with the same records keeps its id; an old id stays with one of its records, as
+    long as any lives."""
     groups_before = _groups(before)
     for profile, members in _groups(after).items():
         same = next((p for p, old in groups_before.items() if old == members), None)
         if same is not None:
             assert profile == same
-        if profile in groups_before:
+        if groups_before.get(profile, set()) & set(after):
             assert members & groups_before[profile]
 
 
@@ -205,6 +206,52 @@ def test_a_joined_profile_keeps_the_least_id(tmp_path: Path) -> None:
     result = world.resolve()
     assert {profile for profile, _ in world.profile_ids().values()} == {1}
     assert (result.records, result.profiles, result.changed) == (3, 1, 2)
+
+
+def test_who_comes_back_has_the_id_of_before(tmp_path: Path) -> None:
+    """Deleted and put back, or put back as another record: the customer is the same for life."""
+    world = _World(tmp_path, 100)
+    world.write({n: Identified(f"s{n}", f"w{n}", None) for n in (1, 2, 3)})
+    world.resolve()
+    before = world.profile_ids()
+    world.write({1: None, 2: None})
+    world.resolve()
+    world.write({1: Identified("s1", "new@", None), 5: Identified(None, "w2", None)})
+    world.resolve()
+    assert world.profile_ids() == {1: before[1], 5: before[2], 3: before[3]}
+    world.write({3: None, 8: Identified(None, "w3", None), 10: Identified("s10", "w10", None)})
+    world.resolve()
+    assert world.profile_ids()[8] == before[3]  # in the same run
+    assert world.profile_ids()[10] == (4, False)
+
+
+def test_who_comes_back_takes_no_living_profile(tmp_path: Path) -> None:
+    """An id that lives on with other records stays with them, and so does that of who joins."""
+    world = _World(tmp_path, 100)
+    world.write({1: Identified("s1", None, None), 2: Identified("s1", None, None)})
+    world.write({3: Identified("s3", None, None), 4: Identified("s4", None, None)})
+    world.resolve()
+    before = world.profile_ids()
+    world.write({1: None, 4: None})
+    world.resolve()
+    world.write({1: Identified("s9", None, None), 4: Identified("s3", None, None)})
+    world.resolve()
+    after = world.profile_ids()
+    assert (after[2], after[3], after[4]) == (before[2], before[3], before[3])
+    assert after[1] == (4, False)
+
+
+def test_what_is_held_apart_comes_back_as_nobody_else(tmp_path: Path) -> None:
+    """An address that many share brings nobody's id back, but the record itself does."""
+    world = _World(tmp_path, 2)
+    world.write({n: Identified(f"s{n}", "info@", None) for n in (1, 2, 3)})
+    world.resolve()
+    before = world.profile_ids()
+    world.write({1: None, 2: None, 3: None})
+    world.resolve()
+    world.write({5: Identified("s5", "info@", None), 2: Identified("s2", None, None)})
+    world.resolve()
+    assert world.profile_ids() == {5: (4, False), 2: (before[2][0], False)}
 
 
 def test_a_shared_address_above_the_cap_joins_nobody(tmp_path: Path) -> None:

@@ -53,9 +53,13 @@ def declared() -> dict[str, Any]:
     for system in made["systems"].values():
         system["syncs"]["people"]["max_deleted"] = "100%"
     made["attributes"]["opt_in"]["consent"] = "email"
+    # to destinations, a customer goes on after unsubscribing from mails
+    made["attributes"]["shared"] = {**made["attributes"]["opt_in"], "consent": "sharing"}
+    for system in ("crm", "billing"):
+        made["systems"][system]["syncs"]["people"]["attributes"]["shared"] = "opt_in"
     made["audiences"] = {"active": {"where": {"status": {"is": "active"}}}}
     made["channels"] = {"channels": {"drop": {"type": "file", "to": "email"}}}
-    told = {"audience": "active", "consent": "email", "columns": ["email", "tier", "balance"]}
+    told = {"audience": "active", "consent": "sharing", "columns": ["email", "tier", "balance"]}
     made["destinations"] = {
         "sheet": {**told, "to": {"type": "csv"}},
         "columns": {**told, "to": {"type": "parquet"}},

@@ -140,7 +140,7 @@ def test_it_follows_the_customer_where_profiles_join_and_part(tmp_path: Path) ->
 
 
 def test_it_outlives_the_records_by_their_identifiers(tmp_path: Path) -> None:
-    """A CRM that is replaced in one step brings the same people under new keys and profiles."""
+    """A CRM that is replaced in one step brings the same people under new keys."""
     company = Company(tmp_path, _declared())
     _put(company, "1")
     _put(company, "2")
@@ -151,11 +151,24 @@ def test_it_outlives_the_records_by_their_identifiers(tmp_path: Path) -> None:
         company.remove("crm", key)
         _put(company, f"9{key}", hours=1, email=f"c{key}@example.com")
     company.run(full=True)
-    after = company.customers.profile("c1@example.com").profile_id
-    assert after != before
+    assert company.customers.profile("c1@example.com").profile_id == before
     assert _consents(company) == {"c1@example.com": False, "c2@example.com": True}
     receipt = company.customers.profile("c1@example.com").values["opt_in"].receipt
     assert [each.system for each in receipt.winners] == ["unsubscribes"]
+
+
+def test_a_record_that_goes_leaves_it_to_who_has_its_address(tmp_path: Path) -> None:
+    """Two records of one person; the one that was clicked for goes, the other one takes over."""
+    company = Company(tmp_path, _declared())
+    _put(company, "1")
+    _put(company, "2")
+    company.run()
+    before = _unsubscribe(company, "c1@example.com")
+    company.remove("crm", "1")
+    _put(company, "2", hours=1, email="c1@example.com")
+    company.run(full=True)
+    assert company.customers.profile("c1@example.com").profile_id != before
+    assert _consents(company) == {"c1@example.com": False}
 
 
 def test_what_is_held_apart_takes_nothing_over_by_identifiers(tmp_path: Path) -> None:
