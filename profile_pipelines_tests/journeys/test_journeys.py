@@ -182,6 +182,17 @@ def test_reentry(tmp_path: Path, reenter: str, entered: int) -> None:
     assert journeys.run(START + 9 * DAY).entered == entered
 
 
+def test_deleted_and_put_back_is_no_newcomer(tmp_path: Path) -> None:
+    """A customer whom the source deleted, and has again, was through with the journey before."""
+    journeys = Journeys(tmp_path, [SEND], reenter="never")
+    journeys.put("1")
+    assert journeys.run().completed == 1
+    journeys.put("1", gone="yes")
+    journeys.run()
+    journeys.put("1")
+    assert journeys.run().entered == 0
+
+
 def test_launch_for_newcomers_only(tmp_path: Path) -> None:
     """Who was a member before the launch doesn't enter; who becomes one does."""
     journeys = Journeys(tmp_path, [SEND], launch="newcomers")
