@@ -5,7 +5,7 @@
 
 A launch enrols every profile; a tick in which nothing is due looks at nobody; one in which 1 % of
 the facts changed looks at all of them and lets those leave; the last moves everybody on. Each runs
-in a process of its own. Exits with 1 when looking at all of them costs 10 CPU seconds or more.
+in a process of its own. Exits with 1 when any of them costs 10 CPU seconds or more.
 """
 
 from __future__ import annotations
@@ -148,8 +148,7 @@ def main() -> int:
                 measured(folder, now, "sync")
                 cpu, told = measured(folder, now, "tick")
             rows.add_row(phase, f"{cpu:.1f}", told.partition("steps=")[0].rstrip(", "))
-            if phase == "1 % leave":
-                worst = cpu
+            worst = max(worst, cpu)
     console.print(rows)
     console.print(json.dumps({"cpu_seconds": round(worst, 2), "limit": LIMIT}))
     return int(worst >= LIMIT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -126,7 +126,7 @@ def tick(
     moving = {current, *active["version"].unique()}
     known = "" if dry else asked(moving)  # before the answers are read, which may be newer
     results: dict[int, Moved] = {}
-    entered: list[dict[str, Any]] = []
+    entered = pl.DataFrame()
     for version in sorted(moving):
         declared = journey if version == current else read_definition(versions[version].definition)
         nodes = program(declared)
@@ -170,7 +170,7 @@ def tick(
         due = [each.next_due for each in results.values() if each.next_due is not None]
         mark = Mark(known, moving, result.active, min(due, default=None))
         changes = replace(changes, mark=mark.text)
-    changed = bool(changes.moves or changes.entered or changes.passages)
+    changed = bool(changes.moves or changes.passages)
     followed = (changes.audience_seq, changes.held, changes.followed) != (
         before.audience_seq, before.held, before.followed,
     )  # fmt: skip
@@ -182,7 +182,7 @@ def tick(
 
 
 def _nothing(before: Tick) -> Changes:
-    return Changes([], [], [], [], before.audience_seq, before.next_id, before.held)
+    return Changes([], pl.DataFrame(), [], [], before.audience_seq, before.next_id, before.held)
 
 
 def _newcomers(
@@ -316,21 +316,22 @@ def _questions(
     return Rows(only, {**rows.relations, **inside.relations})
 
 
-def _rows(new: pl.DataFrame, moved: Moved, version: int) -> list[dict[str, Any]]:
+def _rows(new: pl.DataFrame, moved: Moved, version: int) -> pl.DataFrame:
     """The new enrolments, where they are after the tick's moves."""
-    place = {one: path for path, ids in moved.places.items() for one in ids}
-    rows: list[dict[str, Any]] = []
-    for one, profile_id, holdout, first in new.select(
-        "id", "profile_id", "holdout", "step"
-    ).iter_rows():
-        at = place.get(one, first)
-        rows.append(
-            {
-                "id": one, "version": version, "profile_id": profile_id, "holdout": holdout,
-                "step": at, "state": "completed" if at == END else "active",
-            }
-        )  # fmt: skip
-    return rows
+    places = [
+        pl.DataFrame({"id": ids, "at": path}, schema={"id": pl.Int64, "at": pl.String})
+        for path, ids in moved.places.items()
+    ]
+    step = pl.coalesce("at", "step")
+    placed = (
+        new.join(pl.concat(places), on="id", how="left")
+        if places
+        else new.with_columns(at=pl.lit(None, pl.String()))
+    )
+    return placed.select(
+        "id", pl.lit(version).alias("version"), "profile_id", "holdout", step.alias("step"),
+        state=pl.when(step == END).then(pl.lit("completed")).otherwise(pl.lit("active")),
+    )  # fmt: skip
 
 
 def _moves(moved: Moved, new_ids: np.ndarray) -> list[Move]:

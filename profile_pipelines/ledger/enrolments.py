@@ -156,8 +156,8 @@ class Changes:
     """What one tick changes."""
 
     moves: Sequence[Move]
-    entered: Sequence[Mapping[str, Any]]
-    """Columns of the new enrolments, with id, version, profile_id, holdout, step and state."""
+    entered: pl.DataFrame
+    """The new enrolments: id, version, profile_id, holdout, step and state."""
     messages: Sequence[Mapping[str, Any]]
     passages: Sequence[Passage]
     audience_seq: int
@@ -296,26 +296,31 @@ class Enrolments:
         self,
         connection: sa.Connection,
         journey: str,
-        entered: Sequence[Mapping[str, Any]],
+        entered: pl.DataFrame,
         now: datetime,
     ) -> None:
+        import polars as pl
+
         # the one time that they share is converted once, not with each of a million rows
-        convert = UtcDateTime().dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        at = convert(now) if convert is not None else now
+        dialect = connection.dialect
+        convert = UtcDateTime().dialect_impl(dialect).bind_processor(dialect)
+        at = pl.lit(convert(now) if convert is not None else now)
+        ended = pl.when(pl.col("state") != "active").then(at)
+        nothing = pl.lit(None, pl.String())
+        values = {
+            "journey": pl.lit(journey), "entered_at": at, "arrived_at": at, "ended_at": ended,
+            "reason": nothing, "converted_at": nothing,
+        }  # fmt: skip
         columns: list[Any] = [sa.column(each.name) for each in _enrolments.c]
-        plain = sa.table(_enrolments.name, *columns)
-        for start in range(0, len(entered), 50_000):
-            rows = [
-                {
-                    "journey": journey,
-                    "entered_at": at,
-                    "arrived_at": at,
-                    "ended_at": None if row["state"] == "active" else at,
-                    **row,
-                }
-                for row in entered[start : start + 50_000]
-            ]
-            connection.execute(sa.insert(plain), rows)
+        insert = sa.insert(sa.table(_enrolments.name, *columns))
+        for part in entered.iter_slices(50_000):
+            rows = part.with_columns(**values).select(each.name for each in columns)
+            if dialect.name == "sqlite":
+                # SQLAlchemy would look at each parameter, which takes longer than to insert them
+                statement = str(insert.compile(dialect=dialect))
+                connection.exec_driver_sql(statement, rows.rows())
+            else:
+                connection.execute(insert, rows.to_dicts())
 
     def note(self, journey: str, expected: Tick, mark: str) -> None:
         """Keep the mark of a tick that changed nothing, unless another tick came first."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from profile_pipelines import pipeline
@@ -338,7 +339,7 @@ def test_a_tick_that_is_overtaken_does_nothing(
     assert journeys.status.completed == 1
     stale = replace(enrolments.tick("j"), tick=0)
     with pytest.raises(Conflict):
-        apply("j", stale, Changes([], [], [], [], 0, 1, 0), now=now)
+        apply("j", stale, Changes([], pl.DataFrame(), [], [], 0, 1, 0), now=now)
 
 
 def test_explaining(tmp_path: Path) -> None:
