@@ -1,4 +1,5 @@
-"""What tests of several packages need: a real PostgreSQL, an S3 and a Google Storage server."""
+"""What tests of several packages need: a real PostgreSQL, and servers that speak S3, Google
+Storage and Azure's blobs."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from profile_pipelines.object_store import open_store
 
 _numbers = itertools.count(1)
 
@@ -85,6 +88,40 @@ def s3_bucket(s3_server: str) -> tuple[str, dict[str, str]]:
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": options["aws_region"]}
     )
     return f"s3://{name}", options
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[str]:
+    """The address of an Azurite of this test process, which npm installs."""
+    from profile_pipelines_tests.live.installs import NotInstallableError, node_environment
+
+    try:
+        folder = node_environment("azurite", "azurite@3.37.0")
+    except NotInstallableError as error:
+        pytest.skip(f"can't be installed here: {error}")
+    command = [str(folder / "node_modules" / ".bin" / "azurite-blob"), "--inMemoryPersistence"]
+    quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+    with _emulator([*command, *quiet], "--blobPort") as address:
+        yield address
+
+
+@pytest.fixture
+def azure_bucket(azure_server: str) -> tuple[str, dict[str, str]]:
+    """The URL of a fresh container, and the storage options that open it.
+
+    Account and key are the ones that every Azurite has.
+    """
+    name = f"container-{next(_numbers)}"
+    options = {
+        "azure_storage_account_name": "devstoreaccount1",
+        "azure_storage_account_key": (
+            "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+        ),
+        "azure_storage_endpoint": f"{azure_server}/devstoreaccount1",
+    }
+    store, root = open_store(f"az://{name}", options)
+    store.create_dir(root)
+    return f"az://{name}", options
 
 
 @contextmanager

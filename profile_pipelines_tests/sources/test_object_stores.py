@@ -20,6 +20,12 @@ PEOPLE = pa.table({"id": [0, 1, 2], "at": [NOON - timedelta(hours=1), NOON, None
 Bucket = tuple[str, dict[str, str]]
 
 
+@pytest.fixture(params=["s3", pytest.param("azure", marks=pytest.mark.live)])
+def bucket(request: pytest.FixtureRequest) -> Bucket:
+    """A fresh bucket: of a server that speaks S3, or of Azurite (`make test-live`)."""
+    return request.getfixturevalue(f"{request.param}_bucket")
+
+
 def files(bucket: Bucket, path: str, **sync: Any) -> Source:
     url, options = bucket
     return source({"type": "files", "root": url, "options": options}, path=path, **sync)
@@ -31,45 +37,45 @@ def put(bucket: Bucket, name: str, content: bytes) -> None:
         stream.write(content)
 
 
-def test_every_kind_of_file_is_read_from_s3(s3_bucket: Bucket) -> None:
+def test_every_kind_of_file_is_read(bucket: Bucket) -> None:
     """Text and typed files come from a bucket as they come from a disk, wildcards included."""
-    store, root = open_store(*s3_bucket)
+    store, root = open_store(*bucket)
     pq.write_table(PEOPLE, f"{root}/x/a.parquet", filesystem=store)
-    put(s3_bucket, "x/a.csv", b"id\n7\n")
-    put(s3_bucket, "x/y/b.csv", b"id\n8\n")
-    put(s3_bucket, "x/a.jsonl", b'{"id": 9}\n')
-    assert values(files(s3_bucket, "x/*.csv"), "id") == ["7"]
-    assert values(files(s3_bucket, "**/*.csv"), "id") == ["7", "8"]
-    assert values(files(s3_bucket, "x/a.jsonl"), "id") == ["9"]
-    parquet = files(s3_bucket, "x/*.parquet", updated_at="at")
+    put(bucket, "x/a.csv", b"id\n7\n")
+    put(bucket, "x/y/b.csv", b"id\n8\n")
+    put(bucket, "x/a.jsonl", b'{"id": 9}\n')
+    assert values(files(bucket, "x/*.csv"), "id") == ["7"]
+    assert values(files(bucket, "**/*.csv"), "id") == ["7", "8"]
+    assert values(files(bucket, "x/a.jsonl"), "id") == ["9"]
+    parquet = files(bucket, "x/*.parquet", updated_at="at")
     assert values(parquet, "id", since=NOON) == [1, 2]
 
 
-def test_delta_on_s3_is_read_with_the_same_options(s3_bucket: Bucket) -> None:
+def test_delta_is_read_with_the_same_options(bucket: Bucket) -> None:
     """One set of options opens the Delta log and the data files; the mark is the version."""
-    url, options = s3_bucket
+    url, options = bucket
     storage = delta_options(url, options)
     write_deltalake(f"{url}/people", PEOPLE, storage_options=storage)
-    opened = files(s3_bucket, "people", format="delta", updated_at="at")
+    opened = files(bucket, "people", format="delta", updated_at="at")
     before = opened.change_mark()
     assert values(opened, "id", since=NOON) == [1, 2]
     DeltaTable(f"{url}/people", storage_options=storage).delete("id = 2")
     assert opened.change_mark() != before
-    assert values(files(s3_bucket, "people"), "id") == [0, 1]
+    assert values(files(bucket, "people"), "id") == [0, 1]
 
 
-def test_the_mark_moves_with_objects(s3_bucket: Bucket) -> None:
+def test_the_mark_moves_with_objects(bucket: Bucket) -> None:
     """A new, changed or deleted object moves the mark; reading doesn't."""
-    put(s3_bucket, "x/a.csv", b"id\n1\n")
-    opened = files(s3_bucket, "x/*.csv")
+    put(bucket, "x/a.csv", b"id\n1\n")
+    opened = files(bucket, "x/*.csv")
     marks = [opened.change_mark()]
     values(opened, "id")
     assert opened.change_mark() == marks[0]
-    put(s3_bucket, "x/a.csv", b"id\n10\n")
+    put(bucket, "x/a.csv", b"id\n10\n")
     marks.append(opened.change_mark())
-    put(s3_bucket, "x/b.csv", b"id\n1\n")
+    put(bucket, "x/b.csv", b"id\n1\n")
     marks.append(opened.change_mark())
-    store, root = open_store(*s3_bucket)
+    store, root = open_store(*bucket)
     store.delete_file(f"{root}/x/a.csv")
     marks.append(opened.change_mark())
     assert len(set(marks)) == 4
