@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.workspace import Workspace
 
 _CANDIDATES = 500
@@ -22,7 +22,7 @@ def profiles_by_id(
     Ids without a profile are left out.
     """
     catalogue, lake = workspace.catalogue, workspace.lake
-    wanted = {"wanted": pa.table({"profile_id": pa.array(ids, pa.int64())})}
+    wanted = {"wanted": profile_id_table(ids)}
     among = exp.In(
         this=column("profile_id", "r"),
         query=exp.select(column("profile_id")).from_("wanted").subquery(),

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from profile_pipelines.activation.target import Batch, Refusals
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.errors import DestinationError
 
 _SAME = "held.profile_id = told.profile_id"
@@ -59,7 +60,7 @@ class DeltaTarget:
 
     def erase(self, profile_ids: set[int]) -> None:
         if not self.is_empty():
-            self._delete(pa.table({"profile_id": pa.array(sorted(profile_ids), pa.int64())}))
+            self._delete(profile_id_table(sorted(profile_ids)))
             self._vacuum(timedelta(0))
 
     def close(self) -> None:

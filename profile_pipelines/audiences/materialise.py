@@ -36,6 +36,7 @@ from profile_pipelines.catalog.conditions import Condition, attributes_of, audie
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, select_from
+from profile_pipelines.engine.tables import no_rows
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import Rows
@@ -206,6 +207,6 @@ def _digest(sql: exp.Expr) -> str:
     return hashlib.sha256(sql.sql(dialect="duckdb").encode()).hexdigest()[:32]
 
 
-_NOBODY = pa.schema(
-    [("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())]
-).empty_table()
+_NOBODY = no_rows(
+    pa.schema([("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())])
+)

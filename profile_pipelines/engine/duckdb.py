@@ -14,6 +14,8 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from profile_pipelines.engine.tables import no_rows
+
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
@@ -136,7 +138,7 @@ class DuckDBEngine:
         missing = pa.schema([f for f in files.schema if f.name not in relation.columns])
         if not missing.names:
             return relation
-        types = self._connection.from_arrow(missing.empty_table()).types
+        types = self._connection.from_arrow(no_rows(missing)).types
         nulls = [
             duckdb.ConstantExpression(None).cast(kind).alias(name)
             for name, kind in zip(missing.names, types, strict=True)

@@ -19,6 +19,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, distinct, literal, named
+from profile_pipelines.engine.tables import no_rows
 from profile_pipelines.lake import Lake, Pinned
 
 _FORMER = pa.schema([("former_id", pa.int64()), ("profile_id", pa.int64())])
@@ -33,7 +34,7 @@ def former_profiles(
     """
     names = [f"id_{name}" for name in catalogue.identifiers]
     if not identities.exists:
-        return _FORMER.empty_table()
+        return no_rows(_FORMER)
     past = None
     if as_of is not None:
         past = exp.LTE(this=column("recorded_at"), expression=literal(as_of))
@@ -53,7 +54,7 @@ def former_profiles(
     relations: dict[str, Relation] = {**log.relations}
     relations["travelled"] = lake.engine.query(travelled, relations)
     if relations["travelled"].num_rows == 0:
-        return _FORMER.empty_table()
+        return no_rows(_FORMER)
     stays = (
         exp.select(*(column(name, "l") for name in ("record_id", "profile_id", *names)))
         .distinct()

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.audiences.decide import decided
@@ -283,7 +282,7 @@ def facts_of(
 ) -> pl.DataFrame:
     """`profile_id`, `exists now`, `member now`, the answers and the dates, of profiles that are."""
     rows = _questions(catalogue, lake, coverage, journey, now)
-    asked = pa.table({"profile_id": pa.array(profile_ids, pa.int64())})
+    asked = pl.DataFrame({"profile_id": profile_ids}, schema={"profile_id": pl.Int64()}).to_arrow()
     only = rows.sql.join(
         named("asked_profiles", "asked"),
         on=column("profile_id", "asked").eq(column("profile_id", "profiles")),

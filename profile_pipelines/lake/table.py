@@ -19,6 +19,7 @@ from sqlglot import exp
 from profile_pipelines.engine import DuckDBEngine, Written
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, literal, named, select_from
+from profile_pipelines.engine.tables import no_rows
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.column_types import CHANGE_COLUMNS
@@ -271,4 +272,4 @@ class Pinned:
     def _relation(self, files: list[delta.File]) -> Relation:
         if files:
             return ParquetFiles([file.path for file in files], self.table.schema)
-        return pa.schema([*self.table.schema, *CHANGE_COLUMNS]).empty_table()
+        return no_rows(pa.schema([*self.table.schema, *CHANGE_COLUMNS]))

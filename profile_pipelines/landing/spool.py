@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from profile_pipelines.engine.duckdb import Relation
+from profile_pipelines.engine.tables import no_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,7 +64,7 @@ class Spool:
     def relation(self) -> Relation:
         """All that was added, for the engine."""
         if not self._files:
-            return pa.concat_tables(self._tables) if self._tables else self._schema.empty_table()
+            return pa.concat_tables(self._tables) if self._tables else no_rows(self._schema)
         if self._tables:
             self._spill()
         return self._files

@@ -20,6 +20,7 @@ from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.errors import UnknownName
 from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake
@@ -69,7 +70,7 @@ def without_consent(
     if condition is None:
         return dict.fromkeys(wanted, "consent")
     rows = decided(catalogue, lake, coverage, {"consented": condition}, now=now)
-    asked = pa.table({"profile_id": pa.array(wanted, pa.int64())})
+    asked = profile_id_table(wanted)
     only = rows.sql.join(
         named("asked_profiles", "asked"),
         on=column("profile_id", "asked").eq(column("profile_id", "profiles")),

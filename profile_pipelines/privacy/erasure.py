@@ -25,6 +25,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.channels.files import files_of
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.errors import Conflict, ProfilePipelinesError
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.rewrite import Doomed, count_doomed, rewrite, table_names
@@ -138,7 +139,7 @@ def _doomed(catalogue: Catalogue, lake: Lake, people: People, name: str) -> Doom
     """Which rows of a table are theirs."""
     relations: dict[str, Relation] = {
         "their_records": people.records,
-        "their_profiles": pa.table({"profile_id": pa.array(people.profiles, pa.int64())}),
+        "their_profiles": profile_id_table(people.profiles),
         "mixed_profiles": people.mixed,
         **{
             f"their_{kind}": pa.table({"value": pa.array(sorted(values), pa.string())})
@@ -215,7 +216,7 @@ def _totals(catalogue: Catalogue, lake: Lake, people: People) -> list[int]:
     select = select.from_(rows.sql.subquery("i")).where(
         _in(column("profile_id", "i"), "theirs", "profile_id")
     )
-    theirs = pa.table({"profile_id": pa.array(people.profiles, pa.int64())})
+    theirs = profile_id_table(people.profiles)
     found = lake.engine.rows(select, {**rows.relations, "theirs": theirs})
     profiles = {row["profile_id"] for row in found}
     return [len(found), len(profiles), sum(bool(row["held_apart"]) for row in found)]

@@ -14,6 +14,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.identity.former import ids_of_customer
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
@@ -102,7 +103,7 @@ def _children(catalogue: Catalogue, lake: Lake) -> dict[tuple[str, str], Pinned]
 
 def _records(lake: Lake, identities: Pinned, profiles: Sequence[int]) -> pa.Table:
     """The records that are, or were and are nobody else's, in the profiles: `record_id`."""
-    wanted = {"wanted": pa.table({"profile_id": pa.array(profiles, pa.int64())})}
+    wanted = {"wanted": profile_id_table(profiles)}
     log = identities.changes(["record_id", "profile_id", "previous_profile_id"], "ever")
     ever = [
         exp.select(column("record_id", "e"))
@@ -152,7 +153,7 @@ def _of_others(
 ) -> dict[str, set[str]]:
     """Which of the identifiers living records of others have."""
     here = identities.current(["profile_id", *names], "here")
-    own = {"own": pa.table({"profile_id": pa.array(profiles, pa.int64())})}
+    own = {"own": profile_id_table(profiles)}
     found: dict[str, set[str]] = {}
     for name in names:
         wanted = pa.table({name: pa.array(sorted(identifiers[name]), pa.string())})
@@ -205,7 +206,7 @@ def _mixed(lake: Lake, identities: Pinned, records: pa.Table, profiles: Sequence
         )
         .group_by(column("previous_profile_id", "e"))
     )
-    own = pa.table({"profile_id": pa.array(profiles, pa.int64())})
+    own = profile_id_table(profiles)
     return lake.engine.query(select, {**log.relations, "wanted": records, "own": own})
 
 

@@ -11,6 +11,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, named, select_from
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import UNSUBSCRIBES
@@ -89,7 +90,7 @@ def affected_profiles(
             ),
         ]
     if not parts:
-        return Affected(pa.schema([("profile_id", pa.int64())]).empty_table(), set(), False)
+        return Affected(profile_id_table([]), set(), False)
     union = parts[0]
     for part in parts[1:]:
         union = exp.union(union, part, distinct=False)

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.lake import Lake
 
 Values = Mapping[str, object]
@@ -34,7 +35,7 @@ def value_table(
     Of several identifiers of one type it is the first in the order of their text. A profile that
     isn't there any more is left out.
     """
-    asked = pa.table({"profile_id": pa.array(sorted(set(profile_ids)), pa.int64())})
+    asked = profile_id_table(sorted(set(profile_ids)))
     attributes = [name for name in catalogue.attributes if name in names]
     identifiers = [name for name in catalogue.identifiers if name in names]
     profiles = lake.profiles(catalogue).pin().current(["profile_id", *attributes], "p")
