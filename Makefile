@@ -29,6 +29,7 @@ test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's pac
 	$(BIN)/python -m pytest -m services
 
 test-live: $(TOOLS) ## run the tests that read real business systems, installed from PyPI and npm into .live
+	$(INSTALL) --editable '.[azure]'
 	$(BIN)/python -m pytest -m live -v --timeout 1800
 
 lint: $(TOOLS) ## ruff and pyright

@@ -1,4 +1,4 @@
-"""The lake in an object store, on a server that speaks S3."""
+"""The lake in an object store: a server that speaks S3, or Azurite (`make test-live`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,36 @@ from profile_pipelines_tests.company import Company, catalogue, stamp
 ACTIVE = {"active": {"where": {"status": {"is": "active"}}}}
 
 
-@pytest.fixture
-def company(
-    s3_bucket: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Company:
-    """A company whose lake is a bucket, reached by nothing but the usual variables."""
-    bucket, options = s3_bucket
+@pytest.fixture(params=["s3", pytest.param("azure", marks=pytest.mark.live)])
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a fresh bucket, which nothing but the usual variables open."""
+    if request.param == "azure":
+        pytest.importorskip("adlfs", reason="make test-live installs the extra `azure`")
+    bucket, options = request.getfixturevalue(f"{request.param}_bucket")
     for name, value in options.items():
         monkeypatch.setenv(name.upper(), value)
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", options["aws_region"])
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", options["aws_region"])
+    else:
+        monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", _connection_string(options))
+    return bucket
+
+
+def _connection_string(options: dict[str, str]) -> str:
+    parts = {
+        "DefaultEndpointsProtocol": "http",
+        "AccountName": options["azure_storage_account_name"],
+        "AccountKey": options["azure_storage_account_key"],
+        "BlobEndpoint": options["azure_storage_endpoint"],
+    }
+    return ";".join(f"{name}={value}" for name, value in parts.items())
+
+
+@pytest.fixture
+def company(bucket: str, tmp_path: Path) -> Company:
+    """A company whose lake is a bucket."""
     declared = {**catalogue(("crm",), ("status", "tier")), "audiences": ACTIVE}
     company = Company(tmp_path, declared, lake=f"{bucket}/lake")
     for number in "123":
