@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.journeys.difference import JourneyDifference
     from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.history import StepDay
     from profile_pipelines.journeys.simulate import SimulatedTick
     from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
@@ -195,6 +196,16 @@ def journey_status(workspace: Workspace, name: str, *, now: datetime) -> Journey
         now=now,
         timezone=ZoneInfo(workspace.catalogue.settings.timezone),
     )
+
+
+def journey_days(workspace: Workspace, name: str, days: int, *, now: datetime) -> list[StepDay]:
+    """What happened at each step on each of the last days. Raises UnknownName."""
+    from profile_pipelines.journeys.history import last_days
+
+    ledger = workspace.ledger
+    timezone = ZoneInfo(workspace.catalogue.settings.timezone)
+    journey = _journey(workspace, name).journey
+    return last_days(journey, ledger.enrolments, ledger.outbox, days, now=now, timezone=timezone)
 
 
 def explain_journey(

@@ -40,21 +40,39 @@ def list_journeys(as_json: AsJson = False, now: Now = None) -> None:
 
 
 @journey.command()
-def status(name: JourneyName, as_json: AsJson = False, now: Now = None) -> None:
-    """Show each step: who came, waits, was sent something, left; in all and today."""
-    from profile_pipelines.cli.journey_tables import print_status
+def status(
+    name: JourneyName,
+    days: Annotated[
+        int, typer.Option(min=0, max=400, help="Show each of the last so many days, too.")
+    ] = 0,
+    step: Annotated[
+        str | None, typer.Option(metavar="PATH", help="With --days: of this step alone, as `2.0`.")
+    ] = None,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Show each step: who came, waits, was sent something, left; in all, today, and by day."""
+    from profile_pipelines.cli.journey_tables import print_days, print_status
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.output import print_json, stdout
     from profile_pipelines.cli.session import open_workspace
-    from profile_pipelines.pipeline import journey_status
+    from profile_pipelines.errors import UnknownName
+    from profile_pipelines.pipeline import journey_days, journey_status
 
     workspace = open_workspace()
     moment = present(now, workspace.catalogue.settings.timezone)
     found = journey_status(workspace, name, now=moment)
+    by_day = journey_days(workspace, name, days, now=moment) if days else []
+    paths = [each.path for each in found.steps]
+    if step is not None and step not in paths:
+        raise UnknownName(f"journey {name} has no step {step}; its steps are {', '.join(paths)}")
     if as_json:
-        print_json(found)
-    else:
-        print_status(found)
+        print_json({**vars(found), "days": by_day} if days else found)
+        return
+    print_status(found)
+    if days:
+        stdout().print()
+        print_days(by_day, step)
 
 
 @journey.command(name="test")

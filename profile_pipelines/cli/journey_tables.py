@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from profile_pipelines.catalog.journeys import Journey
     from profile_pipelines.channels.dispatch import DispatchResult
     from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.history import StepDay
     from profile_pipelines.journeys.simulate import SimulatedTick
     from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
@@ -103,6 +104,21 @@ def print_status(status: JourneyStatus) -> None:
             _reasons(each.skipped),
         )
     console.print(rows)
+
+
+def print_days(days: Sequence[StepDay], step: str | None) -> None:
+    """A row for each day: of the whole journey, or of one step."""
+    rows = table("day", "#entered", "#sent", "#skipped", "#failed", "#exited", "#converted")
+    dates = dict.fromkeys(each.day for each in days)
+    chosen = {each.day: each for each in days if each.step == step}
+    for day in dates:
+        each = chosen.get(day)
+        numbers = (
+            (each.entered, each.sent, each.skipped, each.failed, each.exited, each.converted)
+            if each is not None else (0,) * 6
+        )  # fmt: skip
+        rows.add_row(day.isoformat(), *map(spell_count, numbers))
+    stdout().print(rows)
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from profile_pipelines.errors import Conflict
 from profile_pipelines.ledger.outbox import ERASED, NOBODY, Outbox
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, day_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -409,6 +409,22 @@ class Enrolments:
                 Passage(version, step, event, int(count), reason, at)
                 for version, step, event, reason, count, at in connection.execute(select)
             ]
+
+    def passed_by_day(
+        self, journey: str, midnights: Sequence[datetime]
+    ) -> list[tuple[int, str, str, int]]:
+        """(number of the day, step, event, count) of what happened between the first midnight and
+        the last."""
+        table = _passages.c
+        day = day_of(table.at, midnights).label("day")
+        select = (
+            sa.select(day, table.step, table.event, sa.func.sum(table["count"]))
+            .where(table.journey == journey, table.at >= midnights[0], table.at < midnights[-1])
+            .group_by(day, table.step, table.event)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(select).all()
+        return [(number, step, event, int(count)) for number, step, event, count in rows]
 
     def of_profiles(self, journey: str, profile_ids: Iterable[int]) -> list[dict[str, Any]]:
         """All enrolments of profiles, the last one first, by column."""

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, day_of
 
 State = Literal["pending", "claimed", "sending", "sent", "skipped", "failed", "unknown"]
 STATES: tuple[State, ...] = (
@@ -346,6 +346,22 @@ class Outbox:
             select = select.where(outbox.c.journey == journey)
         with self._engine.connect() as connection:
             return [OutboxCount(*row) for row in connection.execute(select)]
+
+    def ended_by_day(
+        self, journey: str, midnights: Sequence[datetime]
+    ) -> list[tuple[int, str, str, int]]:
+        """(number of the day, step, state, count) of a journey's messages whose fate was decided
+        between the first midnight and the last."""
+        ended = outbox.c.ended_at
+        day = day_of(ended, midnights).label("day")
+        select = (
+            sa.select(day, outbox.c.step, outbox.c.state, sa.func.count())
+            .where(outbox.c.journey == journey, ended >= midnights[0], ended < midnights[-1])
+            .group_by(day, outbox.c.step, outbox.c.state)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(select).all()
+        return [(number, step, state, count) for number, step, state, count in rows]
 
     def due(self, *, now: datetime) -> int:
         """How many messages could be sent now."""

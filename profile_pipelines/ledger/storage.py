@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def open_engine(url: str) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     return sa.create_engine(parsed)
+
+
+def day_of(moment: sa.ColumnElement[datetime], midnights: Sequence[datetime]) -> sa.Case[int]:
+    """The number of the day, from 0, in which a time lies that is between the first midnight and
+    the last."""
+    return sa.case(*((moment < end, number) for number, end in enumerate(midnights[1:])))
 
 
 def create_tables(metadata: sa.MetaData, engine: sa.Engine) -> None:

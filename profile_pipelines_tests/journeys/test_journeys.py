@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +298,30 @@ def test_versions(tmp_path: Path) -> None:
     journeys.run(START + 2 * DAY)
     assert journeys.sent == {"1": ["hello"], "2": ["bye"]}
     assert not pipeline.journey_difference(company.workspace, "j").changed
+
+
+def test_each_day_begins_at_midnight_in_the_time_zone(tmp_path: Path) -> None:
+    """What happened is counted on the day of the catalogue's time zone, also when clocks change."""
+    journeys = Journeys(tmp_path, [SEND, {"wait": "1 day"}, BYE], exit_when={"tier": {"is": "new"}})
+    declared = journeys.company.declared
+    declared["settings"] = {"timezone": "Europe/Berlin"}
+    journeys.company.declare(declared)
+    # clocks went forward on the 29th: midnight is 23:00 UTC before, and 22:00 after
+    for key, at in {
+        "1": (28, 22, 59),
+        "2": (28, 23, 1),
+        "3": (29, 21, 59),
+        "4": (29, 22, 1),
+    }.items():
+        journeys.put(key)
+        journeys.run(datetime(2026, 3, *at, tzinfo=UTC))
+    journeys.put("4", tier="new")
+    journeys.run(datetime(2026, 3, 31, 12, tzinfo=UTC))
+    days = pipeline.journey_days(journeys.company.workspace, "j", 5, now=journeys.company.now)
+    whole = {each.day.day: (each.entered, each.sent, each.exited) for each in days if not each.step}
+    assert whole == {27: (0, 0, 0), 28: (1, 1, 0), 29: (2, 2, 0), 30: (1, 1, 0), 31: (0, 3, 1)}
+    first = {each.day.day: each.entered for each in days if each.step == "0"}
+    assert first == {28: 1, 29: 2, 30: 1}
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -330,6 +330,14 @@ class JourneyMachine(RuleBasedStateMachine):
         assert status.completed == on["3"]
         assert status.active + status.completed + sum(status.exited.values()) == entered["0"]
         assert status.active == sum(steps[path].waiting for path in WAITS)
+        days = pipeline.journey_days(self.company.workspace, "j", 100, now=self.company.now)
+        for path, step in steps.items():
+            own = [each for each in days if each.step == path]
+            assert sum(each.entered for each in own) == step.entered
+            assert sum(each.exited for each in own) == step.exited
+            assert sum(each.sent for each in own) == step.messages.get("sent", 0)
+            assert sum(each.failed for each in own) == step.messages.get("failed", 0)
+            assert sum(each.skipped for each in own) == sum(step.skipped.values())
         for path in ("0", "2.0.0", "3"):
             step = steps[path]
             undecided = sum(step.skipped.values()) - step.messages.get("skipped", 0)
