@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import yaml
 
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey, Moment
@@ -120,7 +121,10 @@ def _due(node: Node, facts: pl.DataFrame, arrived: datetime, timezone: ZoneInfo)
 def _exits(journey: Journey) -> list[str]:
     exits: list[str] = []
     if journey.exit_when is not None:
-        exits.append(repr(journey.exit_when.model_dump(exclude_none=True)))
+        condition = journey.exit_when.model_dump(mode="json", exclude_none=True)
+        # as the catalogue writes it, without the outer braces
+        text = yaml.safe_dump(condition, default_flow_style=True, sort_keys=False, width=9999)
+        exits.append(text.strip()[1:-1])
     if journey.leave_with_consent:
         exits.append(f"the consent to {journey.consent} is withdrawn")
     if journey.leave_with_audience and journey.audience is not None:

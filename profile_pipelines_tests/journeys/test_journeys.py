@@ -382,6 +382,7 @@ def test_explaining(tmp_path: Path) -> None:
         "send bye by drop",
     )
     assert found.due_at == START + 2 * DAY
+    assert found.exits == ["tier: {is: new}"]
     assert found.exit_now is False
     assert [each["state"] for each in found.messages] == ["sent"]
 
