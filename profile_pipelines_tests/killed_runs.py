@@ -1,4 +1,4 @@
-"""Steps of the pipeline in processes that are killed at every commit, and run again to the end.
+"""Steps of the pipeline in processes that are killed everywhere, and run again to the end.
 
 A program of its own: it forks, so nothing in it may have started threads. For every point it
 prints whether the tables came out as those of an undisturbed run.
@@ -22,6 +22,7 @@ import scipy.sparse.csgraph as _csgraph
 import sqlglot.dialects.duckdb as _dialect
 
 from profile_pipelines import pipeline
+from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.ledger import Ledger
@@ -73,26 +74,39 @@ def _in_process(folder: Path, step: str, point: int | None) -> Any:
 
 
 def _kill_at(point: int) -> None:
-    """Let this process die before its n-th commit or entry in the ledger, or at its end.
+    """Let this process die at its n-th point: in the middle of writing a file, before a commit or
+    an entry in the ledger, or at its end.
 
-    Dying before a commit leaves its files behind, and everything that was committed until then.
+    Dying leaves files behind, whole and half, and everything that was committed until then.
     """
     passed = 0
 
-    def pass_point() -> None:
+    def dies() -> bool:
         nonlocal passed
         passed += 1
-        if passed == point:
-            os.kill(os.getpid(), signal.SIGKILL)
+        return passed == point
 
     def after_passing(step: Callable[..., Any]) -> Callable[..., Any]:
         def stepped(*args: Any, **kwargs: Any) -> Any:
-            pass_point()
+            if dies():
+                os.kill(os.getpid(), signal.SIGKILL)
             return step(*args, **kwargs)
 
         return stepped
 
+    def half_written(write: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(engine: Any, sql: Any, relations: Any, path: str) -> Any:
+            written = write(engine, sql, relations, path)
+            if dies():
+                if written.rows:
+                    os.truncate(path, written.size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return written
+
+        return stepped
+
     global _tables
+    DuckDBEngine.write = half_written(DuckDBEngine.write)
     delta.commit = after_passing(delta.commit)
     Ledger.record = after_passing(Ledger.record)
     _tables = after_passing(_tables)
