@@ -18,6 +18,7 @@ from profile_pipelines.cli.output import (
 from profile_pipelines.cli.profile_tables import spell_changed
 from profile_pipelines.ledger.unsubscribes import Act
 from profile_pipelines.privacy.consent_history import (
+    ConsentedDelivery,
     ConsentedMessage,
     ConsentHistory,
     ConsentValue,
@@ -47,6 +48,9 @@ def print_consent(profile_id: int, histories: Sequence[ConsentHistory], timezone
             console.print(_messages(each.messages, timezone))
         else:
             console.print(styled("no message was sent for it", "dim"))
+        if each.deliveries:
+            console.print()
+            console.print(_deliveries(each.deliveries, timezone))
 
 
 def _values(values: Sequence[ConsentValue], profile_id: int, timezone: str) -> object:
@@ -84,6 +88,14 @@ def _messages(messages: Sequence[ConsentedMessage], timezone: str) -> object:
         relied = "; ".join(_relied(one, timezone) for one in each.relied_on)
         names = (each.journey, each.step, each.channel, each.state)
         rows.add_row(spell_time(each.at, timezone), *names, relied or NOTHING)
+    return rows
+
+
+def _deliveries(deliveries: Sequence[ConsentedDelivery], timezone: str) -> object:
+    rows = table("delivered", "destination", "state", "~relied on", title="Destinations")
+    for each in deliveries:
+        relied = "; ".join(_relied(one, timezone) for one in each.relied_on)
+        rows.add_row(spell_time(each.at, timezone), each.destination, each.state, relied or NOTHING)
     return rows
 
 

@@ -79,6 +79,18 @@ class ConsentedMessage:
 
 
 @dataclass(frozen=True)
+class ConsentedDelivery:
+    """A destination that holds the customer for a purpose, or may, since a batch was lost. `at`
+    is when they were last delivered."""
+
+    destination: str
+    profile_id: int
+    state: str
+    at: datetime
+    relied_on: tuple[ReliedOn, ...]
+
+
+@dataclass(frozen=True)
 class ConsentHistory:
     """A customer's consent to one purpose, the newest first. `missing` says why no message may be
     sent now; None: it may."""
@@ -88,6 +100,7 @@ class ConsentHistory:
     values: tuple[ConsentValue, ...]
     acts: tuple[Act, ...]
     messages: tuple[ConsentedMessage, ...]
+    deliveries: tuple[ConsentedDelivery, ...]
 
 
 def consent_history(
@@ -111,6 +124,11 @@ def consent_history(
     values = _values(catalogue, lake, ids, purposes)
     acts = ledger.unsubscribes.of_profiles(ids)[::-1]
     messages = ledger.outbox.messages(states=_TRIED, profile_ids=ids, limit=None)
+    deliveries = [
+        row
+        for row in ledger.deliveries.of_profiles(ids)
+        if row["destination"] in catalogue.destinations and (row["digest"] or row["operation"])
+    ]
     coverage = _Coverage(ledger)
     unsubscribed = Unsubscribed(catalogue, lake, ledger.unsubscribes)
     found: list[ConsentHistory] = []
@@ -129,6 +147,11 @@ def consent_history(
                     _message(row, own, coverage)
                     for row in messages
                     if _purpose(catalogue, row) == each
+                ),
+                tuple(
+                    _delivery(row, own, coverage)
+                    for row in deliveries
+                    if catalogue.destinations[row["destination"]].consent == each
                 ),
             )
         )
@@ -217,15 +240,29 @@ def _message(
     row: Mapping[str, Any], values: Sequence[ConsentValue], coverage: _Coverage
 ) -> ConsentedMessage:
     at = row["claimed_at"] or row["ended_at"]
-    relied_on: dict[str, ReliedOn] = {}
+    relied_on = _relied_on(row["profile_id"], at, values, coverage)
+    names = ("message_id", "profile_id", "journey", "step", "channel", "template", "state")
+    return ConsentedMessage(**{name: row[name] for name in names}, at=at, relied_on=relied_on)
+
+
+def _delivery(
+    row: Mapping[str, Any], values: Sequence[ConsentValue], coverage: _Coverage
+) -> ConsentedDelivery:
+    profile_id, at = row["profile_id"], row["changed_at"]
+    state = {"add": "being added", "remove": "being removed", None: "held"}[row["operation"]]
+    relied_on = _relied_on(profile_id, at, values, coverage)
+    return ConsentedDelivery(row["destination"], profile_id, state, at, relied_on)
+
+
+def _relied_on(
+    profile_id: int, at: datetime, values: Sequence[ConsentValue], coverage: _Coverage
+) -> tuple[ReliedOn, ...]:
+    """The consents of a profile as they stood at a moment; `values` are the newest first."""
+    found: dict[str, ReliedOn] = {}
     for each in values:
-        if (
-            each.profile_id == row["profile_id"]
-            and each.recorded_at <= at
-            and each.attribute not in relied_on
-        ):
+        if each.profile_id == profile_id and each.recorded_at <= at and each.attribute not in found:
             systems = tuple(given.system for given in each.winners)
-            relied_on[each.attribute] = ReliedOn(
+            found[each.attribute] = ReliedOn(
                 each.attribute,
                 each.value,
                 systems,
@@ -233,7 +270,4 @@ def _message(
                 each.run_id,
                 coverage.confirmed(each.attribute, systems, at),
             )
-    names = ("message_id", "profile_id", "journey", "step", "channel", "template", "state")
-    return ConsentedMessage(
-        **{name: row[name] for name in names}, at=at, relied_on=tuple(relied_on.values())
-    )
+    return tuple(found.values())

@@ -11,6 +11,8 @@ import pytest
 from profile_pipelines import pipeline
 from profile_pipelines.cli.main import main
 from profile_pipelines.errors import NotFound, UnknownName
+from profile_pipelines.privacy.consent_history import ConsentedDelivery
+from profile_pipelines_tests.activation.delivering import Delivering
 from profile_pipelines_tests.company import HOUR
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
@@ -60,6 +62,34 @@ def test_values_acts_and_messages_are_told(tmp_path: Path) -> None:
     assert (first.value, first.systems, first.since) == (True, ("crm",), began)
     assert second.systems == ("crm", "billing")
     assert (first.confirmed_at, second.confirmed_at) == (began, began + 2 * DAY)
+
+
+def test_destinations_that_hold_the_customer_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the consent they were delivered by; after a withdrawal they hold nobody."""
+    company = Delivering(tmp_path, {"type": "csv"})
+    company.customer("1")
+    delivered = company.now
+    assert company.deliver().added == 1
+
+    def deliveries() -> tuple[ConsentedDelivery, ...]:
+        (found,) = company.customers.consent_history("c1@example.com", now=company.now).values()
+        return found[0].deliveries
+
+    (held,) = deliveries()
+    assert (held.destination, held.state, held.at) == ("out", "held", delivered)
+    (ground,) = held.relied_on
+    assert (ground.value, ground.systems, ground.since) == (True, ("crm",), delivered)
+    places = company.workspace.places
+    monkeypatch.setenv("PROFILE_PIPELINES_CATALOG", str(places.catalogue))
+    monkeypatch.setenv("PROFILE_PIPELINES_LAKE", str(places.lake))
+    monkeypatch.setenv("PROFILE_PIPELINES_LEDGER", places.ledger)
+    assert main(["consent", "history", "c1@example.com", "--now", company.now.isoformat()]) == 0
+    assert "out" in capsys.readouterr().out.partition("Destinations")[2]
+    company.customer("1", opt_in="no")
+    assert company.deliver().removed == 1
+    assert deliveries() == ()
 
 
 def test_a_profile_that_went_up_in_another_is_told_with_it(tmp_path: Path) -> None:
