@@ -37,7 +37,7 @@ def recluster(
     labels, held = cluster(new.select("record_id", *names).to_arrow(), names, cap)
     known = _ids(new, old)
     newcomers = (labels >= 0) & ~np.isin(labels, labels[known > 0])
-    if newcomers.any():
+    if pinned.exists and newcomers.any():
         others = new.with_columns(pl.Series("held_apart", held.astype(bool))).filter(newcomers)
         known = known + _ids(new, former_ids(lake, pinned, affected, others, names))
     profile_ids, next_profile_id = assign_profiles(

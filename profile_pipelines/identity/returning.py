@@ -22,8 +22,6 @@ def former_ids(
     several such profiles it is the oldest.
     """
     empty = pl.DataFrame(schema={"record_id": pl.Int64, "profile_id": pl.Int64})
-    if newcomers.is_empty() or not pinned.exists:
-        return empty
     wanted = {name: newcomers[name] for name in ("record_id", *names)}
     log = pinned.changes(stored_columns(names), "l", where=column("removed"))
     ended = pl.concat(
