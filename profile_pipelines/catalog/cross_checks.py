@@ -44,6 +44,9 @@ _KEPT_SYSTEMS = frozenset(
 )
 """What is made of the systems, or built in, stands under these names in Dagster and in the lake."""
 
+_NO_ZONE = "Factory"
+"""What the time zone database has where none was chosen; no engine takes it."""
+
 
 def cross_check(draft: Draft) -> None:
     """Add to the draft every mistake that shows only when its declarations are seen together."""
@@ -66,9 +69,13 @@ def cross_check(draft: Draft) -> None:
 def _check_whole(draft: Draft) -> None:
     zone = draft.settings.timezone
     try:
+        if zone == _NO_ZONE:
+            raise ZoneInfoNotFoundError(zone)
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = did_you_mean(zone.title(), available_timezones()) or "; write for example"
+        hint = (
+            did_you_mean(zone.title(), available_timezones() - {_NO_ZONE}) or "; write for example"
+        )
         hint = f"{hint} Europe/Berlin" if hint.endswith("example") else hint
         draft.report("settings", "", ("timezone",), f"is no time zone{hint}")
     for kind, file, text in _NEEDED:

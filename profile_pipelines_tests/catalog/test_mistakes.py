@@ -688,6 +688,11 @@ FOLDER = [
         id="unknown time zone",
     ),
     pytest.param(
+        {"catalogue.yaml": "timezone: Factory\n"},
+        ["catalogue.yaml:1: timezone: is no time zone; write for example Europe/Berlin"],
+        id="the placeholder for a time zone",
+    ),
+    pytest.param(
         {"catalogue.yaml": "max_cluster: 1\n"},
         ["catalogue.yaml:1: max_cluster: must be at least 2"],
         id="cluster too small",
