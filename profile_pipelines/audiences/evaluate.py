@@ -16,7 +16,8 @@ from profile_pipelines.audiences.compile import PROFILES, Compiled
 from profile_pipelines.engine.sql import column, named
 
 PREVIOUS = "previous"
-STATE = "state"
+TALLY = "tally"
+_STATE = "state"
 _NOW, _BEFORE = "evaluated", "before"
 
 
@@ -56,27 +57,23 @@ def evaluated(compiled: Compiled) -> exp.Select:
     )
 
 
-def changes(compiled: Compiled, *, evaluated_before: bool = False) -> exp.Select:
+def changes(compiled: Compiled, *, tallied: bool = False) -> exp.Select:
     """The audience's rows that differ from `previous`: profile_id, member, held, removed.
 
-    With `evaluated_before`, the caller provides the result of `state` as the relation `state`.
-
     A known result decides membership; an unknown one holds the profile and keeps it. A profile that
-    no longer exists leaves. A row that is neither member nor held any more is `removed`.
+    no longer exists leaves. A row that is neither member nor held any more is `removed`. With
+    `tallied`, the caller provides the result of `tally` as the relation `tally`.
     """
-    moved = exp.or_(
-        column("member").neq(column("was_member")), column("held").neq(column("was_held"))
-    )
     gone = exp.and_(exp.not_(column("member")), exp.not_(column("held")))
     return (
         exp.select(*map(column, ("profile_id", "member", "held")), _named(gone, "removed"))
-        .from_(_from_state(compiled, evaluated_before))
-        .where(moved)
+        .from_(_from_tally(compiled, tallied))
+        .where(exp.not_(column("profile_id").is_(exp.null())))
     )
 
 
-def counting(compiled: Compiled, *, evaluated_before: bool = False) -> exp.Select:
-    """One row with the numbers that `read_counts` reads; `evaluated_before` as in `changes`."""
+def counting(compiled: Compiled, *, tallied: bool = False) -> exp.Select:
+    """One row with the numbers that `read_counts` reads; `tallied` as in `changes`."""
     member, held, was_member = column("member"), column("held"), column("was_member")
     numbers = {
         "profiles": column("exists"),
@@ -91,8 +88,8 @@ def counting(compiled: Compiled, *, evaluated_before: bool = False) -> exp.Selec
         **{f"stale__{name}": column(f"stale__{name}") for name in compiled.stale},
         **{f"missing__{name}": column(f"missing__{name}") for name in compiled.missing},
     }
-    return exp.select(*(_named(_count(told), name) for name, told in numbers.items())).from_(
-        _from_state(compiled, evaluated_before)
+    return exp.select(*(_named(_total(told), name) for name, told in numbers.items())).from_(
+        _from_tally(compiled, tallied)
     )
 
 
@@ -117,16 +114,34 @@ def read_counts(row: Mapping[str, Any]) -> Counts:
     )
 
 
+def tally(compiled: Compiled) -> exp.Select:
+    """Who moves, and how many others there are of each kind: all that an evaluation is asked for.
+
+    A row for each profile whose state is another than before, and one for each combination of
+    what is told of the rest, without a `profile_id` and with their `count`: so that one pass over
+    millions of profiles leaves a small table.
+    """
+    moved = exp.or_(
+        column("member").neq(column("was_member")), column("held").neq(column("was_held"))
+    )
+    who = exp.case().when(moved, column("profile_id"))
+    told = [*map(column, ("exists", "member", "held", "was_member", *_told(compiled)))]
+    return (
+        exp.select(
+            _named(who, "profile_id"),
+            *told,
+            _named(exp.Count(this=exp.Star()), "count"),
+        )
+        .from_(state(compiled).subquery(exp.to_identifier(_STATE, quoted=True)))
+        .group_by(who.copy(), *(each.copy() for each in told))
+    )
+
+
 def state(compiled: Compiled) -> exp.Select:
     """Every profile, and every one with a previous state, before and after the evaluation."""
     result, exists = column("result", _NOW), exp.not_(column("profile_id", _NOW).is_(exp.null()))
     was_member = exp.func("COALESCE", column("member", _BEFORE), exp.false())
     was_held = exp.func("COALESCE", column("held", _BEFORE), exp.false())
-    told = [
-        *(f"stale__{name}" for name in compiled.stale),
-        *(f"missing__{name}" for name in compiled.missing),
-        *(f"held__{name}" for name in compiled.held_in),
-    ]
     stays = exp.func("COALESCE", result, column("member", _BEFORE), exp.false())
     return (
         exp.select(
@@ -139,7 +154,10 @@ def state(compiled: Compiled) -> exp.Select:
             _named(exp.and_(exists, result.is_(exp.null())), "held"),
             _named(was_member, "was_member"),
             _named(was_held, "was_held"),
-            *(_named(exp.func("COALESCE", column(name, _NOW), exp.false()), name) for name in told),
+            *(
+                _named(exp.func("COALESCE", column(name, _NOW), exp.false()), name)
+                for name in _told(compiled)
+            ),
         )
         .from_(evaluated(compiled).subquery(exp.to_identifier(_NOW, quoted=True)))
         .join(
@@ -150,14 +168,24 @@ def state(compiled: Compiled) -> exp.Select:
     )
 
 
-def _from_state(compiled: Compiled, evaluated_before: bool) -> exp.Expr:
-    if evaluated_before:
-        return named(STATE)
-    return state(compiled).subquery(exp.to_identifier(STATE, quoted=True))
+def _told(compiled: Compiled) -> list[str]:
+    """The columns that say what is stale, missing and held elsewhere."""
+    return [
+        *(f"stale__{name}" for name in compiled.stale),
+        *(f"missing__{name}" for name in compiled.missing),
+        *(f"held__{name}" for name in compiled.held_in),
+    ]
 
 
-def _count(told: exp.Expr) -> exp.Expr:
-    return exp.Count(this=exp.case().when(told, exp.Literal.number(1)))
+def _from_tally(compiled: Compiled, tallied: bool) -> exp.Expr:
+    if tallied:
+        return named(TALLY)
+    return tally(compiled).subquery(exp.to_identifier(TALLY, quoted=True))
+
+
+def _total(told: exp.Expr) -> exp.Expr:
+    total = exp.Sum(this=exp.case().when(told, column("count")))
+    return exp.cast(exp.func("COALESCE", total, exp.Literal.number(0)), "BIGINT")
 
 
 def _named(expression: exp.Expr, name: str) -> exp.Expr:

@@ -23,13 +23,13 @@ from profile_pipelines.audiences.compile import (
 )
 from profile_pipelines.audiences.evaluate import (
     PREVIOUS,
-    STATE,
+    TALLY,
     Counts,
     changes,
     counting,
     evaluated,
     read_counts,
-    state,
+    tally,
 )
 from profile_pipelines.audiences.staleness import Coverage, stale_sources
 from profile_pipelines.catalog.conditions import Condition, attributes_of, audiences_of
@@ -94,18 +94,18 @@ def keep_up(
     `name` is only told on in the result.
     """
     evaluation = _prepare(catalogue, lake, coverage, condition, pinned, now)
-    question = state(evaluation.compiled)
+    question = tally(evaluation.compiled)
     evaluated = {"sql": _digest(question), "inputs": evaluation.inputs}
     if pinned.state.get("evaluated") == evaluated:
         # The same question about the same data: windows of whole days move once a day.
         return AudienceResult(name, Counts(**pinned.state["counts"]), wrote=False)
     rows = evaluation.rows(question)
-    relations: dict[str, Relation] = {STATE: lake.engine.query(rows.sql, rows.relations)}
-    count = counting(evaluation.compiled, evaluated_before=True)
+    relations: dict[str, Relation] = {TALLY: lake.engine.query(rows.sql, rows.relations)}
+    count = counting(evaluation.compiled, tallied=True)
     counts = read_counts(lake.engine.rows(count, relations)[0])
     committed = pinned.commit(
         lake.engine,
-        Rows(changes(evaluation.compiled, evaluated_before=True), relations),
+        Rows(changes(evaluation.compiled, tallied=True), relations),
         now=now,
         run_id=run_id,
         state={

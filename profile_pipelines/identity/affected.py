@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 from sqlglot import exp
 
-from profile_pipelines.engine.sql import column, named
+from profile_pipelines.engine.sql import column, named, null_of
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
 
@@ -26,18 +26,43 @@ def all_records(
     lake: Lake, pinned: Pinned, sources: Mapping[str, Pinned], names: Sequence[str]
 ) -> Affected:
     """Every record of every source."""
-    parts = [
-        _read(lake, source.current([*_own(source, names), "record_id", "deleted"], "s"))
-        for source in sources.values()
-        if source.exists
-    ]
-    new = _complete(parts, names)
+    parts = [_identified(source, name, names) for name, source in sources.items() if source.exists]
+    if parts:
+        relations = {name: each for part in parts for name, each in part.relations.items()}
+        first, *others = (part.sql for part in parts)
+        every = exp.union(first, *others, distinct=False) if others else first
+        new = _read(lake, Rows(exp.select(exp.Star()).from_(every.subquery("r")), relations))
+    else:
+        new = _no_rows(names).select("record_id", *names)
     old = (
         _read(lake, pinned.current(stored_columns(names), "i"))
         if pinned.exists
         else _no_rows(names)
     )
-    return Affected(old, _living(new, names))
+    return Affected(old, new)
+
+
+def _identified(source: Pinned, alias: str, names: Sequence[str]) -> Rows:
+    """`record_id` and all identifiers of a source's records that live and have any."""
+    own = _own(source, names)
+    records = source.current([*own, "record_id", "deleted"], alias)
+    select = (
+        exp.select(
+            column("record_id", "r"),
+            *(
+                column(name, "r")
+                if name in own
+                else exp.alias_(null_of("string"), name, quoted=True)
+                for name in names
+            ),
+        )
+        .from_(records.sql.subquery("r"))
+        .where(
+            exp.not_(column("deleted", "r")),
+            exp.or_(*(exp.not_(column(name, "r").is_(exp.null())) for name in own)),
+        )
+    )
+    return Rows(select, records.relations)
 
 
 def affected_records(

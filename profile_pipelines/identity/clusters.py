@@ -1,6 +1,6 @@
 """Clusters of records that share identifiers, and the profile ids that they keep or get.
 
-Pure functions over tables with `record_id` and one `id_<identifier>` column per identifier,
+Pure functions over frames with `record_id` and one `id_<identifier>` column per identifier,
 strongest first. A cluster larger than the cap is never merged silently: its records are joined
 by each one's strongest identifier alone, and where even that exceeds the cap they get no
 profile. Both are marked `held_apart`.
@@ -9,16 +9,28 @@ profile. Both are marked `held_apart`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import polars as pl
 import pyarrow.compute as pc
 
 Labels = npt.NDArray[np.int64]
 
 
-def cluster(records: pa.Table, identifiers: Sequence[str], cap: int) -> tuple[Labels, Labels]:
+class Assigned(NamedTuple):
+    """Which record belongs to which profile."""
+
+    profile_ids: Labels
+    """One for each record; 0: none."""
+    next_profile_id: int
+    """The next id to give."""
+    profiles: int
+    """How many profiles there are."""
+
+
+def cluster(records: pl.DataFrame, identifiers: Sequence[str], cap: int) -> tuple[Labels, Labels]:
     """A cluster label for each record (-1: without a profile), and 1 where it is held apart.
 
     Records must have at least one identifier each.
@@ -38,15 +50,15 @@ def cluster(records: pa.Table, identifiers: Sequence[str], cap: int) -> tuple[La
 
 def assign_profiles(
     record_ids: Labels, labels: Labels, known: Labels, next_profile_id: int
-) -> tuple[Labels, int]:
-    """A profile id for each record (0: none), and the next id to give.
+) -> Assigned:
+    """A profile id for each record.
 
     `known` has each record's profile id so far (0: none). A known id stays with the cluster that
     holds the least record number among its records; a cluster keeps the least of its ids. New
     ids follow the clusters' least record numbers, so that a repeated run gives the same.
     """
     if len(record_ids) == 0:
-        return np.zeros(0, dtype=np.int64), next_profile_id
+        return Assigned(np.zeros(0, dtype=np.int64), next_profile_id, 0)
     order = np.argsort(record_ids, kind="stable")
     in_order, known_in_order = labels[order], known[order]
     # One number per cluster, in the order of the clusters' least record numbers.
@@ -63,7 +75,8 @@ def assign_profiles(
     owned[fresh] = next_profile_id + np.arange(len(fresh))
     result = np.empty(len(order), dtype=np.int64)
     result[order] = owned[clusters]
-    return result, next_profile_id + len(fresh)
+    profiles = len(owned) - int(unlabelled.any())
+    return Assigned(result, next_profile_id + len(fresh), profiles)
 
 
 def _first_positions(values: Labels) -> Labels:
@@ -74,31 +87,28 @@ def _first_positions(values: Labels) -> Labels:
     return positions[shifted]
 
 
-def _value_codes(records: pa.Table, identifiers: Sequence[str]) -> tuple[list[Labels], int]:
+def _value_codes(records: pl.DataFrame, identifiers: Sequence[str]) -> tuple[list[Labels], int]:
     """Per identifier a number for each record's value (-1: none); numbers are never shared."""
     codes: list[Labels] = []
     total = 0
     for name in identifiers:
-        numbers, values = _numbered(records.column(name))
+        numbers, values = _numbered(records[name])
         codes.append(np.where(numbers < 0, -1, numbers + total))
         total += values
     return codes, total
 
 
-def _numbered(values: pa.ChunkedArray) -> tuple[Labels, int]:
+def _numbered(texts: pl.Series) -> tuple[Labels, int]:
     """A number for each distinct text (-1: null), and how many there are.
 
     Numbers of 64-bit digests are several times quicker to find than of texts; they are taken
     only when it turns out that no two texts share one.
     """
-    import polars as pl
-
-    texts = pl.Series(values)
     digests = texts.hash().to_arrow()
     encoded = digests.dictionary_encode()
     numbers = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     if len(numbers) and not (texts.eq_missing(texts.gather(_first_positions(numbers)))).all():
-        encoded = values.combine_chunks().dictionary_encode()
+        encoded = texts.to_arrow().dictionary_encode()
         numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
         return numbers.astype(np.int64), len(encoded.dictionary)
     return np.where(texts.is_null().to_numpy(), -1, numbers), len(encoded.dictionary)

@@ -34,30 +34,28 @@ def recluster(
 ) -> Reclustered:
     """Cluster the affected records, and compare with what is stored of them."""
     old, new = affected
-    labels, held = cluster(new.select("record_id", *names).to_arrow(), names, cap)
+    labels, held = cluster(new, names, cap)
     known = _ids(new, old)
     newcomers = (labels >= 0) & ~np.isin(labels, labels[known > 0])
     if pinned.exists and newcomers.any():
         others = new.with_columns(pl.Series("held_apart", held.astype(bool))).filter(newcomers)
         known = known + _ids(new, former_ids(lake, pinned, affected, others, names))
-    profile_ids, next_profile_id = assign_profiles(
-        new["record_id"].to_numpy(), labels, known, next_profile_id
-    )
+    assigned = assign_profiles(new["record_id"].to_numpy(), labels, known, next_profile_id)
     result = new.select("record_id", *names).with_columns(
-        pl.Series("profile_id", profile_ids).replace(0, None).alias("profile_id"),
+        pl.Series("profile_id", assigned.profile_ids).replace(0, None).alias("profile_id"),
         pl.Series("held_apart", held.astype(bool)),
     )
     # All records of an affected profile are affected, so profiles can be counted here.
     gained = (
         len(result) - len(old),
-        result["profile_id"].drop_nulls().n_unique() - old["profile_id"].drop_nulls().n_unique(),
+        assigned.profiles - old["profile_id"].drop_nulls().n_unique(),
         int(result["held_apart"].sum()) - int(old["held_apart"].sum()),
     )
     if not len(old):
         changes = result.with_columns(
             pl.lit(None, pl.Int64).alias("previous_profile_id"), pl.lit(False).alias("removed")
         )
-        return Reclustered(changes, next_profile_id, gained)
+        return Reclustered(changes, assigned.next_profile_id, gained)
     stored = old.select("record_id", *names, "profile_id", "held_apart")
     compared = [*names, "profile_id", "held_apart"]
     both = result.join(stored, on="record_id", how="left", suffix="_old", coalesce=True)
@@ -72,7 +70,7 @@ def recluster(
         pl.col("profile_id").alias("previous_profile_id"),
         pl.lit(True).alias("removed"),
     )
-    return Reclustered(pl.concat([changed, gone]), next_profile_id, gained)
+    return Reclustered(pl.concat([changed, gone]), assigned.next_profile_id, gained)
 
 
 def _ids(records: pl.DataFrame, given: pl.DataFrame) -> Labels:

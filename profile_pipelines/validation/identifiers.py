@@ -20,18 +20,14 @@ def normalise(raw: pl.Series, identifier: Identifier) -> pl.Series:
     if not is_ascii:
         steps += identifier.normalise
     value = pl.col("v")
+    frame = text.to_frame("v").lazy()
     for step in steps:
-        value = _apply(value, step)
-    normal = pl.col("n")
-    is_usable = (normal != "") & ~_is_denied(normal, identifier, is_ascii=is_ascii)
-    return (
-        text.to_frame("v")
-        .lazy()
-        .select(value.alias("n"))
-        .select(pl.when(is_usable).then(normal))
-        .collect()["n"]
-        .rename(raw.name)
-    )
+        frame = frame.select(_apply(value, step))
+        if step == "email":
+            # apart, or the text is brought to lower case twice
+            frame = frame.select(pl.when(value.str.contains(EMAIL)).then(value))
+    is_usable = (value != "") & ~_is_denied(value, identifier, is_ascii=is_ascii)
+    return frame.select(pl.when(is_usable).then(value)).collect()["v"].rename(raw.name)
 
 
 def _is_denied(normal: pl.Expr, identifier: Identifier, *, is_ascii: bool) -> pl.Expr:
@@ -59,8 +55,7 @@ def _apply(value: pl.Expr, step: object) -> pl.Expr:
         case "strip_leading_zeros":
             return value.str.strip_chars_start("0")
         case "email":
-            lowered = value.str.strip_chars().str.to_lowercase()
-            return pl.when(lowered.str.contains(EMAIL)).then(lowered)
+            return value.str.strip_chars().str.to_lowercase()
         case {"strip_prefix": prefix}:
             return value.str.strip_prefix(str(prefix))
         case _:
