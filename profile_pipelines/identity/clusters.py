@@ -104,6 +104,7 @@ def _numbered(texts: pl.Series) -> tuple[Labels, int]:
     Numbers of 64-bit digests are several times quicker to find than of texts; they are taken
     only when it turns out that no two texts share one.
     """
+    texts = texts.rechunk()  # else each text that is looked up is sought in all chunks
     digests = texts.hash().to_arrow()
     encoded = digests.dictionary_encode()
     numbers = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -138,7 +138,10 @@ def _by_profile(
     names: list[str],
     only_affected: bool,
 ) -> Rows:
-    """One row for each profile that the sync has records of: its newest values."""
+    """One row for each profile that the sync has records of: its newest values.
+
+    Members are read anew wherever they are named: two columns cost less to read than to keep.
+    """
     alias = _alias(system, sync)
     timed = {name for name in names if catalogue.attributes[name].merge == "latest"}
     members = _members(identities, f"{alias}#members", record_block(system, sync), only_affected)
@@ -150,13 +153,13 @@ def _by_profile(
         )
         .from_(records.sql.subquery("r"))
         .join(
-            named(f"{alias}#m", "m"),
+            members.sql.subquery("m"),
             on=exp.EQ(this=column("record_id", "m"), expression=column("record_id", "r")),
         )
     )
     repeated = (
         exp.select(column("profile_id"))
-        .from_(named(f"{alias}#m"))
+        .from_(members.sql.subquery("m"))
         .group_by(column("profile_id"))
         .having(exp.GT(this=exp.Count(this=exp.Star()), expression=literal(1)))
     )
@@ -192,7 +195,6 @@ def _by_profile(
     union = exp.union(singles, newest, distinct=False)
     select = (
         exp.select(exp.Star())
-        .with_(exp.to_identifier(f"{alias}#m", quoted=True), as_=members.sql)
         .with_(exp.to_identifier(f"{alias}#repeated", quoted=True), as_=repeated)
         .from_(union.subquery("one"))
     )
