@@ -95,6 +95,8 @@ class DuckDBEngine:
                 _parameter("compression_level", exp.Literal.number(1)),
                 # Pages of the second version hold numbers and texts as differences: a sixth less.
                 _parameter("parquet_version", exp.var("v2")),
+                # Identifiers, all distinct, aren't gathered in a dictionary for long.
+                _parameter("dictionary_size_limit", exp.Literal.number(4000)),
                 _parameter("row_group_size", exp.Literal.number(122880)),
                 _parameter("return_stats", exp.true()),
             ],

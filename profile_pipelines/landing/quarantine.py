@@ -9,7 +9,9 @@ from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
 
 _ENTRIES = exp.alias_(exp.Unnest(expressions=[column("quarantine", "r")]), "e")
-_ALIVE = exp.not_(column("deleted", "r"))
+_HAVE_ANY = exp.and_(
+    exp.not_(column("deleted", "r")), exp.not_(column("quarantine", "r").is_(exp.null()))
+)
 
 
 def quarantine_entries(system: str, sync: str, pinned: Pinned) -> Rows:
@@ -29,7 +31,7 @@ def quarantine_entries(system: str, sync: str, pinned: Pinned) -> Rows:
             _ENTRIES.copy(),
         )
         .from_(latest.subquery("r"))
-        .where(_ALIVE.copy())
+        .where(_HAVE_ANY.copy())
     )
     select = (
         exp.select(
@@ -52,7 +54,7 @@ def quarantined_by_attribute(lake: Lake, pinned: Pinned) -> dict[str, int]:
     if not pinned.exists:
         return {}
     rows = pinned.current(["deleted", "quarantine"], "q")
-    entries = exp.select(_ENTRIES.copy()).from_(rows.sql.subquery("r")).where(_ALIVE.copy())
+    entries = exp.select(_ENTRIES.copy()).from_(rows.sql.subquery("r")).where(_HAVE_ANY.copy())
     named = exp.select(_part("attribute")).from_(entries.subquery("u"))
     counts = (
         exp.select(column("attribute", "n"), exp.alias_(exp.Count(this=exp.Star()), "entries"))
