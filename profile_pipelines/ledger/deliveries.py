@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from profile_pipelines.errors import Conflict
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -91,9 +90,7 @@ class Deliveries:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._insert: Any = (
-            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        )
+        self._insert = insert_of(engine)
         create_tables(_metadata, engine)
 
     def take(self, destination: str, place: str, *, now: datetime) -> str:

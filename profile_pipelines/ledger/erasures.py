@@ -14,13 +14,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from profile_pipelines.errors import ProfilePipelinesError
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
 
 KEY = "PROFILE_PIPELINES_ERASURE_KEY"
 _SHORTEST = 16
@@ -75,9 +73,7 @@ class Erasures:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._insert: Any = (
-            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        )
+        self._insert = insert_of(engine)
         create_tables(_metadata, engine)
 
     def begin(

@@ -10,12 +10,10 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
 
 KEPT = timedelta(days=7)
 """How long an event's id is known, and an unread row kept. Vendors deliver again for three days
@@ -104,9 +102,7 @@ class Inbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._insert: Any = (
-            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        )
+        self._insert = insert_of(engine)
         create_tables(_metadata, engine)
 
     def store(

@@ -10,15 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from profile_pipelines.ledger.deliveries import Deliveries
-from profile_pipelines.ledger.enrolments import Enrolments
-from profile_pipelines.ledger.erasures import Erasures
-from profile_pipelines.ledger.inbox import Inbox
-from profile_pipelines.ledger.outbox import Outbox
 from profile_pipelines.ledger.set_asides import (
     WHOLE_SYNC,
     Excess,
@@ -27,7 +22,14 @@ from profile_pipelines.ledger.set_asides import (
     set_asides,
 )
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, open_engine
-from profile_pipelines.ledger.unsubscribes import Unsubscribes
+
+if TYPE_CHECKING:
+    from profile_pipelines.ledger.deliveries import Deliveries
+    from profile_pipelines.ledger.enrolments import Enrolments
+    from profile_pipelines.ledger.erasures import Erasures
+    from profile_pipelines.ledger.inbox import Inbox
+    from profile_pipelines.ledger.outbox import Outbox
+    from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
 _metadata = sa.MetaData()
 
@@ -106,7 +108,10 @@ class SyncEntry:
 
 
 class Ledger:
-    """Opens (and, when it is new, creates) the ledger at a SQLAlchemy URL."""
+    """Opens (and, when it is new, creates) the ledger at a SQLAlchemy URL.
+
+    A part is loaded when it is first asked for: most commands need one or none of them.
+    """
 
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
@@ -116,31 +121,43 @@ class Ledger:
     @cached_property
     def inbox(self) -> Inbox:
         """What the systems' events named, until it has been read."""
+        from profile_pipelines.ledger.inbox import Inbox
+
         return Inbox(self._engine)
 
     @cached_property
     def outbox(self) -> Outbox:
         """The messages that are decided, and what became of them."""
+        from profile_pipelines.ledger.outbox import Outbox
+
         return Outbox(self._engine)
 
     @cached_property
     def deliveries(self) -> Deliveries:
         """Which customers the destinations hold."""
+        from profile_pipelines.ledger.deliveries import Deliveries
+
         return Deliveries(self._engine)
 
     @cached_property
     def unsubscribes(self) -> Unsubscribes:
         """Who has unsubscribed from what."""
+        from profile_pipelines.ledger.unsubscribes import Unsubscribes
+
         return Unsubscribes(self._engine)
 
     @cached_property
     def erasures(self) -> Erasures:
         """Who was erased, and what keeps them out."""
+        from profile_pipelines.ledger.erasures import Erasures
+
         return Erasures(self._engine)
 
     @cached_property
     def enrolments(self) -> Enrolments:
         """Who is in which journey, and what happened there."""
+        from profile_pipelines.ledger.enrolments import Enrolments
+
         return Enrolments(self._engine, self.outbox)
 
     def forget(self, profile_ids: Collection[int], *, now: datetime) -> dict[str, int]:

@@ -19,9 +19,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables, day_of
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, day_of, insert_of
 
 State = Literal["pending", "claimed", "sending", "sent", "skipped", "failed", "unknown"]
 STATES: tuple[State, ...] = (
@@ -125,9 +124,7 @@ class Outbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._insert: Any = (
-            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        )
+        self._insert = insert_of(engine)
         create_tables(_metadata, engine)
 
     def decide(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -36,6 +38,11 @@ def open_engine(url: str) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     return sa.create_engine(parsed)
+
+
+def insert_of(engine: sa.Engine) -> Any:
+    """The INSERT of the database that the engine is for, which knows ON CONFLICT."""
+    return import_module(f"sqlalchemy.dialects.{engine.dialect.name}").insert
 
 
 def day_of(moment: sa.ColumnElement[datetime], midnights: Sequence[datetime]) -> sa.Case[int]:
