@@ -19,9 +19,7 @@ from profile_pipelines.audiences.materialise import AudienceResult, materialise
 from profile_pipelines.catalog.plan import audience_order, schedule_of
 from profile_pipelines.errors import Conflict, DestinationError, NotFound, UnknownName
 from profile_pipelines.identity import IdentitiesResult, resolve
-from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.landing import SyncResult, sync
-from profile_pipelines.landing.children import children_table
 from profile_pipelines.landing.extraction import Progress
 from profile_pipelines.landing.named import NamedResult, sync_named
 from profile_pipelines.profiles import ProfilesResult, merge
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from profile_pipelines.ledger.erasures import Erasure
 
 _ATTEMPTS = 5
-_FORGOTTEN, _FORGET_EVERY = "history forgotten", timedelta(days=1)
 _Result = TypeVar("_Result")
 
 
@@ -91,7 +88,7 @@ def sync_attributes(
     progress: Progress | None = None,
 ) -> SyncResult:
     """Run one sync, again when another run committed to the same table meanwhile."""
-    return _again(
+    return again(
         lambda: sync(
             workspace.catalogue,
             workspace.lake,
@@ -111,7 +108,7 @@ def sync_named_records(
     workspace: Workspace, system: str, name: str, *, now: datetime, run_id: str
 ) -> NamedResult:
     """Read the records that events named, again when another run was faster."""
-    return _again(
+    return again(
         lambda: sync_named(
             workspace.catalogue,
             workspace.lake,
@@ -126,7 +123,7 @@ def sync_named_records(
 
 def resolve_identities(workspace: Workspace, *, now: datetime, run_id: str) -> IdentitiesResult:
     """Bring identities up to date, again when another run was faster."""
-    return _again(lambda: resolve(workspace.catalogue, workspace.lake, now=now, run_id=run_id))
+    return again(lambda: resolve(workspace.catalogue, workspace.lake, now=now, run_id=run_id))
 
 
 def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> ProfilesResult:
@@ -135,8 +132,8 @@ def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> Profi
     catalogue, lake = workspace.catalogue, workspace.lake
     if any(each.consent for each in catalogue.attributes.values()):
         unsubscribes = workspace.ledger.unsubscribes
-        _again(lambda: land_unsubscribes(lake, unsubscribes, now=now, run_id=run_id))
-    return _again(lambda: merge(catalogue, lake, now=now, run_id=run_id))
+        again(lambda: land_unsubscribes(lake, unsubscribes, now=now, run_id=run_id))
+    return again(lambda: merge(catalogue, lake, now=now, run_id=run_id))
 
 
 def evaluate_audience(
@@ -148,7 +145,7 @@ def evaluate_audience(
     """
     if name not in workspace.catalogue.audiences:
         raise UnknownName(f"the catalogue declares no audience {name}")
-    return _again(
+    return again(
         lambda: materialise(
             workspace.catalogue,
             workspace.lake,
@@ -170,7 +167,7 @@ def tick_journey(
     from profile_pipelines.journeys.tick import tick
 
     _journey(workspace, name)
-    return _again(
+    return again(
         lambda: tick(
             workspace.catalogue,
             workspace.lake,
@@ -489,7 +486,7 @@ def restore_consent(
     return theirs
 
 
-def _again(step: Callable[[], _Result]) -> _Result:
+def again(step: Callable[[], _Result]) -> _Result:
     """Run a step; when another run committed to its table meanwhile, read again and retry."""
     for _ in range(_ATTEMPTS - 1):
         with suppress(Conflict):
@@ -500,51 +497,3 @@ def _again(step: Callable[[], _Result]) -> _Result:
 def audiences_in_order(workspace: Workspace) -> Iterator[str]:
     """Every audience, after those that it refers to."""
     yield from audience_order(workspace.catalogue.audiences)
-
-
-def compact(workspace: Workspace) -> int:
-    """Fold the change logs that have grown into their snapshots; how many were."""
-    return sum(table.pin().compact(workspace.lake.engine) for table in _tables(workspace))
-
-
-def forget_history(workspace: Workspace, *, now: datetime) -> dict[str, int]:
-    """Forget the values that `keep_history` doesn't keep; rows by table. Once a day is enough."""
-    from profile_pipelines.privacy.retention import forget_history
-
-    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
-    if all(each.keep_history is None for each in catalogue.attributes.values()):
-        return {}
-    last = ledger.upkeep(_FORGOTTEN)
-    if last is not None and now - last < _FORGET_EVERY:
-        return {}
-    forgotten = _again(lambda: forget_history(catalogue, lake, now=now))
-    ledger.note_upkeep(_FORGOTTEN, now)
-    return forgotten
-
-
-def last_commit(workspace: Workspace) -> datetime | None:
-    """The time of the lake's latest commit, as its run took the present; None without any."""
-    times = (table.pin().committed_at for table in _tables(workspace))
-    return max((each for each in times if each is not None), default=None)
-
-
-def _tables(workspace: Workspace) -> list[LakeTable]:
-    catalogue, lake = workspace.catalogue, workspace.lake
-    return [
-        *(
-            lake.source(catalogue, system, name)
-            for system, declared in catalogue.systems.items()
-            for name in declared.syncs
-        ),
-        *(
-            children_table(catalogue, lake, system, name)
-            for system, declared in catalogue.systems.items()
-            for name, each in declared.syncs.items()
-            if each.is_aggregating
-        ),
-        lake.unsubscribes(),
-        lake.identities(catalogue),
-        lake.profiles(catalogue),
-        *(lake.audience(name) for name in catalogue.audiences),
-        *(lake.entry(name) for name, each in catalogue.journeys.items() if each.enter_when),
-    ]

@@ -25,6 +25,7 @@ from profile_pipelines import pipeline
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.table import LakeTable
+from profile_pipelines.lake.upkeep import merge_small_files
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.sources import sql as _sql
 from profile_pipelines.validation import records as _records
@@ -140,6 +141,7 @@ def _second(company: Company) -> None:
 def _compact(company: Company) -> None:
     for table in _all_tables(company).values():
         table.pin().compact(company.workspace.lake.engine, force=True)
+        merge_small_files(table, company.workspace.lake.engine, many=1)
 
 
 def _all_tables(company: Company) -> dict[str, LakeTable]:

@@ -20,6 +20,10 @@ class Compaction(NamedTuple):
     """A compaction of a lake table."""
 
 
+class Merging(NamedTuple):
+    """The files of a lake table's history are put together."""
+
+
 class Identified(NamedTuple):
     """A record's identifiers, strongest first."""
 
@@ -50,12 +54,13 @@ _commits = st.builds(
 )
 
 
-def table_operations() -> st.SearchStrategy[list[Commit | Compaction]]:
-    """Commits of a table, with compactions among them; the first commit removes nothing."""
+def table_operations() -> st.SearchStrategy[list[Commit | Compaction | Merging]]:
+    """Commits of a table, with upkeep among them; the first commit removes nothing."""
     first = st.builds(
         Commit, st.dictionaries(st.integers(1, 5), st.sampled_from(["a", "b"]), min_size=1)
     )
-    later = st.lists(_commits | _commits | st.just(Compaction()), max_size=5)
+    upkeep = st.sampled_from([Compaction(), Merging()])
+    later = st.lists(_commits | _commits | upkeep, max_size=7)
     return st.builds(lambda one, more: [one, *more], first, later)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from profile_pipelines import pipeline
+from profile_pipelines import pipeline, upkeep
 from profile_pipelines.audiences.materialise import preview
 from profile_pipelines.errors import Conflict, LakeError, SourceError, UnknownName
 from profile_pipelines.workspace import Workspace
@@ -477,10 +477,10 @@ def test_compaction_changes_nothing_that_is_read(company: Company) -> None:
         )
         company.run()
     before = company.customers.profiles().to_arrow(), _members(company)
-    assert pipeline.compact(company.workspace) > 0
+    assert upkeep.compact(company.workspace) > 0
     assert (company.customers.profiles().to_arrow(), _members(company)) == before
     written = _written(company)
-    assert pipeline.compact(company.workspace) == 0
+    assert upkeep.compact(company.workspace) == 0
     company.run()
     assert _written(company) == written
     company.put("crm", "1", no="1", changed=stamp(7), status="churned")

@@ -62,7 +62,7 @@ def sync(
 
 def _refuse_the_past(workspace: Workspace, given: str | None, moment: datetime) -> None:
     """The history can't be written before what it holds already. Raises BadParameter."""
-    from profile_pipelines.pipeline import last_commit
+    from profile_pipelines.lake_tables import last_commit
 
     last = None if given is None else last_commit(workspace)
     if last is not None and moment < last:

@@ -24,7 +24,7 @@ from profile_pipelines.engine.sql import column, named
 from profile_pipelines.lake import delta
 from profile_pipelines.lake_place import Place
 
-_PARTS = ("snapshot", "changes")
+PARTS = ("snapshot", "changes")
 _ROWS = "rewritten"
 
 
@@ -49,21 +49,21 @@ def table_names(root: Place) -> list[str]:
         return []
     # a place in an object store has URLs for paths
     prefix = len(str(root).rstrip("/")) + 1
-    logs = (path for path in root.rglob("_delta_log") if path.parent.name in _PARTS)
+    logs = (path for path in root.rglob("_delta_log") if path.parent.name in PARTS)
     return sorted({str(log.parent.parent)[prefix:] for log in logs})
 
 
 def count_doomed(root: Place, name: str, engine: DuckDBEngine, doomed: Doomed) -> int:
     """How many rows of the table's change log and its snapshot are doomed."""
     total = 0
-    for part in _PARTS:
+    for part in PARTS:
         path = root / name / part
         handle = delta.open_table(path)
-        condition = None if handle is None else doomed.condition(_schema(handle).names)
+        condition = None if handle is None else doomed.condition(arrow_schema(handle).names)
         if handle is not None and condition is not None:
             files = [file.path for file in delta.files(handle, path)]
             if files:
-                rows = {_ROWS: ParquetFiles(files, _schema(handle))}
+                rows = {_ROWS: ParquetFiles(files, arrow_schema(handle))}
                 total += _count(engine, condition, {**doomed.relations, **rows})
     return total
 
@@ -82,7 +82,7 @@ def rewrite(
     ahead of the commit. Files that hold none of the rows stay as they are. Raises Conflict when
     another run committed meanwhile.
     """
-    for part in _PARTS:
+    for part in PARTS:
         told = before if part == "changes" else lambda rows: None
         _rewrite(root / name / part, engine, doomed, told)
 
@@ -94,16 +94,16 @@ def _rewrite(
     handle = delta.open_table(path)
     if handle is None:
         return
-    condition = doomed.condition(_schema(handle).names)
+    condition = doomed.condition(arrow_schema(handle).names)
     replaced: list[delta.File] = []
     written: list[Written] = []
     gone = 0
     for file in delta.files(handle, path):
-        relations = {**doomed.relations, _ROWS: ParquetFiles([file.path], _schema(handle))}
+        relations = {**doomed.relations, _ROWS: ParquetFiles([file.path], arrow_schema(handle))}
         if condition is not None and (found := _count(engine, condition, relations)):
             gone += found
             replaced.append(file)
-            select = _rewritten(_schema(handle).names, condition, doomed.instead)
+            select = _rewritten(arrow_schema(handle).names, condition, doomed.instead)
             written.append(engine.write(select, relations, str(delta.new_file(path))))
     before(gone)
     state = delta.read_state(handle)
@@ -136,7 +136,8 @@ def _rewritten(
     return exp.select(*columns).from_(named(_ROWS))
 
 
-def _schema(handle: DeltaTable) -> pa.Schema:
+def arrow_schema(handle: DeltaTable) -> pa.Schema:
+    """The columns of all versions."""
     return pa.schema(handle.schema().to_arrow())
 
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def run_in_process(
     """Sync what is selected, then bring identities, profiles and audiences up to date.
 
     Two Dagster runs, so that the second takes place even where a system couldn't be read; then
-    the change logs that have grown are compacted. `now` (aware) stands for the present. Without
+    the lake is kept in order. `now` (aware) stands for the present. Without
     an `instance` the runs are recorded where `DAGSTER_HOME` says, or else nowhere. Raises
     nothing for a step that fails: the report has its error. With `named`
     the records that events named are read, too.
@@ -92,11 +93,10 @@ def _run(
 
 
 def _upkeep(workspace: "Workspace", *, compacting: bool, now: datetime) -> None:
-    from profile_pipelines.pipeline import compact, forget_history
+    from profile_pipelines.upkeep import compact, forget_history, sweep
 
-    try:
-        if compacting:
-            compact(workspace)
+    if compacting:
+        compact(workspace)
+        sweep(workspace, clock=datetime.now(UTC))
+    with suppress(Conflict):  # another run writes at this moment; a later one does it
         forget_history(workspace, now=now)
-    except Conflict:
-        return  # another run writes at this moment; a later one does it

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -92,13 +93,18 @@ def in_words(cron: str) -> str:
 @dg.op(required_resource_keys={"session"}, pool=POOL)
 def fold_change_logs(context: dg.OpExecutionContext) -> None:
     """Fold the change logs that have grown into their snapshots; forget what isn't kept."""
-    from profile_pipelines.pipeline import compact, forget_history
+    from profile_pipelines.upkeep import compact, forget_history, sweep
 
     session: Session = context.resources.session
     with session.step("compact"):
         forgotten = forget_history(session.workspace, now=now_of(context.run.tags))
-        counts = {"rows_forgotten": sum(forgotten.values())}
-        context.add_output_metadata({"tables_compacted": compact(session.workspace), **counts})
+        context.add_output_metadata(
+            {
+                "tables_compacted": compact(session.workspace),
+                "files_deleted": sweep(session.workspace, clock=datetime.now(UTC)),
+                "rows_forgotten": sum(forgotten.values()),
+            }
+        )
 
 
 @dg.job(executor_def=dg.in_process_executor)

@@ -138,13 +138,12 @@ def _by_profile(
     names: list[str],
     only_affected: bool,
 ) -> Rows:
-    """One row for each profile that the sync has records of: its newest values.
-
-    Members are read anew wherever they are named: two columns cost less to read than to keep.
-    """
+    """One row for each profile that the sync has records of: its newest values."""
     alias = _alias(system, sync)
     timed = {name for name in names if catalogue.attributes[name].merge == "latest"}
     members = _members(identities, f"{alias}#members", record_block(system, sync), only_affected)
+    # The few that are affected are sought once; all of them cost less to read again than to keep.
+    theirs = named(f"{alias}#m", "m") if only_affected else members.sql.subquery("m")
     records = source.current(["record_id", "updated_at", *names], f"{alias}#records")
     joined = (
         exp.select(
@@ -153,13 +152,13 @@ def _by_profile(
         )
         .from_(records.sql.subquery("r"))
         .join(
-            members.sql.subquery("m"),
+            theirs.copy(),
             on=exp.EQ(this=column("record_id", "m"), expression=column("record_id", "r")),
         )
     )
     repeated = (
         exp.select(column("profile_id"))
-        .from_(members.sql.subquery("m"))
+        .from_(theirs)
         .group_by(column("profile_id"))
         .having(exp.GT(this=exp.Count(this=exp.Star()), expression=literal(1)))
     )
@@ -193,11 +192,10 @@ def _by_profile(
         .group_by(column("profile_id", "s"))
     )
     union = exp.union(singles, newest, distinct=False)
-    select = (
-        exp.select(exp.Star())
-        .with_(exp.to_identifier(f"{alias}#repeated", quoted=True), as_=repeated)
-        .from_(union.subquery("one"))
-    )
+    select = exp.select(exp.Star()).from_(union.subquery("one"))
+    if only_affected:
+        select = select.with_(exp.to_identifier(f"{alias}#m", quoted=True), as_=members.sql)
+    select = select.with_(exp.to_identifier(f"{alias}#repeated", quoted=True), as_=repeated)
     return Rows(select, {**members.relations, **records.relations})
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from profile_pipelines.errors import Conflict
+from profile_pipelines.lake.upkeep import merge_small_files, sweep
 from profile_pipelines_tests.company import Company, catalogue, stamp
 
 ACTIVE = {"active": {"where": {"status": {"is": "active"}}}}
@@ -56,7 +58,7 @@ def _objects(company: Company) -> set[str]:
 
 
 def test_the_whole_path_runs_in_a_bucket(company: Company) -> None:
-    """Runs write, write nothing when nothing changed, follow a change, and compact."""
+    """Runs write, write nothing when nothing changed, follow a change; upkeep works as well."""
     company.run()
     assert company.profile("C-2") == {"status": "active", "tier": "silver"}
     before = _objects(company)
@@ -69,7 +71,13 @@ def test_the_whole_path_runs_in_a_bucket(company: Company) -> None:
     assert company.profile("C-2")["status"] == "churned"
     assert len(company.customers.members("active").to_arrow()) == 2
     profiles = company.workspace.lake.profiles(company.workspace.catalogue)
-    assert profiles.pin().compact(company.workspace.lake.engine, force=True)
+    engine = company.workspace.lake.engine
+    assert profiles.pin().compact(engine, force=True)
+    assert merge_small_files(profiles, engine, many=1) == 1
+    assert company.profile("C-2")["status"] == "churned"
+    present = datetime.now(UTC)
+    assert sweep(company.workspace.lake.root, before=present - timedelta(days=1)) == 0
+    assert sweep(company.workspace.lake.root, before=present + timedelta(days=1)) == 1
     assert company.profile("C-2")["status"] == "churned"
 
 

@@ -19,7 +19,8 @@ from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.errors import Conflict, LakeError
 from profile_pipelines.lake import LakeTable
 from profile_pipelines.lake.table import Pinned, Rows
-from profile_pipelines_tests.strategies import Commit, Compaction, table_operations
+from profile_pipelines.lake.upkeep import merge_small_files
+from profile_pipelines_tests.strategies import Commit, Compaction, Merging, table_operations
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ENGINE = DuckDBEngine(threads=1)
@@ -70,10 +71,10 @@ def _after(state: dict[int, str], rows: dict[int, str | None]) -> dict[int, str]
     return {key: value for key, value in merged.items() if value is not None}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(table_operations())
-def test_any_commits_and_compactions_read_like_a_dictionary(
-    operations: list[Commit | Compaction],
+def test_any_commits_and_upkeep_read_like_a_dictionary(
+    operations: list[Commit | Compaction | Merging],
 ) -> None:
     """Current, as of every past moment, and the changes since every commit are the model's."""
     with tempfile.TemporaryDirectory() as folder:
@@ -88,6 +89,8 @@ def test_any_commits_and_compactions_read_like_a_dictionary(
                     commits.append(rows)
                 case Compaction():
                     table.pin().compact(ENGINE, force=True)
+                case Merging():
+                    merge_small_files(table, ENGINE, many=2)
             assert _current(table.pin()) == states[-1]
         pinned = table.pin()
         assert pinned.seq == len(commits)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from profile_pipelines import pipeline
 from profile_pipelines.activation.deliver import DeliveryResult
+from profile_pipelines.lake_tables import lake_tables
 from profile_pipelines.ledger.inbox import Named
 from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines_tests.company import catalogue, stamp
@@ -102,7 +103,7 @@ class Canaries(Reminders):
         self.unsubscribe(NUMBER)
         self.everything()
         lake = self.workspace.lake
-        for table in pipeline._tables(self.workspace):  # pyright: ignore[reportPrivateUsage]
+        for table in lake_tables(self.workspace):
             table.pin().compact(lake.engine, force=True)
         record = {"id": "9", "no": f" C-{NUMBER} ", "email": "x@y.example", "tier": "third-canary"}
         self.workspace.ledger.inbox.store(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from profile_pipelines.errors import CatalogueError
-from profile_pipelines.pipeline import forget_history
 from profile_pipelines.profiles.view import history_of
+from profile_pipelines.upkeep import forget_history
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 from profile_pipelines_tests.privacy.canaries import found
 
