@@ -138,8 +138,6 @@ def _spare_the_processor() -> None:
     atexit.register(gc.freeze)
     # NumPy's threads for linear algebra, of which there is none here, would wait in a loop.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Polars gives memory back after half a second, and then has the pages emptied anew.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:2000,muzzy_decay_ms:-1")
 
 
 def _global_options_first(arguments: list[str]) -> list[str]:

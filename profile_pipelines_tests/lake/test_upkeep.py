@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlglot import exp
 
-from profile_pipelines.engine import DuckDBEngine
+from profile_pipelines.engine import DuckDBEngine, Written
 from profile_pipelines.engine.sql import named
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import LakeTable
@@ -89,9 +89,9 @@ def test_a_merge_that_is_overtaken_leaves_everything(table: LakeTable) -> None:
     table.pin().compact(ENGINE, force=True)
 
     class Overtaken(DuckDBEngine):
-        def write(self, *given: Any) -> Any:
+        def write(self, sql: exp.Expr, relations: Any, path: str) -> Written:
             _commit(table, {1: "faster"}, 9)
-            return super().write(*given)
+            return super().write(sql, relations, path)
 
     with pytest.raises(Conflict):
         merge_small_files(table, Overtaken(threads=1), many=2)
