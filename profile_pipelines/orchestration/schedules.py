@@ -53,7 +53,7 @@ def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
             job=compact_lake,
             execution_timezone=timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Folds the change logs that have grown into their snapshots.",
+            description="Keeps the lake quick to read, and from only growing.",
         )
     )
     return found
@@ -92,7 +92,7 @@ def in_words(cron: str) -> str:
 
 @dg.op(required_resource_keys={"session"}, pool=POOL)
 def fold_change_logs(context: dg.OpExecutionContext) -> None:
-    """Fold the change logs that have grown into their snapshots; forget what isn't kept."""
+    """Fold change logs, put small files together, delete and forget what isn't kept."""
     from profile_pipelines.upkeep import compact, forget_history, sweep
 
     session: Session = context.resources.session
@@ -109,7 +109,7 @@ def fold_change_logs(context: dg.OpExecutionContext) -> None:
 
 @dg.job(executor_def=dg.in_process_executor)
 def compact_lake() -> None:
-    """Keeps reading quick: folds the lake's change logs into their snapshots."""
+    """Keeps the lake quick to read, and from only growing."""
     fold_change_logs()
 
 
