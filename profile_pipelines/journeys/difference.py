@@ -45,7 +45,7 @@ class JourneyDifference:
 def difference_of(journey: Journey, enrolments: Enrolments) -> JourneyDifference:
     """What launching the journey as it is declared now would change."""
     name = journey.journey
-    versions = enrolments.versions(name)
+    versions = enrolments.versions.of(name)
     active: Counter[tuple[int, str]] = Counter()
     for version, step, state, _, _, count in enrolments.standing(name):
         if state == "active":

@@ -64,7 +64,7 @@ def explanations(
     """The profiles' enrolments, the last one first; none when they never were in the journey."""
     definitions = {
         each.version: read_definition(each.definition)
-        for each in enrolments.versions(journey.journey)
+        for each in enrolments.versions.of(journey.journey)
     }
     sent = outbox.messages(journey=journey.journey, profile_ids=profile_ids)
     timezone = ZoneInfo(catalogue.settings.timezone)

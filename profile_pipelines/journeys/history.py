@@ -46,7 +46,7 @@ def last_days(
         datetime.combine(each, time(0), timezone) for each in [*dates, today + timedelta(days=1)]
     ]
     counts: Counter[tuple[date, str | None, str]] = Counter()
-    for number, step, event, many in enrolments.passed_by_day(journey, midnights):
+    for number, step, event, many in enrolments.passages.by_day(journey, midnights):
         if step != ENTRY:
             counts[dates[number], step, event] += many
         if step == ENTRY or event != "entered":

@@ -32,7 +32,7 @@ def not_wanted(
     reasons: dict[str, str] = {}
     for name, version in sorted({(each.journey, each.version) for each in messages}):
         own = [each for each in messages if (each.journey, each.version) == (name, version)]
-        known = {each.version: each.definition for each in enrolments.versions(name)}
+        known = {each.version: each.definition for each in enrolments.versions.of(name)}
         if version not in known:
             continue
         journey = read_definition(known[version])

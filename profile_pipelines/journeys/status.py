@@ -67,7 +67,7 @@ def status_of(
     def at(path: str) -> StepStatus:
         return steps.setdefault(path, StepStatus(path, _title(path, "(an older step)")))
 
-    for each in enrolments.passages(name):
+    for each in enrolments.passages.totals(name):
         if each.step == ENTRY:
             continue
         step = at(each.step)
@@ -82,7 +82,7 @@ def status_of(
         elif each.event == "skipped":
             step.skipped[each.reason] = step.skipped.get(each.reason, 0) + each.count
     today = 0
-    for each in enrolments.passages(name, midnight):
+    for each in enrolments.passages.totals(name, midnight):
         if each.event == "entered" and each.step == ENTRY:
             today += each.count
         elif each.event == "entered":
@@ -104,7 +104,7 @@ def status_of(
             completed += count
         else:
             exited[reason or ""] += count
-    versions = enrolments.versions(name)
+    versions = enrolments.versions.of(name)
     tick = enrolments.tick(name)
     return JourneyStatus(
         name, versions[-1].version if versions else 0, tick.at, active, completed, dict(exited),

@@ -35,7 +35,8 @@ from profile_pipelines.journeys.moving import EXITS, Moved, Moving
 from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Passage, Tick
+from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Tick
+from profile_pipelines.ledger.passages import Passage
 
 _NEW = {
     "id": pl.Int64(),
@@ -89,14 +90,14 @@ def tick(
     before = enrolments.tick(name)
     now = max(now.astimezone(UTC), before.at or now)
     definition, fingerprint = definition_of(journey)
-    versions = {each.version: each for each in enrolments.versions(name)}
+    versions = {each.version: each for each in enrolments.versions.of(name)}
     last = max(versions, default=0)
     if versions and versions[last].fingerprint == fingerprint:
         current = last
     else:
         current = last + 1
         if not dry:
-            current = enrolments.launch(name, fingerprint, definition, now=now)
+            current = enrolments.versions.launch(name, fingerprint, definition, now=now)
     if not dry:
         keep_entry_up(catalogue, lake, coverage, journey, now=now, run_id=run_id)
     pinned = entry_of(lake, journey).pin()

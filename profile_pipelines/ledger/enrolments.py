@@ -16,23 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from profile_pipelines.errors import Conflict
+from profile_pipelines.ledger.journey_versions import JourneyVersions
 from profile_pipelines.ledger.outbox import ERASED, NOBODY, Outbox
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables, day_of
+from profile_pipelines.ledger.passages import Passage, Passages
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables
 
 if TYPE_CHECKING:
     import polars as pl
 
 _metadata = sa.MetaData()
-
-_versions = sa.Table(
-    "journey_versions",
-    _metadata,
-    sa.Column("journey", sa.String, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("fingerprint", sa.String, nullable=False),
-    sa.Column("definition", sa.Text, nullable=False),
-    sa.Column("launched_at", UtcDateTime, nullable=False),
-)
 
 _ticks = sa.Table(
     "journey_ticks",
@@ -84,19 +76,6 @@ sa.Index(
     postgresql_where=_enrolments.c.state == "active",
 )
 
-_passages = sa.Table(
-    "journey_passages",
-    _metadata,
-    sa.Column("journey", sa.String, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("tick", sa.BigInteger, primary_key=True),
-    sa.Column("step", sa.String, primary_key=True),
-    sa.Column("event", sa.String, primary_key=True),
-    sa.Column("reason", sa.String, primary_key=True),
-    sa.Column("at", UtcDateTime, nullable=False),
-    sa.Column("count", sa.BigInteger, nullable=False),
-)
-
 
 @dataclass(frozen=True)
 class Tick:
@@ -117,16 +96,6 @@ BEFORE_THE_FIRST = Tick(0, 0, 1)
 
 
 @dataclass(frozen=True)
-class Version:
-    """A journey as it was declared when enrolments began on it; `definition` is JSON."""
-
-    version: int
-    fingerprint: str
-    definition: str
-    launched_at: datetime
-
-
-@dataclass(frozen=True)
 class Move:
     """Where some enrolments stand from now on; `step` None: where they stood."""
 
@@ -137,18 +106,6 @@ class Move:
     converted: bool = False
     version: int | None = None
     """The version that they are taken over into, in which they count as arrived when they were."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """How many enrolments of a version came through something at a step."""
-
-    version: int
-    step: str
-    event: str
-    count: int
-    reason: str = ""
-    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +130,8 @@ class Enrolments:
     def __init__(self, engine: sa.Engine, outbox: Outbox) -> None:
         self._engine = engine
         self._outbox = outbox
+        self.versions = JourneyVersions(engine)
+        self.passages = Passages(engine)
         create_tables(_metadata, engine)
 
     def tick(self, journey: str) -> Tick:
@@ -187,41 +146,6 @@ class Enrolments:
         with self._engine.connect() as connection:
             row = connection.execute(select).first()
         return BEFORE_THE_FIRST if row is None else Tick(*row)
-
-    def versions(self, journey: str) -> list[Version]:
-        """All versions that were launched, the first one first."""
-        select = (
-            sa.select(
-                _versions.c.version,
-                _versions.c.fingerprint,
-                _versions.c.definition,
-                _versions.c.launched_at,
-            )
-            .filter_by(journey=journey)
-            .order_by(_versions.c.version)
-        )
-        with self._engine.connect() as connection:
-            return [Version(*row) for row in connection.execute(select)]
-
-    def launch(self, journey: str, fingerprint: str, definition: str, *, now: datetime) -> int:
-        """The number of the version with this fingerprint, which is made when the last is another.
-
-        Raises Conflict when another process launched one at the same time.
-        """
-        known = self.versions(journey)
-        if known and known[-1].fingerprint == fingerprint:
-            return known[-1].version
-        version = known[-1].version + 1 if known else 1
-        row = {
-            "journey": journey, "version": version, "fingerprint": fingerprint,
-            "definition": definition, "launched_at": now,
-        }  # fmt: skip
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(_versions), row)
-        except IntegrityError:
-            raise Conflict(f"another run launched journey {journey} at the same time") from None
-        return version
 
     def active(self, journey: str) -> pl.DataFrame:
         """All who are in it: id, version, profile_id, holdout, step, arrived_at, converted."""
@@ -281,16 +205,7 @@ class Enrolments:
                 self._mark(connection, journey, changes.mark)
             if changes.messages:
                 self._outbox.decide(connection, changes.messages)
-            if changes.passages:
-                rows = [
-                    {
-                        "journey": journey, "version": each.version, "tick": expected.tick + 1,
-                        "step": each.step, "event": each.event, "reason": each.reason,
-                        "at": now, "count": each.count,
-                    }
-                    for each in changes.passages
-                ]  # fmt: skip
-                connection.execute(sa.insert(_passages), rows)
+            self.passages.record(connection, journey, expected.tick + 1, changes.passages, now=now)
 
     def _enter(
         self,
@@ -393,39 +308,6 @@ class Enrolments:
         with self._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(select)]
 
-    def passages(self, journey: str, since: datetime | None = None) -> list[Passage]:
-        """What happened at each step, in all or since a moment, with the time it was last."""
-        table = _passages.c
-        groups = (table.version, table.step, table.event, table.reason)
-        select = (
-            sa.select(*groups, sa.func.sum(table["count"]), sa.func.max(table.at))
-            .where(table.journey == journey)
-            .group_by(*groups)
-        )
-        if since is not None:
-            select = select.where(table.at >= since)
-        with self._engine.connect() as connection:
-            return [
-                Passage(version, step, event, int(count), reason, at)
-                for version, step, event, reason, count, at in connection.execute(select)
-            ]
-
-    def passed_by_day(
-        self, journey: str, midnights: Sequence[datetime]
-    ) -> list[tuple[int, str, str, int]]:
-        """(number of the day, step, event, count) of what happened between the first midnight and
-        the last."""
-        table = _passages.c
-        day = day_of(table.at, midnights).label("day")
-        select = (
-            sa.select(day, table.step, table.event, sa.func.sum(table["count"]))
-            .where(table.journey == journey, table.at >= midnights[0], table.at < midnights[-1])
-            .group_by(day, table.step, table.event)
-        )
-        with self._engine.connect() as connection:
-            rows = connection.execute(select).all()
-        return [(number, step, event, int(count)) for number, step, event, count in rows]
-
     def of_profiles(self, journey: str, profile_ids: Iterable[int]) -> list[dict[str, Any]]:
         """All enrolments of profiles, the last one first, by column."""
         select = (
@@ -481,14 +363,13 @@ class Enrolments:
                 sa.update(_ticks).filter_by(journey=journey).values(tick=_ticks.c.tick + 1)
             )
             connection.execute(sa.delete(_marks).filter_by(journey=journey))
-        for journey, version, step, count in leaving:
-            tick = sa.select(_ticks.c.tick).filter_by(journey=journey).scalar_subquery()
-            connection.execute(
-                sa.insert(_passages).values(
-                    journey=journey, version=version, tick=tick, step=step, event="exited",
-                    reason=ERASED, at=now, count=count,
-                )
-            )  # fmt: skip
+            tick = connection.execute(sa.select(_ticks.c.tick).filter_by(journey=journey)).scalar()
+            left = [
+                Passage(version, step, "exited", count, ERASED)
+                for name, version, step, count in leaving
+                if name == journey
+            ]
+            self.passages.record(connection, journey, tick or 0, left, now=now)
         connection.execute(
             sa.update(_enrolments)
             .where(own, table.state == "active")

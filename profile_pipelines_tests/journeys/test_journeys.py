@@ -338,7 +338,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     journeys.company.run()
     space, now = journeys.company.workspace, journeys.company.now
     dry = pipeline.tick_journey(space, "j", now=now, dry=True)
-    assert space.ledger.enrolments.versions("j") == []
+    assert space.ledger.enrolments.versions.of("j") == []
     assert space.ledger.outbox.counts() == []
     done = pipeline.tick_journey(space, "j", now=now)
     assert dry.steps == done.steps

@@ -108,7 +108,7 @@ def test_every_change_is_played(tmp_path: Path) -> None:
     # when anybody looked, the second messages had come due too long ago
     assert found[2].steps["2", "skipped", "expired"] == 1
     assert found[1].steps["2", "skipped", "expired"] == 1
-    assert space.ledger.enrolments.versions("j") == []
+    assert space.ledger.enrolments.versions.of("j") == []
     assert space.ledger.outbox.counts() == []
 
 

@@ -186,7 +186,7 @@ def test_a_journey_is_left_with_the_consent_where_that_is_declared(
     assert status.exited == {"consent": 1}
     entry = {
         (each.event, each.reason): each.count
-        for each in company.workspace.ledger.enrolments.passages("daily")
+        for each in company.workspace.ledger.enrolments.passages.totals("daily")
         if each.step == "entry"
     }
     assert entry == {("entered", ""): 2, ("turned_away", "consent"): 1}
