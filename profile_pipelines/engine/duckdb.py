@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,6 +63,10 @@ class DuckDBEngine:
             settings["memory_limit"] = memory_limit
         self._connection = duckdb.connect(config=settings)
         self._connection.execute("SET TimeZone = 'UTC'")
+        # in notebooks it would draw bars of its own between ours
+        self._connection.execute("SET enable_progress_bar = false")
+        # what was spilled goes at the end of the process, too, when objects are no longer collected
+        weakref.finalize(self, self._connection.close)
         self._lock = threading.Lock()
 
     def reach(self, filesystem: AbstractFileSystem) -> None:
