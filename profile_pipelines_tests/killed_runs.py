@@ -139,9 +139,10 @@ def _second(company: Company) -> None:
 
 
 def _compact(company: Company) -> None:
-    for table in _all_tables(company).values():
-        table.pin().compact(company.workspace.lake.engine, force=True)
-        merge_small_files(table, company.workspace.lake.engine, many=1)
+    tables, engine = _all_tables(company), company.workspace.lake.engine
+    for table in tables.values():
+        table.pin().compact(engine, force=True)
+    merge_small_files(tables["profiles"], engine, many=1)
 
 
 def _all_tables(company: Company) -> dict[str, LakeTable]:

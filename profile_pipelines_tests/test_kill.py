@@ -25,5 +25,5 @@ def test_a_killed_run_that_is_run_again_gives_the_same_tables(tmp_path: Path) ->
     assert ended.returncode == 0, ended.stderr[-2000:]
     killed = [json.loads(line) for line in ended.stdout.splitlines()]
     points = Counter(each["step"] for each in killed)
-    assert points == {"first": 13, "second": 13, "compact": 21}
+    assert points == {"first": 13, "second": 13, "compact": 13}
     assert [each for each in killed if not each["same"]] == []
