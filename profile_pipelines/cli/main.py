@@ -134,7 +134,7 @@ def _spare_the_processor() -> None:
     """Settings that Python and libraries take before they are at work; a user's own ones stand."""
     # Imports make hundreds of thousands of objects that stay. Looking through them costs a tenth,
     # and once more as much at the very end, for nothing.
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(500_000, 50, 100)
     atexit.register(gc.freeze)
     # NumPy's threads for linear algebra, of which there is none here, would wait in a loop.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
