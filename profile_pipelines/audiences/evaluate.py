@@ -132,12 +132,12 @@ def tally(compiled: Compiled) -> exp.Select:
             *told,
             _named(exp.Count(this=exp.Star()), "count"),
         )
-        .from_(state(compiled).subquery(exp.to_identifier(_STATE, quoted=True)))
+        .from_(_state(compiled).subquery(exp.to_identifier(_STATE, quoted=True)))
         .group_by(who.copy(), *(each.copy() for each in told))
     )
 
 
-def state(compiled: Compiled) -> exp.Select:
+def _state(compiled: Compiled) -> exp.Select:
     """Every profile, and every one with a previous state, before and after the evaluation."""
     result, exists = column("result", _NOW), exp.not_(column("profile_id", _NOW).is_(exp.null()))
     was_member = exp.func("COALESCE", column("member", _BEFORE), exp.false())

@@ -45,6 +45,11 @@ def create_table(path: Place, schema: pa.Schema) -> DeltaTable:
     )
 
 
+def arrow_schema(handle: DeltaTable) -> pa.Schema:
+    """The columns that the table has, in Arrow's types."""
+    return pa.schema(handle.schema().to_arrow())
+
+
 def check_types(table: DeltaTable, schema: pa.Schema, name: str) -> None:
     """Raises LakeError for a column that is stored in another type than the schema's."""
     present = {field.name: field.type for field in table.schema().fields}

@@ -14,17 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-from deltalake import DeltaTable
 from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine, Written
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.lake import delta
+from profile_pipelines.lake.stored import PARTS
 from profile_pipelines.lake_place import Place
 
-PARTS = ("snapshot", "changes")
 _ROWS = "rewritten"
 
 
@@ -43,27 +41,17 @@ class Doomed:
     instead: Mapping[str, exp.Expr] | None = None
 
 
-def table_names(root: Place) -> list[str]:
-    """The tables that lie in a lake, declared or not, as paths below its root."""
-    if not root.exists():
-        return []
-    # a place in an object store has URLs for paths
-    prefix = len(str(root).rstrip("/")) + 1
-    logs = (path for path in root.rglob("_delta_log") if path.parent.name in PARTS)
-    return sorted({str(log.parent.parent)[prefix:] for log in logs})
-
-
 def count_doomed(root: Place, name: str, engine: DuckDBEngine, doomed: Doomed) -> int:
     """How many rows of the table's change log and its snapshot are doomed."""
     total = 0
     for part in PARTS:
         path = root / name / part
         handle = delta.open_table(path)
-        condition = None if handle is None else doomed.condition(arrow_schema(handle).names)
+        condition = None if handle is None else doomed.condition(delta.arrow_schema(handle).names)
         if handle is not None and condition is not None:
             files = [file.path for file in delta.files(handle, path)]
             if files:
-                rows = {_ROWS: ParquetFiles(files, arrow_schema(handle))}
+                rows = {_ROWS: ParquetFiles(files, delta.arrow_schema(handle))}
                 total += _count(engine, condition, {**doomed.relations, **rows})
     return total
 
@@ -94,16 +82,19 @@ def _rewrite(
     handle = delta.open_table(path)
     if handle is None:
         return
-    condition = doomed.condition(arrow_schema(handle).names)
+    condition = doomed.condition(delta.arrow_schema(handle).names)
     replaced: list[delta.File] = []
     written: list[Written] = []
     gone = 0
     for file in delta.files(handle, path):
-        relations = {**doomed.relations, _ROWS: ParquetFiles([file.path], arrow_schema(handle))}
+        relations = {
+            **doomed.relations,
+            _ROWS: ParquetFiles([file.path], delta.arrow_schema(handle)),
+        }
         if condition is not None and (found := _count(engine, condition, relations)):
             gone += found
             replaced.append(file)
-            select = _rewritten(arrow_schema(handle).names, condition, doomed.instead)
+            select = _rewritten(delta.arrow_schema(handle).names, condition, doomed.instead)
             written.append(engine.write(select, relations, str(delta.new_file(path))))
     before(gone)
     state = delta.read_state(handle)
@@ -134,11 +125,6 @@ def _rewritten(
         for name in names
     ]
     return exp.select(*columns).from_(named(_ROWS))
-
-
-def arrow_schema(handle: DeltaTable) -> pa.Schema:
-    """The columns of all versions."""
-    return pa.schema(handle.schema().to_arrow())
 
 
 def _count(engine: DuckDBEngine, condition: exp.Expr, relations: Mapping[str, Relation]) -> int:

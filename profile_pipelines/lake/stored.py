@@ -8,9 +8,21 @@ import pyarrow as pa
 
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.column_types import CHANGE_COLUMNS
-from profile_pipelines.lake.rewrite import table_names
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.lake_place import Place
+
+PARTS = ("snapshot", "changes")
+"""The two Delta tables that each table of the lake consists of."""
+
+
+def table_names(root: Place) -> list[str]:
+    """The tables that lie in a lake, declared or not, as paths below its root."""
+    if not root.exists():
+        return []
+    # a place in an object store has URLs for paths
+    prefix = len(str(root).rstrip("/")) + 1
+    logs = (path for path in root.rglob("_delta_log") if path.parent.name in PARTS)
+    return sorted({str(log.parent.parent)[prefix:] for log in logs})
 
 
 def stored_tables(root: Place, folder: str, key: Sequence[str]) -> Iterator[LakeTable]:
@@ -27,5 +39,5 @@ def stored_table(root: Place, name: str, key: Sequence[str]) -> LakeTable | None
     changes = delta.open_table(root / name / "changes")
     if changes is None:
         return None
-    fields = [each for each in pa.schema(changes.schema()) if each.name not in CHANGE_COLUMNS.names]
+    fields = [each for each in delta.arrow_schema(changes) if each.name not in CHANGE_COLUMNS.names]
     return LakeTable(root, name, key, pa.schema(fields))

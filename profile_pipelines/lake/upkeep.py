@@ -14,7 +14,7 @@ from profile_pipelines.engine.duckdb import ParquetFiles
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
-from profile_pipelines.lake.rewrite import PARTS, arrow_schema, table_names
+from profile_pipelines.lake.stored import PARTS, table_names
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.lake_place import Place
 
@@ -40,7 +40,7 @@ def merge_small_files(table: LakeTable, engine: DuckDBEngine, *, many: int = _MA
     ]
     if len(small) < many:
         return 0
-    schema = arrow_schema(handle)
+    schema = delta.arrow_schema(handle)
     # whoever asks for a customer's history finds it in one place
     rows = (
         exp.select(*map(column, schema.names))

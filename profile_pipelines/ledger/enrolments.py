@@ -357,19 +357,18 @@ class Enrolments:
             .where(own, table.state == "active")
             .group_by(*groups)
         ).all()
-        for journey in sorted({row[0] for row in leaving}):
+        left: dict[str, list[Passage]] = {}
+        for journey, version, step, count in leaving:
+            passage = Passage(version, step, "exited", count, ERASED)
+            left.setdefault(journey, []).append(passage)
+        for journey, passages in sorted(left.items()):
             # a tick that has begun knows them still: it must not end
             connection.execute(
                 sa.update(_ticks).filter_by(journey=journey).values(tick=_ticks.c.tick + 1)
             )
             connection.execute(sa.delete(_marks).filter_by(journey=journey))
             tick = connection.execute(sa.select(_ticks.c.tick).filter_by(journey=journey)).scalar()
-            left = [
-                Passage(version, step, "exited", count, ERASED)
-                for name, version, step, count in leaving
-                if name == journey
-            ]
-            self.passages.record(connection, journey, tick or 0, left, now=now)
+            self.passages.record(connection, journey, tick or 0, passages, now=now)
         connection.execute(
             sa.update(_enrolments)
             .where(own, table.state == "active")

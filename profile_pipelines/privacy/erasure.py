@@ -28,7 +28,8 @@ from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.errors import Conflict, ProfilePipelinesError
 from profile_pipelines.lake import Lake
-from profile_pipelines.lake.rewrite import Doomed, count_doomed, rewrite, table_names
+from profile_pipelines.lake.rewrite import Doomed, count_doomed, rewrite
+from profile_pipelines.lake.stored import table_names
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.erasures import Erasure
 from profile_pipelines.ledger.inbox import Waiting

@@ -22,10 +22,7 @@ def normalise(raw: pl.Series, identifier: Identifier) -> pl.Series:
     value = pl.col("v")
     frame = text.to_frame("v").lazy()
     for step in steps:
-        frame = frame.select(_apply(value, step))
-        if step == "email":
-            # apart, or the text is brought to lower case twice
-            frame = frame.select(pl.when(value.str.contains(EMAIL)).then(value))
+        frame = _emails(frame) if step == "email" else frame.select(_apply(value, step))
     is_usable = (value != "") & ~_is_denied(value, identifier, is_ascii=is_ascii)
     return frame.select(pl.when(is_usable).then(value)).collect()["v"].rename(raw.name)
 
@@ -38,6 +35,13 @@ def _is_denied(normal: pl.Expr, identifier: Identifier, *, is_ascii: bool) -> pl
         upper = cases[-1] == "upper"
         return normal.is_in([p.upper() for p in placeholders] if upper else placeholders)
     return normal.str.to_lowercase().is_in(placeholders)
+
+
+def _emails(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """In two steps: in one, the text would be brought to lower case twice."""
+    value = pl.col("v")
+    lowered = frame.select(value.str.strip_chars().str.to_lowercase())
+    return lowered.select(pl.when(value.str.contains(EMAIL)).then(value))
 
 
 def _apply(value: pl.Expr, step: object) -> pl.Expr:
@@ -54,8 +58,6 @@ def _apply(value: pl.Expr, step: object) -> pl.Expr:
             return value.str.replace_all(r"[^0-9]", "")
         case "strip_leading_zeros":
             return value.str.strip_chars_start("0")
-        case "email":
-            return value.str.strip_chars().str.to_lowercase()
         case {"strip_prefix": prefix}:
             return value.str.strip_prefix(str(prefix))
         case _:
