@@ -23,8 +23,6 @@ from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines.lake.lake import COMBINING, provenance_column
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.lake_place import lake_place
-from profile_pipelines.landing.children import children_table
-from profile_pipelines.landing.quarantine import quarantine_entries
 from profile_pipelines.profiles.lookup import find_customers, find_profiles
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
 from profile_pipelines.workspace import Places, Workspace
@@ -314,6 +312,10 @@ def _in_words(stored: exp.Expr, codes: dict[str, int], combining: bool) -> exp.E
 
 
 def _quarantine(space: Workspace, system: str, sync: str, *, of_children: bool = False) -> pa.Table:
+    # what syncs are made of needn't be loaded to show a profile
+    from profile_pipelines.landing.children import children_table
+    from profile_pipelines.landing.quarantine import quarantine_entries
+
     if of_children:
         table = children_table(space.catalogue, space.lake, system, sync)
     else:
