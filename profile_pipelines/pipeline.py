@@ -22,7 +22,7 @@ from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.landing import SyncResult, sync
 from profile_pipelines.landing.extraction import Progress
 from profile_pipelines.landing.named import NamedResult, sync_named
-from profile_pipelines.profiles import ProfilesResult, merge
+from profile_pipelines.profiles.merge import ProfilesResult, merge
 from profile_pipelines.profiles.unsubscribed import land_unsubscribes
 from profile_pipelines.workspace import Workspace
 

@@ -9,6 +9,7 @@ customers.profile("C-000123").values["package"].receipt
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,21 +82,17 @@ class Customers:
     ) -> list[ProfileView]:
         """All profiles with this identifier, at most ten. Raises NotFound."""
         space = self.workspace
-        ids = find_profiles(space.catalogue, space.lake, identifier, as_of=as_of)
-        coverage = space.ledger.coverage(as_of)
-        views: list[ProfileView] = []
-        for profile_id in ids[:10]:
-            views.append(
+        at = now or datetime.now(UTC)
+        with ThreadPoolExecutor(1) as beside:
+            # SQLAlchemy loads while the engine reads the lake: a quarter of what a profile takes
+            coverage = beside.submit(lambda: space.ledger.coverage(as_of))
+            ids = find_profiles(space.catalogue, space.lake, identifier, as_of=as_of)
+            return [
                 view_profile(
-                    space.catalogue,
-                    space.lake,
-                    coverage,
-                    profile_id,
-                    now=now or datetime.now(UTC),
-                    as_of=as_of,
+                    space.catalogue, space.lake, coverage.result, each, now=at, as_of=as_of
                 )
-            )
-        return views
+                for each in ids[:10]
+            ]
 
     def history(self, identifier: str) -> list[Change]:
         """The changes of the profile with this identifier, newest first. Raises NotFound."""

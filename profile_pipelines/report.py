@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from profile_pipelines.journeys.tick import TickResult
     from profile_pipelines.landing import SyncResult
     from profile_pipelines.landing.named import NamedResult
-    from profile_pipelines.profiles import ProfilesResult
+    from profile_pipelines.profiles.merge import ProfilesResult
 
 
 @dataclass

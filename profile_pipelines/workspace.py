@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from profile_pipelines.catalog.load import load_catalogue
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import LakeError
 from profile_pipelines.lake_place import Place, lake_place
 
 if TYPE_CHECKING:
@@ -58,17 +60,31 @@ class Places:
 
 
 class Workspace:
-    """Opened places. Opening reads the catalogue and connects to the ledger, nothing else."""
+    """Opened places. Opening reads the catalogue, nothing else."""
 
     def __init__(self, places: Places, catalogue: Catalogue | None = None) -> None:
         # who only looks for the catalogue (Dagster's definitions) doesn't wait for the engine
         from profile_pipelines.lake import Lake
-        from profile_pipelines.ledger import Ledger
 
         self.places = places
         self.catalogue: Catalogue = catalogue or load_catalogue(places.catalogue)
         self.lake: Lake = Lake(places.lake)
-        self.ledger: Ledger = Ledger(places.ledger)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, to which the first use connects. Raises LakeError when it can't."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from profile_pipelines.ledger import Ledger
+
+        try:
+            return Ledger(self.places.ledger)
+        except (SQLAlchemyError, ImportError) as error:
+            # the library's own message would show the URL with its password
+            raise LakeError(
+                f"the ledger can't be opened ({type(error).__name__}); --ledger and "
+                "PROFILE_PIPELINES_LEDGER take an SQLAlchemy URL, for example sqlite:///ledger.db"
+            ) from None
 
 
 def new_run_id(now: datetime) -> str:

@@ -18,7 +18,7 @@ from profile_pipelines.audiences.materialise import AudienceResult
 from profile_pipelines.identity import IdentitiesResult
 from profile_pipelines.lake_place import lake_place
 from profile_pipelines.landing import SyncResult
-from profile_pipelines.profiles import ProfilesResult
+from profile_pipelines.profiles.merge import ProfilesResult
 from profile_pipelines.progress import HowFar
 from profile_pipelines.reading import Customers
 from profile_pipelines.workspace import Places, Workspace

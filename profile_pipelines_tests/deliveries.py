@@ -18,7 +18,7 @@ from profile_pipelines.identity import resolve
 from profile_pipelines.lake import Lake
 from profile_pipelines.landing import SyncResult, attempt, sync
 from profile_pipelines.ledger import Ledger
-from profile_pipelines.profiles import merge
+from profile_pipelines.profiles.merge import merge
 from profile_pipelines.reading import Customers
 from profile_pipelines.sources import ReadRequest
 from profile_pipelines.workspace import Workspace

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from profile_pipelines.cli.options import DEMO_FOLDER
 from profile_pipelines.cli.output import note
-from profile_pipelines.errors import LakeError, NotFound
+from profile_pipelines.errors import NotFound
 
 if TYPE_CHECKING:
     from profile_pipelines.reading import Customers
@@ -32,19 +32,10 @@ def places() -> Places:
 
 
 def open_workspace() -> Workspace:
-    """The workspace. Raises CatalogueError, and LakeError when the ledger can't be opened."""
-    from sqlalchemy.exc import SQLAlchemyError
-
+    """The workspace. Raises CatalogueError."""
     from profile_pipelines.workspace import Workspace
 
-    try:
-        return Workspace(places())
-    except (SQLAlchemyError, ImportError) as error:
-        # the library's own message would show the URL with its password
-        raise LakeError(
-            f"the ledger can't be opened ({type(error).__name__}); --ledger and {LEDGER} take an "
-            "SQLAlchemy URL, for example sqlite:///ledger.db"
-        ) from None
+    return Workspace(places())
 
 
 def open_customers() -> Customers:

@@ -79,7 +79,7 @@ def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str,
 
 
 def _profile(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any] | None:
-    coverage = workspace.ledger.coverage()
+    coverage = workspace.ledger.coverage
     try:
         view = view_profile(workspace.catalogue, workspace.lake, coverage, profile_id, now=now)
     except NotFound:

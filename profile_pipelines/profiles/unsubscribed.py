@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -22,7 +22,9 @@ from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import UNSUBSCRIBES_SCHEMA
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.ledger.unsubscribes import Act, Unsubscribes
+
+if TYPE_CHECKING:
+    from profile_pipelines.ledger.unsubscribes import Act, Unsubscribes
 
 _COLUMNS = ["profile_id", "purpose", "number", "unsubscribed", "acted_at"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,7 +66,7 @@ class Change:
 def view_profile(
     catalogue: Catalogue,
     lake: Lake,
-    coverage: Mapping[tuple[str, str], datetime],
+    coverage: Callable[[], Mapping[tuple[str, str], datetime]],
     profile_id: int,
     *,
     now: datetime,
@@ -74,7 +74,8 @@ def view_profile(
 ) -> ProfileView:
     """The profile with this id. Ages are counted at `as_of`, or else at `now`.
 
-    `coverage` must be that of the same moment. Raises NotFound when there is no such profile.
+    `coverage` gives that of the same moment; it is asked last, so that it may be found beside
+    the reading of the lake. Raises NotFound when there is no such profile.
     """
     pinned = lake.profiles(catalogue).pin()
     columns = _columns(catalogue)
@@ -102,8 +103,9 @@ def view_profile(
         for name in catalogue.identifiers
     }
     audiences, held = _audiences(catalogue, lake, profile_id, as_of)
+    covered = coverage()
     values = {
-        receipt.attribute: _value(catalogue, coverage, receipt, as_of or now)
+        receipt.attribute: _value(catalogue, covered, receipt, as_of or now)
         for receipt in receipts
     }
     not_kept = () if as_of is None else attributes_not_kept(catalogue, as_of, now)
