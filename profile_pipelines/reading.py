@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.audiences.staleness import SourceFreshness, freshness
@@ -31,6 +30,7 @@ from profile_pipelines.workspace import Places, Workspace
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    import pyarrow as pa
 
     from profile_pipelines.privacy.consent_history import ConsentHistory
 
@@ -238,6 +238,8 @@ class Customers:
         space = self.workspace
         if system is not None and system not in space.catalogue.systems:
             raise UnknownName(f"the catalogue declares no system {system}")
+        import pyarrow as pa
+
         tables: list[pa.Table] = []
         for name, declared in space.catalogue.systems.items():
             if system in (None, name):

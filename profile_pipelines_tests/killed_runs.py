@@ -160,10 +160,10 @@ def _tables(company: Company) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, table in _all_tables(company).items():
         pinned = table.pin()
-        current = pinned.current(table.schema.names, "t")
+        current = pinned.current(table.columns, "t")
         rows = engine.query(current.sql, current.relations).to_pylist()
         found[name] = sorted(json.dumps(row, default=str, sort_keys=True) for row in rows)
-        log = pinned.changes(table.schema.names, "t")
+        log = pinned.changes(table.columns, "t")
         changes = engine.query(log.sql, log.relations).drop_columns(["run_id"]).to_pylist()
         found[f"{name}/log"] = sorted(
             json.dumps(row, default=str, sort_keys=True) for row in changes

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.audiences.compile import (
@@ -34,11 +33,10 @@ from profile_pipelines.audiences.evaluate import (
 from profile_pipelines.audiences.staleness import Coverage, stale_sources
 from profile_pipelines.catalog.conditions import Condition, attributes_of, audiences_of
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.duckdb import Relation
+from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, select_from
-from profile_pipelines.engine.tables import no_rows
 from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import provenance_column
+from profile_pipelines.lake.lake import MEMBERS_COLUMNS, provenance_column
 from profile_pipelines.lake.table import Rows
 
 
@@ -207,6 +205,4 @@ def _digest(sql: exp.Expr) -> str:
     return hashlib.sha256(sql.sql(dialect="duckdb").encode()).hexdigest()[:32]
 
 
-_NOBODY = no_rows(
-    pa.schema([("profile_id", pa.int64()), ("member", pa.bool_()), ("held", pa.bool_())])
-)
+_NOBODY = ParquetFiles([], MEMBERS_COLUMNS)

@@ -9,27 +9,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import duckdb
-import pyarrow as pa
 from sqlglot import exp
 
-from profile_pipelines.engine.tables import no_rows
+from profile_pipelines.engine.columns import SQL_TYPES, Columns
+from profile_pipelines.engine.sql import null_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from fsspec import AbstractFileSystem
 
 
 @dataclass(frozen=True)
 class ParquetFiles:
-    """Files of one schema family; a column of `schema` that none of them has is NULL in all."""
+    """Files of one schema family; one of `columns` that none of them has is NULL in all."""
 
     paths: list[str]
-    schema: pa.Schema
+    columns: Columns
 
 
-Relation = pa.Table | list[str] | ParquetFiles
+Relation = Union["pa.Table", list[str], ParquetFiles]
 """What a name in the SQL stands for: an Arrow table, or Parquet files."""
 
 
@@ -130,29 +131,34 @@ class DuckDBEngine:
         with self._lock:
             try:
                 for name, relation in relations.items():
-                    if isinstance(relation, pa.Table):
-                        self._connection.register(name, relation)
-                    else:
+                    if isinstance(relation, list | ParquetFiles):
                         self._parquet(relation).create_view(name, replace=True)
+                    else:
+                        self._connection.register(name, relation)
                 yield self._connection
             finally:
                 for name, relation in relations.items():
-                    if isinstance(relation, pa.Table):
+                    if not isinstance(relation, list | ParquetFiles):
                         self._connection.unregister(name)
 
     def _parquet(self, files: list[str] | ParquetFiles) -> duckdb.DuckDBPyRelation:
         if isinstance(files, list):
             return self._connection.read_parquet(files, union_by_name=True)
+        if not files.paths:
+            return self._connection.sql(_no_rows(files.columns).sql(dialect="duckdb"))
         relation = self._connection.read_parquet(files.paths, union_by_name=True)
-        missing = pa.schema([f for f in files.schema if f.name not in relation.columns])
-        if not missing.names:
-            return relation
-        types = self._connection.from_arrow(no_rows(missing)).types
+        there = set(relation.columns)
         nulls = [
-            duckdb.ConstantExpression(None).cast(kind).alias(name)
-            for name, kind in zip(missing.names, types, strict=True)
+            duckdb.ConstantExpression(None).cast(duckdb.sqltype(SQL_TYPES[kind])).alias(name)
+            for name, kind in files.columns.items()
+            if name not in there
         ]
-        return relation.project(duckdb.StarExpression(), *nulls)
+        return relation.project(duckdb.StarExpression(), *nulls) if nulls else relation
+
+
+def _no_rows(columns: Columns) -> exp.Select:
+    nulls = (exp.alias_(null_of(kind), name, quoted=True) for name, kind in columns.items())
+    return exp.select(*nulls).where(exp.false())
 
 
 def _parameter(name: str, value: exp.Expr) -> exp.CopyParameter:

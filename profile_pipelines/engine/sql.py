@@ -8,15 +8,7 @@ from decimal import Decimal
 
 from sqlglot import exp
 
-SQL_TYPES = {
-    "string": "VARCHAR",
-    "integer": "BIGINT",
-    "decimal": "DECIMAL(18, 4)",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-    "list": "VARCHAR[]",
-}
+from profile_pipelines.engine.columns import SQL_TYPES, ColumnType
 
 
 def column(name: str, table: str | None = None) -> exp.Column:
@@ -45,9 +37,9 @@ def literal(value: object) -> exp.Expr:
             raise TypeError(f"no SQL constant for {type(value).__name__}")
 
 
-def null_of(attribute_type: str) -> exp.Expr:
-    """NULL with the SQL type of an attribute type."""
-    return exp.cast(exp.null(), SQL_TYPES[attribute_type])
+def null_of(kind: ColumnType) -> exp.Expr:
+    """NULL with the SQL type of a column."""
+    return exp.cast(exp.null(), SQL_TYPES[kind])
 
 
 def distinct(left: exp.Expr, right: exp.Expr) -> exp.Expr:

@@ -10,10 +10,31 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from profile_pipelines.engine.columns import Columns, ColumnType
 
-def no_rows(schema: pa.Schema) -> pa.Table:
+ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "decimal": pa.decimal128(18, 4),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "list": pa.list_(pa.string()),
+    "code": pa.int8(),
+    "quarantine": pa.list_(
+        pa.struct([("attribute", pa.string()), ("reason", pa.string()), ("value", pa.string())])
+    ),
+}
+
+
+def arrow_schema(columns: Columns) -> pa.Schema:
+    """The columns in Arrow's types."""
+    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in columns.items()])
+
+
+def no_rows(columns: Columns) -> pa.Table:
     """A table without rows."""
-    return pa.Table.from_batches([], schema)
+    return pa.Table.from_batches([], arrow_schema(columns))
 
 
 def profile_id_table(ids: Iterable[int]) -> pa.Table:

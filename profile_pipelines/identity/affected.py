@@ -183,7 +183,7 @@ def _living(records: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _own(source: Pinned, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in source.table.schema.names]
+    return [name for name in names if name in source.table.columns]
 
 
 def stored_columns(names: Sequence[str]) -> list[str]:

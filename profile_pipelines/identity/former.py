@@ -17,12 +17,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, distinct, literal, named
 from profile_pipelines.engine.tables import no_rows
 from profile_pipelines.lake import Lake, Pinned
 
-_FORMER = pa.schema([("former_id", pa.int64()), ("profile_id", pa.int64())])
+_FORMER: Columns = {"former_id": "integer", "profile_id": "integer"}
 
 
 def former_profiles(

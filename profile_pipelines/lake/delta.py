@@ -10,17 +10,32 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.schema import Schema
+from deltalake.schema import ArrayType, DataType, Field, PrimitiveType, Schema, StructType
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from profile_pipelines.engine import Written
+from profile_pipelines.engine.columns import Columns, ColumnType
 from profile_pipelines.errors import Conflict, LakeError
 from profile_pipelines.lake_place import Place
 
 STATE_KEY = "profile_pipelines"
+
+_TEXT = PrimitiveType("string")
+_TYPES: dict[ColumnType, DataType] = {
+    "string": _TEXT,
+    "integer": PrimitiveType("long"),
+    "decimal": PrimitiveType("decimal(18,4)"),
+    "boolean": PrimitiveType("boolean"),
+    "date": PrimitiveType("date"),
+    "timestamp": PrimitiveType("timestamp"),
+    "list": ArrayType(_TEXT),
+    "code": PrimitiveType("byte"),
+    "quarantine": ArrayType(
+        StructType([Field(name, _TEXT) for name in ("attribute", "reason", "value")])
+    ),
+}
 
 
 def open_table(path: Place) -> DeltaTable | None:
@@ -31,7 +46,7 @@ def open_table(path: Place) -> DeltaTable | None:
         return None
 
 
-def create_table(path: Place, schema: pa.Schema) -> DeltaTable:
+def create_table(path: Place, columns: Columns) -> DeltaTable:
     """An empty table; one that another process creates at the same time is taken as it is.
 
     Statistics are limited to `seq`: any other column may hold personal data.
@@ -39,37 +54,46 @@ def create_table(path: Place, schema: pa.Schema) -> DeltaTable:
     path.mkdir(parents=True, exist_ok=True)
     return DeltaTable.create(
         str(path),
-        Schema.from_arrow(schema),
+        Schema([Field(name, _TYPES[kind]) for name, kind in columns.items()]),
         mode="ignore",
         configuration={"delta.dataSkippingStatsColumns": "seq"},
     )
 
 
-def arrow_schema(handle: DeltaTable) -> pa.Schema:
-    """The columns that the table has, in Arrow's types."""
-    return pa.schema(handle.schema().to_arrow())
-
-
-def check_types(table: DeltaTable, schema: pa.Schema, name: str) -> None:
-    """Raises LakeError for a column that is stored in another type than the schema's."""
-    present = {field.name: field.type for field in table.schema().fields}
-    for wanted in Schema.from_arrow(schema).fields:
-        stored = present.get(wanted.name, wanted.type)
-        if stored != wanted.type:
+def columns_of(table: DeltaTable) -> Columns:
+    """The columns that the table has. Raises LakeError for one that we never write."""
+    columns: dict[str, ColumnType] = {}
+    for field in table.schema().fields:
+        kinds: list[ColumnType] = [kind for kind, each in _TYPES.items() if each == field.type]
+        if not kinds:
             raise LakeError(
-                f"{name}: column {wanted.name} is stored as {_in_words(stored)}, but now "
-                f"declared as {_in_words(wanted.type)}; give the attribute a new name, or "
+                f"{table.table_uri}: column {field.name} is stored as {_in_words(field.type)}, "
+                "which profile_pipelines doesn't write"
+            )
+        columns[field.name] = kinds[0]
+    return columns
+
+
+def check_types(table: DeltaTable, columns: Columns, name: str) -> None:
+    """Raises LakeError for a column that is stored in another type than it is declared as."""
+    present = {field.name: field.type for field in table.schema().fields}
+    for column, kind in columns.items():
+        stored = present.get(column, _TYPES[kind])
+        if stored != _TYPES[kind]:
+            raise LakeError(
+                f"{name}: column {column} is stored as {_in_words(stored)}, but now "
+                f"declared as {_in_words(_TYPES[kind])}; give the attribute a new name, or "
                 "start a new lake"
             )
 
 
-def add_missing_columns(table: DeltaTable, schema: pa.Schema) -> bool:
+def add_missing_columns(table: DeltaTable, columns: Columns) -> bool:
     """Bring new columns into the table's schema; whether there were any.
 
     The handle moves on to the latest version. Raises Conflict when another run does the same.
     """
     present = {field.name for field in table.schema().fields}
-    missing = [field for field in Schema.from_arrow(schema).fields if field.name not in present]
+    missing = [Field(name, _TYPES[kind]) for name, kind in columns.items() if name not in present]
     if missing:
         try:
             table.alter.add_columns(missing)

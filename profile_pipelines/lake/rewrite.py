@@ -47,11 +47,11 @@ def count_doomed(root: Place, name: str, engine: DuckDBEngine, doomed: Doomed) -
     for part in PARTS:
         path = root / name / part
         handle = delta.open_table(path)
-        condition = None if handle is None else doomed.condition(delta.arrow_schema(handle).names)
+        condition = None if handle is None else doomed.condition(list(delta.columns_of(handle)))
         if handle is not None and condition is not None:
             files = [file.path for file in delta.files(handle, path)]
             if files:
-                rows = {_ROWS: ParquetFiles(files, delta.arrow_schema(handle))}
+                rows = {_ROWS: ParquetFiles(files, delta.columns_of(handle))}
                 total += _count(engine, condition, {**doomed.relations, **rows})
     return total
 
@@ -82,19 +82,19 @@ def _rewrite(
     handle = delta.open_table(path)
     if handle is None:
         return
-    condition = doomed.condition(delta.arrow_schema(handle).names)
+    condition = doomed.condition(list(delta.columns_of(handle)))
     replaced: list[delta.File] = []
     written: list[Written] = []
     gone = 0
     for file in delta.files(handle, path):
         relations = {
             **doomed.relations,
-            _ROWS: ParquetFiles([file.path], delta.arrow_schema(handle)),
+            _ROWS: ParquetFiles([file.path], delta.columns_of(handle)),
         }
         if condition is not None and (found := _count(engine, condition, relations)):
             gone += found
             replaced.append(file)
-            select = _rewritten(delta.arrow_schema(handle).names, condition, doomed.instead)
+            select = _rewritten(list(delta.columns_of(handle)), condition, doomed.instead)
             written.append(engine.write(select, relations, str(delta.new_file(path))))
     before(gone)
     state = delta.read_state(handle)

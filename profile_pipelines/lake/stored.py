@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.lake import delta
-from profile_pipelines.lake.column_types import CHANGE_COLUMNS
-from profile_pipelines.lake.table import LakeTable
+from profile_pipelines.lake.table import CHANGE_COLUMNS, LakeTable
 from profile_pipelines.lake_place import Place
 
 PARTS = ("snapshot", "changes")
@@ -39,5 +37,6 @@ def stored_table(root: Place, name: str, key: Sequence[str]) -> LakeTable | None
     changes = delta.open_table(root / name / "changes")
     if changes is None:
         return None
-    fields = [each for each in delta.arrow_schema(changes) if each.name not in CHANGE_COLUMNS.names]
-    return LakeTable(root, name, key, pa.schema(fields))
+    stored = delta.columns_of(changes).items()
+    columns: Columns = {column: kind for column, kind in stored if column not in CHANGE_COLUMNS}
+    return LakeTable(root, name, key, columns)

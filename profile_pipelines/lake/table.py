@@ -12,19 +12,25 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine, Written
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, literal, named, select_from
-from profile_pipelines.engine.tables import no_rows
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
-from profile_pipelines.lake.column_types import CHANGE_COLUMNS
 from profile_pipelines.lake.fold import fold
 from profile_pipelines.lake_place import Place
+
+CHANGE_COLUMNS: Columns = {
+    "seq": "integer",
+    "recorded_at": "timestamp",
+    "run_id": "string",
+    "removed": "boolean",
+}
+"""The lake's own columns in every change log; see docs/architecture.md."""
 
 _COMPACT_SHARE = 0.2
 _COMPACT_FILES = 64
@@ -48,10 +54,10 @@ def rows_of(written: Written) -> Rows:
 class LakeTable:
     """A table by its place, key and columns (without the lake's own)."""
 
-    def __init__(self, root: Place, name: str, key: Sequence[str], schema: pa.Schema) -> None:
+    def __init__(self, root: Place, name: str, key: Sequence[str], columns: Columns) -> None:
         self.name = name
         self.key = tuple(key)
-        self.schema = schema
+        self.columns = columns
         self.changes_path = root / name / "changes"
         self.snapshot_path = root / name / "snapshot"
 
@@ -64,7 +70,7 @@ class LakeTable:
         snapshot = delta.open_table(self.snapshot_path)
         changes = delta.open_table(self.changes_path)
         if changes is not None:
-            delta.check_types(changes, self.schema, self.name)
+            delta.check_types(changes, self.columns, self.name)
         return Pinned(self, changes, snapshot)
 
 
@@ -130,7 +136,7 @@ class Pinned:
         """The rows of the change log after commit `since`, with the lake's own columns."""
         files = [file for file in self._files if file.high > since]
         name = f"{alias}_log"
-        select = select_from(name, [*columns, *CHANGE_COLUMNS.names]).where(
+        select = select_from(name, [*columns, *CHANGE_COLUMNS]).where(
             exp.GT(this=column("seq"), expression=literal(since))
         )
         if where is not None:
@@ -162,7 +168,7 @@ class Pinned:
         table = self.table
         table.changes_path.mkdir(parents=True, exist_ok=True)
         stamped = exp.select(
-            *(column(name, "r") for name in table.schema.names),
+            *(column(name, "r") for name in table.columns),
             exp.alias_(exp.cast(literal(self.seq + 1), "BIGINT"), "seq", quoted=True),
             exp.alias_(literal(self._stamp(now)), "recorded_at", quoted=True),
             exp.alias_(literal(run_id), "run_id", quoted=True),
@@ -189,11 +195,9 @@ class Pinned:
         if written is None and state == {k: v for k, v in self.state.items() if k != "seq"}:
             return None
         if handle is None:
-            handle = delta.create_table(
-                table.changes_path, pa.schema([*table.schema, *CHANGE_COLUMNS])
-            )
+            handle = delta.create_table(table.changes_path, {**table.columns, **CHANGE_COLUMNS})
             self._refuse_newer(handle)
-        if delta.add_missing_columns(handle, table.schema):
+        if delta.add_missing_columns(handle, table.columns):
             self._refuse_newer(handle)
         files = [written] if written else []
         stamped = {**state, "seq": seq, _AT: self._stamp(now).isoformat()}
@@ -208,10 +212,10 @@ class Pinned:
             return False
         table = self.table
         handle = self._snapshot or delta.create_table(
-            table.snapshot_path, pa.schema([*table.schema, ("seq", pa.int64())])
+            table.snapshot_path, {**table.columns, "seq": "integer"}
         )
-        delta.add_missing_columns(handle, table.schema)
-        names = list(table.schema.names)
+        delta.add_missing_columns(handle, table.columns)
+        names = list(table.columns)
         rows = self.current(names, "compacted")
         select = (
             exp.select(
@@ -270,6 +274,5 @@ class Pinned:
         return Rows(select, relations)
 
     def _relation(self, files: list[delta.File]) -> Relation:
-        if files:
-            return ParquetFiles([file.path for file in files], self.table.schema)
-        return no_rows(pa.schema([*self.table.schema, *CHANGE_COLUMNS]))
+        columns: Columns = {**self.table.columns, **({} if files else CHANGE_COLUMNS)}
+        return ParquetFiles([file.path for file in files], columns)

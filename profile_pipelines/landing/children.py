@@ -11,7 +11,7 @@ from profile_pipelines.catalog.aggregates import ChildField
 from profile_pipelines.catalog.models import Catalogue, Identifier
 from profile_pipelines.catalog.systems import SourceField, Sync
 from profile_pipelines.lake import Lake
-from profile_pipelines.lake.lake import source_schema
+from profile_pipelines.lake.lake import source_columns
 from profile_pipelines.lake.table import LakeTable
 
 
@@ -44,8 +44,8 @@ def customers_catalogue(catalogue: Catalogue, system: str, name: str) -> Catalog
 def children_table(catalogue: Catalogue, lake: Lake, system: str, name: str) -> LakeTable:
     """The lake's table of the child records."""
     view = children_catalogue(catalogue, system, name)
-    schema = source_schema(view.systems[system].syncs[name], view.attributes)
-    return LakeTable(lake.root, f"children/{system}/{name}", ["record_id"], schema)
+    columns = source_columns(view.systems[system].syncs[name], view.attributes)
+    return LakeTable(lake.root, f"children/{system}/{name}", ["record_id"], columns)
 
 
 def _with(catalogue: Catalogue, system: str, name: str, sync: Sync) -> Catalogue:

@@ -30,7 +30,7 @@ class Cursors:
         self._mappings = {name: _mapping(catalogue, declared, name) for name in chosen}
         stored: Mapping[str, dict[str, Any]] = pinned.state.get("cursors", {})
         # Those of attributes that are no longer declared go: nobody reads on from there.
-        still = set(pinned.table.schema.names)
+        still = set(pinned.table.columns)
         self._stored = {name: cursor for name, cursor in stored.items() if name in still}
 
     def oldest(self) -> datetime | None:

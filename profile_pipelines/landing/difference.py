@@ -12,23 +12,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import pyarrow as pa
 from sqlglot import exp
 
-from profile_pipelines.engine.sql import column, distinct, literal, named
-from profile_pipelines.lake.column_types import null_literal
+from profile_pipelines.engine.columns import Columns
+from profile_pipelines.engine.sql import column, distinct, literal, named, null_of
 from profile_pipelines.lake.table import Rows
 
 
-def incoming_schema(source: pa.Schema, attributes: Sequence[str]) -> pa.Schema:
+def incoming_columns(source: Columns, attributes: Sequence[str]) -> Columns:
     """The columns of the spool: those of the records, without the lake's number, plus ordinal."""
     keep = {"record_key", "updated_at", "deleted", "quarantine", *attributes}
-    fields = [f for f in source if f.name in keep or f.name.startswith("id_")]
-    return pa.schema([("ordinal", pa.int64()), *fields])
+    kept: Columns = {n: kind for n, kind in source.items() if n in keep or n.startswith("id_")}
+    return {"ordinal": "integer", **kept}
 
 
 def changed_records(
-    source: pa.Schema,
+    source: Columns,
     identifiers: Sequence[str],
     brought: Sequence[str],
     known: Rows | None,
@@ -127,7 +126,7 @@ def changed_records(
     )
 
 
-def arrivals(source: pa.Schema, brought: Sequence[str], *, duplicates: bool) -> exp.Select:
+def arrivals(source: Columns, brought: Sequence[str], *, duplicates: bool) -> exp.Select:
     """What came in, each key once; `duplicates` says whether one may have come repeatedly."""
     return _newest_by_key(source, brought) if duplicates else _all_incoming(source, brought)
 
@@ -141,7 +140,7 @@ def in_order(incoming: str, known: str) -> exp.Expr:
     )
 
 
-def _all_incoming(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
+def _all_incoming(source: Columns, brought: Sequence[str]) -> exp.Select:
     """What came in; a deleted record has no values."""
     values = {"quarantine", *brought}
     return exp.select(
@@ -149,12 +148,12 @@ def _all_incoming(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
             exp.alias_(_unless_deleted(column(name)), name, quoted=True)
             if name in values
             else column(name)
-            for name in incoming_schema(source, brought).names
+            for name in incoming_columns(source, brought)
         )
     ).from_(named("incoming"))
 
 
-def _newest_by_key(source: pa.Schema, brought: Sequence[str]) -> exp.Select:
+def _newest_by_key(source: Columns, brought: Sequence[str]) -> exp.Select:
     newest = exp.Window(
         this=exp.RowNumber(),
         partition_by=[column("record_key")],
@@ -200,10 +199,10 @@ def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr
     return exp.Case().when(exp.and_(exp.not_(column("deleted", "i")), some), both)
 
 
-def _typed_null(name: str, source: pa.Schema) -> exp.Expr:
-    return exp.alias_(null_literal(source.field(name).type), name, quoted=True)
+def _typed_null(name: str, source: Columns) -> exp.Expr:
+    return exp.alias_(null_of(source[name]), name, quoted=True)
 
 
-def _attributes(source: pa.Schema, identifiers: Sequence[str]) -> list[str]:
+def _attributes(source: Columns, identifiers: Sequence[str]) -> list[str]:
     fixed = {"record_id", "record_key", "updated_at", "deleted", "quarantine", *identifiers}
-    return [name for name in source.names if name not in fixed]
+    return [name for name in source if name not in fixed]

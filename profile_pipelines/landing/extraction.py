@@ -13,12 +13,13 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import Written
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import record_block
 from profile_pipelines.lake.table import Rows, rows_of
 from profile_pipelines.landing.barred import Barred
-from profile_pipelines.landing.difference import changed_records, incoming_schema
+from profile_pipelines.landing.difference import changed_records, incoming_columns
 from profile_pipelines.landing.guard import Known
 from profile_pipelines.landing.recent import Recent
 from profile_pipelines.landing.spool import Spool
@@ -67,9 +68,9 @@ class Landing:
         return tuple(dict.fromkeys([*self.needed, *mapped]))
 
     @property
-    def spooled(self) -> pa.Schema:
+    def spooled(self) -> Columns:
         """The columns of the spool."""
-        return incoming_schema(self.pinned.table.schema, self.chosen)
+        return incoming_columns(self.pinned.table.columns, self.chosen)
 
     def counts(self, written: Written) -> tuple[int, int]:
         """The rows of what was written, and those of them that are deleted records."""
@@ -122,10 +123,10 @@ def write(
     if gone is not None:
         incoming["gone"] = gone
     pinned = landing.pinned
-    schema = pinned.table.schema
-    state = pinned.current(schema.names, "state") if pinned.exists else None
+    columns = pinned.table.columns
+    state = pinned.current(columns, "state") if pinned.exists else None
     select = changed_records(
-        schema,
+        columns,
         [f"id_{identifier}" for identifier in landing.declared.identifiers],
         brought,
         state,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.tables import no_rows
 
@@ -19,10 +20,10 @@ _MEMORY_LIMIT = 512 * 1024 * 1024
 
 
 class Spool:
-    """Collects frames of one schema; a context manager that removes its files at the end."""
+    """Collects frames of the same columns; a context manager that removes its files at the end."""
 
-    def __init__(self, schema: pa.Schema, memory_limit: int = _MEMORY_LIMIT) -> None:
-        self._schema = schema
+    def __init__(self, columns: Columns, memory_limit: int = _MEMORY_LIMIT) -> None:
+        self._columns = columns
         self._limit = memory_limit
         self._tables: list[pa.Table] = []
         self._bytes = 0
@@ -47,7 +48,7 @@ class Spool:
     def add(self, frame: pl.DataFrame) -> None:
         """Append one batch; `ordinal` numbers the rows in the order of arrival."""
         numbered = frame.with_row_index("ordinal", offset=self.rows)
-        table = numbered.to_arrow().select(self._schema.names)
+        table = numbered.to_arrow().select(list(self._columns))
         self._keys.append(frame["record_key"].hash())
         self.rows += len(frame)
         self._tables.append(table)
@@ -64,7 +65,7 @@ class Spool:
     def relation(self) -> Relation:
         """All that was added, for the engine."""
         if not self._files:
-            return pa.concat_tables(self._tables) if self._tables else no_rows(self._schema)
+            return pa.concat_tables(self._tables) if self._tables else no_rows(self._columns)
         if self._tables:
             self._spill()
         return self._files

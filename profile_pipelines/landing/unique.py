@@ -15,10 +15,11 @@ import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Attribute
-from profile_pipelines.engine.sql import SQL_TYPES, column, literal, named
+from profile_pipelines.engine.columns import SQL_TYPES, Columns
+from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.landing.difference import arrivals, in_order, incoming_schema
+from profile_pipelines.landing.difference import arrivals, in_order, incoming_columns
 from profile_pipelines.landing.spool import Spool
 
 NOT_UNIQUE = "not unique"
@@ -28,9 +29,9 @@ class Marks:
     """Which records' values have to leave or come back, found by `marks`."""
 
     def __init__(
-        self, schema: pa.Schema, marked: dict[str, pa.Table], types: Mapping[str, str]
+        self, columns: Columns, marked: dict[str, pa.Table], types: Mapping[str, str]
     ) -> None:
-        self._schema = schema
+        self._columns = columns
         self._marked = marked
         self._types = types
 
@@ -62,7 +63,7 @@ class Marks:
         return Rows(sql, relations)
 
     def _came(self, chosen: Sequence[str]) -> exp.Select:
-        names = incoming_schema(self._schema, chosen).names
+        names = incoming_columns(self._columns, chosen)
         columns = {name: column(name, "i") for name in names}
         select = exp.select(
             *(
@@ -81,7 +82,7 @@ class Marks:
 
     def _known(self, chosen: Sequence[str], kept: Sequence[str]) -> exp.Select:
         """Known records that didn't come, as if they had: at the time at which they are known."""
-        names = incoming_schema(self._schema, chosen).names
+        names = incoming_columns(self._columns, chosen)
         columns: dict[str, exp.Expr] = {name: column(name, "k") for name in names}
         columns["ordinal"] = literal(-1)
         for a in kept:
@@ -145,7 +146,7 @@ def marks(
     `attributes` are those that were read; only those with `unique` cost anything. With
     `absent_are_deleted` no known record stands that didn't come; `gone` names others (record_key).
     """
-    schema = pinned.table.schema
+    columns = pinned.table.columns
     types = {a: SQL_TYPES[each.type] for a, each in attributes.items() if each.valid.unique}
     marked: dict[str, pa.Table] = {}
     for a in types:
@@ -173,7 +174,7 @@ def marks(
         found = lake.engine.query(select, rows.relations)
         if found.num_rows:
             marked[a] = found
-    return Marks(schema, marked, types)
+    return Marks(columns, marked, types)
 
 
 def _standing(
@@ -186,7 +187,7 @@ def _standing(
 ) -> Rows:
     """The living records after the sync: record_key, ordinal (of those that came), candidate (the
     value, in quarantine or not), was_shared (whether it is in quarantine now)."""
-    came = arrivals(pinned.table.schema, [attribute], duplicates=spool.may_repeat_keys())
+    came = arrivals(pinned.table.columns, [attribute], duplicates=spool.may_repeat_keys())
     relations = {"incoming": spool.relation()}
     fresh = (
         exp.select(

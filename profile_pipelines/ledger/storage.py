@@ -30,11 +30,16 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def open_engine(url: str) -> sa.Engine:
-    """The engine for a ledger's URL; a SQLite file's folder is made."""
+    """The engine for a ledger's URL; a SQLite file's folder is made. `sqlite://` is in memory."""
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         # SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3; we ship psycopg2.
         parsed = parsed.set(drivername="postgresql+psycopg2")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        # one database for all threads, where SQLAlchemy gives each an empty one
+        return sa.create_engine(
+            parsed, poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
+        )
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     return sa.create_engine(parsed)

@@ -59,7 +59,7 @@ def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) ->
     told = [identities.changes(["record_id", *names], "told")]
     keys: dict[tuple[str, str], set[str]] = {}
     for where, source in sources.items():
-        own = [name for name in names if name in source.table.schema.names]
+        own = [name for name in names if name in source.table.columns]
         told.append(source.changes(["record_id", *own], "told"))
         log = source.changes(["record_id", "record_key"], "told")
         keys[where] = _values(lake, log, records, ["record_key"])["record_key"]
@@ -174,7 +174,7 @@ def _of_others(
 
 
 def _child_keys(lake: Lake, children: Pinned, identifiers: Mapping[str, set[str]]) -> set[str]:
-    names = [name for name in identifiers if f"id_{name}" in children.table.schema.names]
+    names = [name for name in identifiers if f"id_{name}" in children.table.columns]
     log = children.changes(["record_key", *(f"id_{name}" for name in names)], "told")
     relations: dict[str, Relation] = dict(log.relations)
     tests: list[exp.Expr] = []

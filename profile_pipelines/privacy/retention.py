@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, distinct, literal, named
+from profile_pipelines.engine.sql import column, distinct, literal, named, null_of
 from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.column_types import null_literal
 from profile_pipelines.lake.rewrite import Doomed, rewrite
 from profile_pipelines.lake.table import LakeTable, Rows
 from profile_pipelines.landing.children import children_table
@@ -87,11 +86,11 @@ def _expired(lake: Lake, pinned: Pinned, names: Sequence[str], until: datetime) 
 
 def _emptied(table: LakeTable, names: Sequence[str]) -> Iterator[tuple[str, exp.Expr]]:
     """What stands in the columns once the attributes are forgotten."""
-    columns = table.schema.names
+    columns = table.columns
     for name in names:
         for each in (name, f"{name}__source", f"{name}__sources"):
             if each in columns:
-                yield each, null_literal(table.schema.field(each).type)
+                yield each, null_of(table.columns[each])
     if "quarantine" in columns:
         yield "quarantine", _without("quarantine", [*names, _WHOLE_RECORD], "attribute")
     if "changed" in columns:

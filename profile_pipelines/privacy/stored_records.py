@@ -12,12 +12,11 @@ from sqlglot import exp
 
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.column_types import CHANGE_COLUMNS
 from profile_pipelines.lake.lake import RECORD_BLOCK, record_block
 from profile_pipelines.lake.stored import stored_table, stored_tables
-from profile_pipelines.lake.table import LakeTable
+from profile_pipelines.lake.table import CHANGE_COLUMNS, LakeTable
 
-_OWN = ("record_id", "record_key", "updated_at", "deleted", "quarantine", *CHANGE_COLUMNS.names)
+_OWN = ("record_id", "record_key", "updated_at", "deleted", "quarantine", *CHANGE_COLUMNS)
 
 
 def identity_rows(lake: Lake, profile_ids: Collection[int]) -> list[dict[str, Any]]:
@@ -57,7 +56,7 @@ def stored_children(lake: Lake, records: Iterable[dict[str, Any]]) -> list[dict[
     for table in stored_tables(lake.root, "children", ["record_id"]):
         system, sync = _place(table)
         wanted = values.get((system, sync), {})
-        names = [name for name in table.schema.names if name in wanted]
+        names = [name for name in table.columns if name in wanted]
         if not names:
             continue
         pinned = table.pin()
@@ -93,8 +92,8 @@ def profile_changes(lake: Lake, profile_ids: Collection[int]) -> list[dict[str, 
         return []
     pinned = table.pin()
     codes = pinned.state.get("systems", {})
-    names = [n for n in table.schema.names if f"{n}__source" in table.schema.names]
-    combined = [n for n in table.schema.names if f"{n}__sources" in table.schema.names]
+    names = [n for n in table.columns if f"{n}__source" in table.columns]
+    combined = [n for n in table.columns if f"{n}__sources" in table.columns]
     found: list[dict[str, Any]] = []
     for row in _rows(lake, pinned, _any("profile_id", profile_ids)):
         created = row["changed"] is None and not row["removed"]
@@ -121,7 +120,7 @@ def _any(name: str, values: Collection[object]) -> exp.Expr:
 def _rows(lake: Lake, pinned: Pinned, where: exp.Expr) -> list[dict[str, Any]]:
     if not where.find(exp.Literal):
         return []
-    rows = pinned.changes(pinned.table.schema.names, "stored", where=where)
+    rows = pinned.changes(pinned.table.columns, "stored", where=where)
     return sorted(lake.engine.rows(rows.sql, rows.relations), key=lambda row: row["seq"])
 
 

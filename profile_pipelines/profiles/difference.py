@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, distinct, literal, named
+from profile_pipelines.engine.sql import column, distinct, literal, named, null_of
 from profile_pipelines.lake import Pinned
-from profile_pipelines.lake.column_types import ARROW_TYPES, null_literal
 from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.profiles.affected import Affected
@@ -31,7 +29,7 @@ def changed_profiles(
     for name, attribute in attributes.items():
         columns += [name, provenance_column(name, attribute)]
     if not pinned.exists:
-        unchanged = null_literal(pa.list_(pa.string()))
+        unchanged = null_of("list")
         select = exp.select(
             *(column(name, "m") for name in columns),
             exp.alias_(unchanged, "changed", quoted=True),
@@ -71,10 +69,10 @@ def changed_profiles(
         exp.select(
             column("profile_id", "o"),
             *(
-                exp.alias_(null_literal(pinned.table.schema.field(name).type), name, quoted=True)
+                exp.alias_(null_of(pinned.table.columns[name]), name, quoted=True)
                 for name in columns[1:]
             ),
-            exp.alias_(null_literal(ARROW_TYPES["list"]), "changed", quoted=True),
+            exp.alias_(null_of("list"), "changed", quoted=True),
             exp.alias_(exp.true(), "removed", quoted=True),
         )
         .from_(named("old", "o"))

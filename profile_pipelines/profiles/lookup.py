@@ -9,7 +9,6 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
-from profile_pipelines.identity.former import customers_of
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.validation.one_identifier import normalise_one
@@ -70,6 +69,9 @@ def find_customers(catalogue: Catalogue, lake: Lake, text: str) -> list[int]:
         ever = {row["profile_id"] for row in lake.engine.rows(select, rows.relations)}
         if not ever:
             raise
+        # to find a profile of today takes no pyarrow
+        from profile_pipelines.identity.former import customers_of
+
         return customers_of(catalogue, lake, ever)
 
 

@@ -16,7 +16,6 @@ from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.lake import COMBINING, RECORD_BLOCK, UNSUBSCRIBES, record_block
-from profile_pipelines.profiles.unsubscribed import last_act
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -141,6 +140,9 @@ def _unsubscription(
     attribute: Attribute,
     as_of: datetime | None,
 ) -> dict[str, Contribution]:
+    # few profiles need it, and it takes what most do without: pyarrow
+    from profile_pipelines.profiles.unsubscribed import last_act
+
     act = last_act(catalogue, lake, profile_id, attribute.consent or "", as_of=as_of)
     if act is None:
         return {}
@@ -202,7 +204,7 @@ def _versions(
     where: exp.Expr = exp.In(this=column("record_id"), expressions=[literal(n) for n in own])
     if as_of is not None:
         where = exp.and_(where, exp.LTE(this=column("recorded_at"), expression=literal(as_of)))
-    rows = pinned.changes(pinned.table.schema.names, "v", where=where)
+    rows = pinned.changes(pinned.table.columns, "v", where=where)
     versions: dict[int, list[dict[str, Any]]] = {}
     for row in sorted(lake.engine.rows(rows.sql, rows.relations), key=lambda r: -r["seq"]):
         versions.setdefault(row["record_id"], []).append(row)

@@ -14,8 +14,7 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Attribute
-from profile_pipelines.engine.sql import column, literal
-from profile_pipelines.lake.column_types import ARROW_TYPES, null_literal
+from profile_pipelines.engine.sql import column, literal, null_of
 from profile_pipelines.lake.lake import COMBINING
 
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -32,7 +31,7 @@ def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> ex
     """The value that wins among the givers, which stand in order of trust."""
     values = [column(name, giver.alias) for giver in givers]
     if not values:
-        return null_literal(ARROW_TYPES[attribute.type])
+        return null_of(attribute.type)
     match attribute.merge:
         case "priority":
             return _coalesce(values)

@@ -18,9 +18,10 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal, named
+from profile_pipelines.engine.tables import arrow_schema
 from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import UNSUBSCRIBES_SCHEMA
+from profile_pipelines.lake.lake import UNSUBSCRIBES_COLUMNS
 from profile_pipelines.lake.table import Rows
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def acts_table(acts: Sequence[Act]) -> pa.Table:
         "unsubscribed": [act.unsubscribed for act in acts],
         "acted_at": [act.at for act in acts],
     }
-    return pa.table(columns, schema=UNSUBSCRIBES_SCHEMA)
+    return pa.table(columns, schema=arrow_schema(UNSUBSCRIBES_COLUMNS))
 
 
 def unsubscribed_today(lake: Lake, acts: Rows, former: pa.Table) -> pa.Table:

@@ -105,8 +105,7 @@ def view_profile(
     audiences, held = _audiences(catalogue, lake, profile_id, as_of)
     covered = coverage()
     values = {
-        receipt.attribute: _value(catalogue, covered, receipt, as_of or now)
-        for receipt in receipts
+        receipt.attribute: _value(catalogue, covered, receipt, as_of or now) for receipt in receipts
     }
     not_kept = () if as_of is None else attributes_not_kept(catalogue, as_of, now)
     return ProfileView(profile_id, as_of, identifiers, values, audiences, held, not_kept)

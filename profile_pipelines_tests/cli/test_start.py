@@ -52,6 +52,20 @@ def test_reading_loads_no_dagster(home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_showing_a_profile_loads_no_frames(home: Path) -> None:
+    """Who waits for one profile doesn't wait for what tables are made of."""
+    program = (
+        "import sys; from profile_pipelines.cli.main import main\n"
+        "assert not main(['profile', 'show', 'C-000123', '--history'])\n"
+        "needless = {'pyarrow', 'numpy', 'pandas', 'polars'} & sys.modules.keys()\n"
+        "assert not needless, needless"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=home.parent
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_installed_command_says_its_exit_code(tmp_path: Path) -> None:
     """The shell gets the exit code, and errors go to stderr without a traceback."""
     done = subprocess.run(

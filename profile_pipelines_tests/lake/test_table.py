@@ -11,24 +11,27 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.schema import Field, PrimitiveType
 from hypothesis import given, settings
 from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.errors import Conflict, LakeError
 from profile_pipelines.lake import LakeTable
+from profile_pipelines.lake.stored import stored_table
 from profile_pipelines.lake.table import Pinned, Rows
 from profile_pipelines.lake.upkeep import merge_small_files
 from profile_pipelines_tests.strategies import Commit, Compaction, Merging, table_operations
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ENGINE = DuckDBEngine(threads=1)
-SCHEMA = pa.schema([("key", pa.int64()), ("value", pa.string())])
+COLUMNS: Columns = {"key": "integer", "value": "string"}
 
 
-def _table(root: Path, schema: pa.Schema = SCHEMA) -> LakeTable:
-    return LakeTable(root, "things", ["key"], schema)
+def _table(root: Path, columns: Columns = COLUMNS) -> LakeTable:
+    return LakeTable(root, "things", ["key"], columns)
 
 
 def _rows(values: dict[int, str | None], name: str = "value") -> Rows:
@@ -154,7 +157,7 @@ def test_of_two_first_writers_one_conflicts(tmp_path: Path) -> None:
 def test_of_two_writers_with_a_new_column_one_conflicts(tmp_path: Path) -> None:
     """Adding a column doesn't lift a writer over a commit that it hasn't seen."""
     _commit(_table(tmp_path).pin(), {1: "a"})
-    wider = _table(tmp_path, SCHEMA.append(pa.field("extra", pa.string())))
+    wider = _table(tmp_path, {**COLUMNS, "extra": "string"})
     slow, fast = wider.pin(), _table(tmp_path).pin()
     _commit(fast, {1: "fast"}, hour=1)
     rows = Rows(
@@ -213,7 +216,7 @@ def test_a_new_column_is_empty_in_old_rows(tmp_path: Path, compacted: bool) -> N
     _commit(_table(tmp_path).pin(), {2: "b"}, hour=1)
     if compacted:
         _table(tmp_path).pin().compact(ENGINE, force=True)
-    wider = _table(tmp_path, SCHEMA.append(pa.field("extra", pa.int64())))
+    wider = _table(tmp_path, {**COLUMNS, "extra": "integer"})
     assert _read(wider.pin().current(["extra"], "t")) == [{"extra": None}] * 2
     rows = Rows(
         exp.select(exp.Star()).from_(named("given")),
@@ -233,7 +236,7 @@ def test_a_new_column_is_empty_in_old_rows(tmp_path: Path, compacted: bool) -> N
 def test_a_column_may_go_and_come_back(tmp_path: Path) -> None:
     """A narrower declaration reads and writes; a wider one later finds what old files hold."""
     _commit(_table(tmp_path).pin(), {1: "a"})
-    narrow = _table(tmp_path, pa.schema([("key", pa.int64())]))
+    narrow = _table(tmp_path, {"key": "integer"})
     rows = Rows(
         exp.select(exp.Star()).from_(named("given")),
         {"given": pa.table({"key": [2], "removed": [False]})},
@@ -245,9 +248,20 @@ def test_a_column_may_go_and_come_back(tmp_path: Path) -> None:
 def test_a_column_of_another_type_is_refused_in_words(tmp_path: Path) -> None:
     """A changed type is named with what to do, before anything is compared or written."""
     _commit(_table(tmp_path).pin(), {1: "a"})
-    other = _table(tmp_path, pa.schema([("key", pa.int64()), ("value", pa.int64())]))
+    other = _table(tmp_path, {"key": "integer", "value": "integer"})
     with pytest.raises(LakeError, match=r"things: column value .* string, .* long; .*new name"):
         other.pin()
+
+
+def test_a_column_that_another_tool_added_is_named(tmp_path: Path) -> None:
+    """Who reads a table with all that it holds is told of a column that we never write."""
+    table = _table(tmp_path)
+    _commit(table.pin(), {1: "a"})
+    handle = DeltaTable(str(table.changes_path))
+    handle.alter.add_columns([Field("score", PrimitiveType("double"))])
+    assert _current(table.pin()) == {1: "a"}
+    with pytest.raises(LakeError, match=r"things.*: column score is stored as double"):
+        stored_table(tmp_path, "things", ["key"])
 
 
 def test_an_orphan_file_is_never_read(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from sqlglot import exp
 
 from profile_pipelines.engine import DuckDBEngine, Written
+from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.sql import named
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import LakeTable
@@ -21,13 +22,13 @@ from profile_pipelines.lake.upkeep import merge_small_files, sweep
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ENGINE = DuckDBEngine(threads=1)
-SCHEMA = pa.schema([("key", pa.int64()), ("value", pa.string())])
+COLUMNS: Columns = {"key": "integer", "value": "string"}
 WEEK = timedelta(days=7)
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> LakeTable:
-    return LakeTable(tmp_path, "things", ["key"], SCHEMA)
+    return LakeTable(tmp_path, "things", ["key"], COLUMNS)
 
 
 def _commit(table: LakeTable, values: dict[int, str], hour: int, **state: Any) -> None:

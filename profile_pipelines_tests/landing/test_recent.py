@@ -30,7 +30,7 @@ def company(tmp_path: Path) -> Company:
 
 def _records(company: Company) -> dict[str, dict[str, Any]]:
     pinned = company.workspace.lake.source(company.workspace.catalogue, "crm", "people").pin()
-    rows = pinned.current(pinned.table.schema.names, "s")
+    rows = pinned.current(pinned.table.columns, "s")
     found = company.workspace.lake.engine.query(rows.sql, rows.relations).to_pylist()
     return {row["record_key"]: row for row in found}
 

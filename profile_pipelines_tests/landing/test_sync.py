@@ -26,7 +26,7 @@ def _pinned(company: Company, system: str = "crm") -> Pinned:
 
 def _records(company: Company, system: str = "crm") -> dict[str, dict[str, Any]]:
     pinned = _pinned(company, system)
-    rows = pinned.current(pinned.table.schema.names, "s")
+    rows = pinned.current(pinned.table.columns, "s")
     found = company.workspace.lake.engine.query(rows.sql, rows.relations).to_pylist()
     return {row["record_key"]: row for row in found}
 

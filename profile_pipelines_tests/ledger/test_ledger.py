@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def _entry(
     **attributes: AttributeEntry,
 ) -> SyncEntry:
     return SyncEntry(run_id, system, "people", at, full, rows_read, 1, 0, 0, attributes)
+
+
+def test_ledger_in_memory_is_one_for_all_threads() -> None:
+    """What one thread records another one reads."""
+    ledger = Ledger("sqlite://")
+    ledger.record(_entry("r1", NOON, tier=AttributeEntry()))
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(ledger.coverage).result() == {("crm", "tier"): NOON}
 
 
 def test_coverage_is_the_last_success(ledger: Ledger) -> None:
