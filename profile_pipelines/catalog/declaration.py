@@ -46,7 +46,7 @@ Size = Annotated[
 class Declaration(BaseModel):
     """Base of all declarations: unknown keys are mistakes, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod

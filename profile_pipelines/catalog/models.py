@@ -5,9 +5,10 @@ The loader (`catalog.load`) reads YAML into these and adds the names that stand 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from profile_pipelines.catalog.channels import Channel, MessageLimits
 from profile_pipelines.catalog.conditions import Condition
@@ -115,19 +116,18 @@ class Settings(Declaration):
     """Most records that may be joined into one profile; larger clusters are held apart."""
 
 
-class Catalogue(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
     """Everything that a catalogue folder declares. Identifiers stand strongest first."""
 
-    model_config = ConfigDict(frozen=True)
-
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     identifiers: dict[str, Identifier]
     attributes: dict[str, Attribute]
     systems: dict[str, System]
-    audiences: dict[str, Audience] = {}
-    journeys: dict[str, Journey] = {}
-    destinations: dict[str, Destination] = {}
-    channels: dict[str, Channel] = {}
-    limits: MessageLimits = MessageLimits()
+    audiences: dict[str, Audience] = field(default_factory=dict[str, Audience])
+    journeys: dict[str, Journey] = field(default_factory=dict[str, Journey])
+    destinations: dict[str, Destination] = field(default_factory=dict[str, Destination])
+    channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
+    limits: MessageLimits = field(default_factory=MessageLimits)
     """What holds over all channels together."""
-    templates: dict[str, MessageTemplate] = {}
+    templates: dict[str, MessageTemplate] = field(default_factory=dict[str, MessageTemplate])

@@ -6,6 +6,8 @@ aggregated of them is landed like the records of one more system, a record for e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from profile_pipelines.catalog.aggregate_checks import child_attributes
 from profile_pipelines.catalog.aggregates import ChildField
 from profile_pipelines.catalog.models import Catalogue, Identifier
@@ -26,7 +28,7 @@ def children_catalogue(catalogue: Catalogue, system: str, name: str) -> Catalogu
     }
     sync = declared.model_copy(update={"fields": {}, "attributes": fields})
     attributes = child_attributes(known, system)
-    return _with(catalogue, system, name, sync).model_copy(update={"attributes": attributes})
+    return replace(_with(catalogue, system, name, sync), attributes=attributes)
 
 
 def customers_catalogue(catalogue: Catalogue, system: str, name: str) -> Catalogue:
@@ -38,7 +40,7 @@ def customers_catalogue(catalogue: Catalogue, system: str, name: str) -> Catalog
         attributes={attribute: SourceField(field=attribute) for attribute in declared.attributes},
     )
     as_they_are = {identifier: Identifier(normalise=[]) for identifier in declared.identifiers}
-    return _with(catalogue, system, name, sync).model_copy(update={"identifiers": as_they_are})
+    return replace(_with(catalogue, system, name, sync), identifiers=as_they_are)
 
 
 def children_table(catalogue: Catalogue, lake: Lake, system: str, name: str) -> LakeTable:
@@ -50,4 +52,4 @@ def children_table(catalogue: Catalogue, lake: Lake, system: str, name: str) -> 
 
 def _with(catalogue: Catalogue, system: str, name: str, sync: Sync) -> Catalogue:
     declared = catalogue.systems[system].model_copy(update={"syncs": {name: sync}})
-    return catalogue.model_copy(update={"systems": {system: declared}})
+    return replace(catalogue, systems={system: declared})

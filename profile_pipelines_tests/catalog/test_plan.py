@@ -1,4 +1,4 @@
-"""What later steps ask of a catalogue: plan, schedules, fingerprints, values."""
+"""What later steps ask of a catalogue: plan, schedules, values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from profile_pipelines.catalog.fingerprint import fingerprint, merge_fingerprint
 from profile_pipelines.catalog.load import load_catalogue
 from profile_pipelines.catalog.plan import (
     audience_order,
@@ -22,7 +21,7 @@ from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.systems import SourceField
 from profile_pipelines.catalog.values import AttributeType, typed_value
 from profile_pipelines.errors import UnknownName
-from profile_pipelines_tests.catalog.folders import attr, audience, crm, write_catalogue
+from profile_pipelines_tests.catalog.folders import audience, crm, write_catalogue
 
 
 def test_sync_and_schedule(tmp_path: Path):
@@ -83,60 +82,6 @@ def test_no_schedule(cron: str):
     """What isn't a cron schedule of five fields, or never comes, is refused with an example."""
     with pytest.raises(ValueError, match=r"0 \* \* \* \*"):
         longest_gap(cron)
-
-
-MERGE_CHANGES: list[dict[str, str]] = [
-    attr("type: string", "type: list"),
-    attr("type: string", "type: string\n  merge: latest"),
-    attr("tier:", "level:") | crm("tier: tier", "level: tier"),
-    {"identifiers.yaml": "email: {normalise: [lower]}\n"},
-    {"identifiers.yaml": "email: {normalise: [email], deny: [x]}\n"},
-    {"identifiers.yaml": "email: {normalise: [email]}\nphone: {}\n"},
-    {"catalogue.yaml": "max_cluster: 5\n"},
-]
-OTHER_CHANGES: list[dict[str, str]] = [
-    attr("type: string", "type: string\n  description: x"),
-    attr("24h", "25h"),
-    audience("{tier: {is: gold}}"),
-    {"catalogue.yaml": "timezone: Europe/Berlin\n"},
-    crm("table: contacts", "table: people"),
-]
-
-
-@pytest.mark.parametrize("files", MERGE_CHANGES)
-def test_merge_fingerprint_changes(tmp_path: Path, files: dict[str, str]):
-    """What influences identities or merging changes both fingerprints."""
-    before = load_catalogue(write_catalogue(tmp_path / "before"))
-    after = load_catalogue(write_catalogue(tmp_path / "after", **files))
-    assert merge_fingerprint(before) != merge_fingerprint(after)
-    assert fingerprint(before) != fingerprint(after)
-
-
-@pytest.mark.parametrize("files", OTHER_CHANGES)
-def test_merge_fingerprint_stays(tmp_path: Path, files: dict[str, str]):
-    """What doesn't influence merging changes the whole fingerprint only."""
-    before = load_catalogue(write_catalogue(tmp_path / "before"))
-    after = load_catalogue(write_catalogue(tmp_path / "after", **files))
-    assert merge_fingerprint(before) == merge_fingerprint(after)
-    assert fingerprint(before) != fingerprint(after)
-
-
-def test_identifier_order_counts(tmp_path: Path):
-    """Identifiers stand strongest first, so that their order is part of the fingerprint."""
-    one, two = "email: {normalise: [email]}\n", "phone: {normalise: [digits]}\n"
-    first = load_catalogue(write_catalogue(tmp_path / "a", **{"identifiers.yaml": one + two}))
-    second = load_catalogue(write_catalogue(tmp_path / "b", **{"identifiers.yaml": two + one}))
-    assert merge_fingerprint(first) != merge_fingerprint(second)
-
-
-def test_attribute_order_is_free(tmp_path: Path):
-    """The order in which attributes are written means nothing."""
-    files = {"attributes.yaml": "points: {type: integer, sources: [crm], fresh_within: 24h}\n"
-             "tier: {type: string, sources: [crm], fresh_within: 1 day}\n"}  # fmt: skip
-    first = load_catalogue(write_catalogue(tmp_path / "a"))
-    second = load_catalogue(write_catalogue(tmp_path / "b", **files))
-    assert fingerprint(first) == fingerprint(second)
-    assert merge_fingerprint(first) == merge_fingerprint(second)
 
 
 @pytest.mark.parametrize(
