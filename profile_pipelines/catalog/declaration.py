@@ -46,6 +46,7 @@ Size = Annotated[
 class Declaration(BaseModel):
     """Base of all declarations: unknown keys are mistakes, values never change."""
 
+    # a catalogue has few of the kinds of declarations: the others needn't be compiled
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="wrap")
