@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import duckdb
 from sqlglot import exp
@@ -20,6 +21,9 @@ from profile_pipelines.engine.sql import null_of
 if TYPE_CHECKING:
     import pyarrow as pa
     from fsspec import AbstractFileSystem
+
+_READERS = 4
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Written:
 
 
 class DuckDBEngine:
-    """Statements run one at a time; no state outlives a call."""
+    """Statements run one at a time, but for those of `side_by_side`; no state outlives a call."""
 
     def __init__(self, threads: int | None = None, memory_limit: str | None = None) -> None:
         settings: dict[str, Any] = {
@@ -63,12 +67,15 @@ class DuckDBEngine:
         if memory_limit:
             settings["memory_limit"] = memory_limit
         self._connection = duckdb.connect(config=settings)
-        self._connection.execute("SET TimeZone = 'UTC'")
-        # in notebooks it would draw bars of its own between ours
-        self._connection.execute("SET enable_progress_bar = false")
-        # what was spilled goes at the end of the process, too, when objects are no longer collected
-        weakref.finalize(self, self._connection.close)
+        _set_up(self._connection)
         self._lock = threading.Lock()
+        self._reader = threading.local()
+        opened = [self._connection]
+        self._readers = ThreadPoolExecutor(
+            _READERS, initializer=_open_reader, initargs=(self._connection, self._reader, opened)
+        )
+        # what was spilled goes at the end of the process, too, when objects are no longer collected
+        weakref.finalize(self, _close, opened)
 
     def reach(self, filesystem: AbstractFileSystem) -> None:
         """Let files lie in an object store; paths then begin with the store's `scheme://`."""
@@ -87,6 +94,16 @@ class DuckDBEngine:
             result = connection.execute(sql.sql(dialect="duckdb"))
             names = [each[0] for each in result.description or []]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def side_by_side(self, questions: Iterable[Callable[[], _T]]) -> list[_T]:
+        """The answers of questions to this engine that don't wait for one another, in order.
+
+        For many small ones: each costs more to prepare than to answer. One that asks side by side
+        itself is answered one at a time.
+        """
+        if hasattr(self._reader, "connection"):
+            return [ask() for ask in questions]
+        return list(self._readers.map(lambda ask: ask(), questions))
 
     def write(self, sql: exp.Expr, relations: Mapping[str, Relation], path: str) -> Written:
         """Write the result as one Parquet file (zstd, row groups of about 120k rows)."""
@@ -128,32 +145,62 @@ class DuckDBEngine:
     def _with_relations(
         self, relations: Mapping[str, Relation]
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._lock:
+        own: duckdb.DuckDBPyConnection | None = getattr(self._reader, "connection", None)
+        connection = own or self._connection
+        with nullcontext() if own else self._lock:
             try:
                 for name, relation in relations.items():
                     if isinstance(relation, list | ParquetFiles):
-                        self._parquet(relation).create_view(name, replace=True)
+                        _parquet(connection, relation).create_view(name, replace=True)
                     else:
-                        self._connection.register(name, relation)
-                yield self._connection
+                        connection.register(name, relation)
+                yield connection
             finally:
                 for name, relation in relations.items():
                     if not isinstance(relation, list | ParquetFiles):
-                        self._connection.unregister(name)
+                        connection.unregister(name)
 
-    def _parquet(self, files: list[str] | ParquetFiles) -> duckdb.DuckDBPyRelation:
-        if isinstance(files, list):
-            return self._connection.read_parquet(files, union_by_name=True)
-        if not files.paths:
-            return self._connection.sql(_no_rows(files.columns).sql(dialect="duckdb"))
-        relation = self._connection.read_parquet(files.paths, union_by_name=True)
-        there = set(relation.columns)
-        nulls = [
-            duckdb.ConstantExpression(None).cast(duckdb.sqltype(SQL_TYPES[kind])).alias(name)
-            for name, kind in files.columns.items()
-            if name not in there
-        ]
-        return relation.project(duckdb.StarExpression(), *nulls) if nulls else relation
+
+def _set_up(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    # in notebooks it would draw bars of its own between ours
+    connection.execute("SET enable_progress_bar = false")
+
+
+def _open_reader(
+    shared: duckdb.DuckDBPyConnection,
+    reader: threading.local,
+    opened: list[duckdb.DuckDBPyConnection],
+) -> None:
+    """Give the thread a connection of its own, with a schema for the names in its statements."""
+    reader.connection = connection = shared.cursor()
+    opened.append(connection)
+    schema = f"reader_{len(opened)}_{threading.get_ident()}"
+    connection.execute(f"CREATE SCHEMA {schema}")
+    connection.execute(f"USE {schema}")
+    _set_up(connection)
+
+
+def _close(opened: list[duckdb.DuckDBPyConnection]) -> None:
+    for connection in opened:
+        connection.close()
+
+
+def _parquet(
+    connection: duckdb.DuckDBPyConnection, files: list[str] | ParquetFiles
+) -> duckdb.DuckDBPyRelation:
+    if isinstance(files, list):
+        return connection.read_parquet(files, union_by_name=True)
+    if not files.paths:
+        return connection.sql(_no_rows(files.columns).sql(dialect="duckdb"))
+    relation = connection.read_parquet(files.paths, union_by_name=True)
+    there = set(relation.columns)
+    nulls = [
+        duckdb.ConstantExpression(None).cast(duckdb.sqltype(SQL_TYPES[kind])).alias(name)
+        for name, kind in files.columns.items()
+        if name not in there
+    ]
+    return relation.project(duckdb.StarExpression(), *nulls) if nulls else relation
 
 
 def _no_rows(columns: Columns) -> exp.Select:

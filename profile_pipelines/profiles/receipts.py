@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlglot import exp
@@ -173,17 +174,22 @@ def _contributions(
     wanted: Collection[str],
 ) -> dict[str, dict[str, Contribution]]:
     """By attribute and system: the newest value among the profile's records."""
+    asked = [
+        (system, sync, names)
+        for system, declared in catalogue.systems.items()
+        for sync, each in declared.syncs.items()
+        if (names := [name for name in each.attributes if name in wanted])
+    ]
+    answers = lake.engine.side_by_side(
+        partial(_versions, catalogue, lake, system, sync, record_ids, as_of)
+        for system, sync, _ in asked
+    )
     found: dict[str, dict[str, Contribution]] = {}
-    for system, declared in catalogue.systems.items():
-        for sync, each in declared.syncs.items():
-            names = [name for name in each.attributes if name in wanted]
-            if not names:
-                continue
-            versions = _versions(catalogue, lake, system, sync, record_ids, as_of)
-            for name in names:
-                best = _newest(system, sync, name, versions)
-                if best is not None:
-                    found.setdefault(name, {})[system] = best
+    for (system, sync, names), versions in zip(asked, answers, strict=True):
+        for name in names:
+            best = _newest(system, sync, name, versions)
+            if best is not None:
+                found.setdefault(name, {})[system] = best
     return found
 
 

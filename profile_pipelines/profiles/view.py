@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlglot import exp
@@ -12,7 +13,7 @@ from sqlglot import exp
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
-from profile_pipelines.lake import Lake
+from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import COMBINING, UNSUBSCRIBES, provenance_column
 from profile_pipelines.profiles.lookup import records_of
 from profile_pipelines.profiles.receipts import Receipt, receipts_of
@@ -78,23 +79,21 @@ def view_profile(
     the reading of the lake. Raises NotFound when there is no such profile.
     """
     pinned = lake.profiles(catalogue).pin()
-    columns = _columns(catalogue)
-    own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
-    rows = (
-        pinned.current(columns, "p", where=own)
-        if as_of is None
-        else pinned.as_of(as_of, columns, "p", where=own)
+    own, records, *memberships = lake.engine.side_by_side(
+        [
+            partial(_own_rows, lake, pinned, _columns(catalogue), profile_id, as_of),
+            partial(records_of, catalogue, lake, profile_id, as_of=as_of),
+            *(partial(_membership, lake, name, profile_id, as_of) for name in catalogue.audiences),
+        ]
     )
-    found = lake.engine.rows(rows.sql, rows.relations) if pinned.exists else []
-    if not found:
+    if not own:
         raise NotFound(f"there is no profile {profile_id}" + (" at that time" if as_of else ""))
-    records = records_of(catalogue, lake, profile_id, as_of=as_of)
     receipts = receipts_of(
         catalogue,
         lake,
         profile_id,
         [int(str(record["record_id"])) for record in records],
-        found[0],
+        own[0],
         pinned.state["systems"],
         as_of=as_of,
     )
@@ -102,7 +101,9 @@ def view_profile(
         name: tuple(sorted({str(r[f"id_{name}"]) for r in records if r[f"id_{name}"] is not None}))
         for name in catalogue.identifiers
     }
-    audiences, held = _audiences(catalogue, lake, profile_id, as_of)
+    answers = dict(zip(catalogue.audiences, memberships, strict=True))
+    audiences = tuple(name for name, rows in answers.items() if any(r["member"] for r in rows))
+    held = tuple(name for name, rows in answers.items() if any(r["held"] for r in rows))
     covered = coverage()
     values = {
         receipt.attribute: _value(catalogue, covered, receipt, as_of or now) for receipt in receipts
@@ -188,25 +189,23 @@ def _value(
     return Value(receipt, age, attribute.fresh_within, stale)
 
 
-def _audiences(
-    catalogue: Catalogue, lake: Lake, profile_id: int, as_of: datetime | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
-    members: list[str] = []
-    held: list[str] = []
+def _membership(
+    lake: Lake, audience: str, profile_id: int, as_of: datetime | None
+) -> list[dict[str, Any]]:
     columns = ["profile_id", "member", "held"]
-    for name in catalogue.audiences:
-        pinned = lake.audience(name).pin()
-        if not pinned.exists:
-            continue
-        rows = (
-            pinned.current(columns, "a", where=own)
-            if as_of is None
-            else pinned.as_of(as_of, columns, "a", where=own)
-        )
-        for row in lake.engine.rows(rows.sql, rows.relations):
-            if row["member"]:
-                members.append(name)
-            if row["held"]:
-                held.append(name)
-    return tuple(members), tuple(held)
+    return _own_rows(lake, lake.audience(audience).pin(), columns, profile_id, as_of)
+
+
+def _own_rows(
+    lake: Lake, pinned: Pinned, columns: list[str], profile_id: int, as_of: datetime | None
+) -> list[dict[str, Any]]:
+    """The profile's row in a table that has one a profile; none where it was never in it."""
+    if not pinned.exists:
+        return []
+    own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
+    rows = (
+        pinned.current(columns, "own", where=own)
+        if as_of is None
+        else pinned.as_of(as_of, columns, "own", where=own)
+    )
+    return lake.engine.rows(rows.sql, rows.relations)
