@@ -1,6 +1,7 @@
 """profile_pipelines itself, on the same database and catalogue.
 
     python ours.py URL FOLDER NOW             # measured: everything from start to audiences
+    python ours.py URL FOLDER NOW --show      # measured by profile_show.py: one customer's profile
     python ours.py URL FOLDER NOW --export    # not measured: writes what `agreement.py` compares
 
 The lake and the ledger lie in FOLDER, so that the next run into it is incremental.
@@ -18,12 +19,16 @@ from profile_pipelines.workspace import Places, Workspace
 CATALOGUE = Path(__file__).resolve().parent / "catalog"
 
 
-def run_pipeline(places: Places, now: datetime) -> None:
-    """`profile-pipelines run --all`: everything that a user's command costs, its table included."""
+RUN = ["run", "--all"]
+SHOW = ["profile", "show", "C-000123"]
+
+
+def command(words: list[str], places: Places, now: datetime) -> None:
+    """`profile-pipelines …`: everything that a user's command costs, its table included."""
     from profile_pipelines.cli.main import main
 
     named = ["--catalog", places.catalogue, "--lake", places.lake, "--ledger", places.ledger]
-    if code := main([*map(str, named), "run", "--all", "--now", now.isoformat()]):
+    if code := main([*map(str, named), *words, "--now", now.isoformat()]):
         raise SystemExit(code)
 
 
@@ -42,7 +47,7 @@ def export(workspace: Workspace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Open the workspace in the folder, and run or export."""
+    """Open the workspace in the folder, and run, show or export."""
     url, folder = sys.argv[1], Path(sys.argv[2])
     now = datetime.fromisoformat(sys.argv[3])
     now = now.replace(tzinfo=UTC) if now.tzinfo is None else now
@@ -53,7 +58,7 @@ def main() -> None:
     if "--export" in sys.argv:
         export(Workspace(places), folder)
     else:
-        run_pipeline(places, now)
+        command(SHOW if "--show" in sys.argv else RUN, places, now)
 
 
 if __name__ == "__main__":
