@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pytest
+from pydantic import TypeAdapter
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync, System
@@ -63,7 +64,7 @@ class Receiver:
     """A lake and a ledger that deliveries go into."""
 
     def __init__(self, folder: Path, declared: Mapping[str, Any]) -> None:
-        self.catalogue = Catalogue.model_validate(declared)
+        self.catalogue = TypeAdapter(Catalogue).validate_python(declared)
         self.lake = Lake(folder / "lake", ENGINE)
         self.ledger = Ledger("sqlite://")
         self.delivered: dict[str, list[Row]] = {}

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
@@ -32,7 +33,7 @@ IDENTIFIERS = ("id_strong", "id_weak", "id_other")
 
 def _catalogue(cap: int, systems: tuple[str, ...] = SYSTEMS) -> Catalogue:
     identifiers = ("strong", "weak", "other")
-    return Catalogue.model_validate(
+    return TypeAdapter(Catalogue).validate_python(
         {
             "settings": {"max_cluster": cap},
             "identifiers": {name: {} for name in identifiers},

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.catalog.systems import SourceField, System
@@ -164,7 +165,7 @@ def test_what_can_not_be_converted_is_quarantined() -> None:
         }
     )
     kinds = {"status": "string", "spent": "decimal"}
-    catalogue = Catalogue.model_validate(
+    catalogue = TypeAdapter(Catalogue).validate_python(
         {
             "identifiers": {"email": {}},
             "attributes": {

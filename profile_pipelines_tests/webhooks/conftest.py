@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from pydantic import TypeAdapter
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.ledger import Ledger
@@ -61,7 +62,7 @@ class Receiver:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """The server, up when the block begins and down at its end."""
-        declared = Catalogue.model_validate(catalogue())
+        declared = TypeAdapter(Catalogue).validate_python(catalogue())
         app = create_app(
             declared,
             lambda: Ledger(self.ledger_url).inbox,
