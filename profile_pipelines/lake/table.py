@@ -173,7 +173,7 @@ class Pinned:
             exp.alias_(literal(self._stamp(now)), "recorded_at", quoted=True),
             exp.alias_(literal(run_id), "run_id", quoted=True),
             column("removed", "r"),
-        ).from_(rows.sql.subquery("r"))
+        ).from_(rows.sql.subquery("r", copy=False), copy=False)
         path = delta.new_file(table.changes_path)
         written = engine.write(stamped, rows.relations, str(path))
         if not written.rows:

@@ -52,14 +52,20 @@ def changed_profiles(
             exp.alias_(changed, "changed", quoted=True),
             exp.alias_(exp.false(), "removed", quoted=True),
         )
-        .from_(merged.sql.subquery("m"))
+        .from_(merged.sql.subquery("m", copy=False), copy=False)
         .join(
             named("old", "o"),
             on=exp.EQ(this=column("profile_id", "o"), expression=column("profile_id", "m")),
             join_type="left",
+            copy=False,
         )
         .where(
-            exp.or_(is_new, *(distinct(column(name, "m"), column(name, "o")) for name in compared))
+            exp.or_(
+                is_new,
+                *(distinct(column(name, "m"), column(name, "o")) for name in compared),
+                copy=False,
+            ),
+            copy=False,
         )
     )
     if affected is not None and not affected.moved:
@@ -75,21 +81,22 @@ def changed_profiles(
             exp.alias_(null_of("list"), "changed", quoted=True),
             exp.alias_(exp.true(), "removed", quoted=True),
         )
-        .from_(named("old", "o"))
+        .from_(named("old", "o"), copy=False)
         .join(
-            living.sql.subquery("m"),
+            living.sql.subquery("m", copy=False),
             on=exp.EQ(this=column("profile_id", "o"), expression=column("profile_id", "m")),
             join_type="anti",
+            copy=False,
         )
     )
-    return _with_old(exp.union(present, gone, distinct=False), merged, old)
+    return _with_old(exp.union(present, gone, distinct=False, copy=False), merged, old)
 
 
 def _with_old(changes: exp.Query, merged: Rows, old: Rows) -> Rows:
     select = (
         exp.select(exp.Star())
-        .with_(exp.to_identifier("old", quoted=True), as_=old.sql)
-        .from_(changes.subquery("d"))
+        .with_(exp.to_identifier("old", quoted=True), as_=old.sql, copy=False)
+        .from_(changes.subquery("d", copy=False), copy=False)
     )
     return Rows(select, {**merged.relations, **old.relations})
 

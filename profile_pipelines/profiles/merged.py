@@ -150,17 +150,18 @@ def _by_profile(
             column("profile_id", "m"),
             *(column(name, "r") for name in ("record_id", "updated_at", *names)),
         )
-        .from_(records.sql.subquery("r"))
+        .from_(records.sql.subquery("r", copy=False), copy=False)
         .join(
             theirs.copy(),
             on=exp.EQ(this=column("record_id", "m"), expression=column("record_id", "r")),
+            copy=False,
         )
     )
     repeated = (
         exp.select(column("profile_id"))
-        .from_(theirs)
-        .group_by(column("profile_id"))
-        .having(exp.GT(this=exp.Count(this=exp.Star()), expression=literal(1)))
+        .from_(theirs, copy=False)
+        .group_by(column("profile_id"), copy=False)
+        .having(exp.GT(this=exp.Count(this=exp.Star()), expression=literal(1)), copy=False)
     )
     is_repeated = exp.In(
         this=column("profile_id", "m"),
@@ -176,7 +177,10 @@ def _by_profile(
             if name in timed
         ),
     ).from_(
-        joined.copy().join(named(f"{alias}#repeated", "d"), on=same, join_type="anti").subquery("s")
+        joined.copy()
+        .join(named(f"{alias}#repeated", "d"), on=same, join_type="anti", copy=False)
+        .subquery("s", copy=False),
+        copy=False,
     )
     newest = (
         exp.select(
@@ -188,14 +192,14 @@ def _by_profile(
                 if name in timed
             ),
         )
-        .from_(joined.copy().where(is_repeated).subquery("s"))
-        .group_by(column("profile_id", "s"))
+        .from_(joined.where(is_repeated, copy=False).subquery("s", copy=False), copy=False)
+        .group_by(column("profile_id", "s"), copy=False)
     )
-    union = exp.union(singles, newest, distinct=False)
-    select = exp.select(exp.Star()).from_(union.subquery("one"))
-    if only_affected:
-        select = select.with_(exp.to_identifier(f"{alias}#m", quoted=True), as_=members.sql)
-    select = select.with_(exp.to_identifier(f"{alias}#repeated", quoted=True), as_=repeated)
+    union = exp.union(singles, newest, distinct=False, copy=False)
+    select = exp.select(exp.Star()).from_(union.subquery("one", copy=False), copy=False)
+    shared = {f"{alias}#m": members.sql} if only_affected else {}
+    for name, query in {**shared, f"{alias}#repeated": repeated}.items():
+        select.with_(exp.to_identifier(name, quoted=True), as_=query, copy=False)
     return Rows(select, {**members.relations, **records.relations})
 
 
