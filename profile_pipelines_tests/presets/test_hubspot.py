@@ -30,7 +30,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The preset with a lower cap, and its server behind the proxy."""
     monkeypatch.setenv("HUBSPOT_ACCESS_TOKEN", "pat-eu1")
     with serving() as api, proxying(api.port) as proxy:
-        yield World(HubSpot(api), proxy, Shop(_CAPPED, tmp_path, proxy.url, retries=0, timeout="5s"))
+        yield World(
+            HubSpot(api), proxy, Shop(_CAPPED, tmp_path, proxy.url, retries=0, timeout="5s")
+        )
 
 
 def test_more_changes_than_a_search_gives(world: World) -> None:
