@@ -37,6 +37,7 @@ MAX_SYSTEMS = 61
 _KEPT_NAMES = frozenset([
     *KEYWORDS, "profile_id", "record_id", "record_key", "updated_at", "quarantine", "changed",
     "seq", "recorded_at", "run_id", "removed", "system", "sync", "member", "held", "held_apart",
+    "deleted", "ordinal", "previous_profile_id",
 ])  # fmt: skip
 
 _KEPT_SYSTEMS = frozenset(
