@@ -31,7 +31,7 @@ LIBRARIES = (
 
 
 def main() -> int:
-    from data import FOLDER, NOW, Postgres
+    from data import FOLDER, NOW, Postgres  # which the process that only imports doesn't need
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--customers", type=int, default=1_000_000)

@@ -144,14 +144,10 @@ class Customers:
         columns = ["profile_id"]
         for name, attribute in attributes.items():
             columns += [name, provenance_column(name, attribute)]
-        rows = pinned.current(columns, "p") if as_of is None else pinned.as_of(as_of, columns, "p")
+        rows = pinned.as_of(as_of, columns, "p")
         identities = space.lake.identities(catalogue).pin()
         id_columns = ["profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
-        ids = (
-            identities.current(id_columns, "i")
-            if as_of is None
-            else identities.as_of(as_of, id_columns, "i")
-        )
+        ids = identities.as_of(as_of, id_columns, "i")
         grouped = (
             exp.select(
                 column("profile_id", "g"),
@@ -193,7 +189,7 @@ class Customers:
             raise UnknownName(f"the catalogue declares no audience {audience}; it has {known}")
         pinned = space.lake.audience(audience).pin()
         columns = ["profile_id", "member", "held"]
-        rows = pinned.current(columns, "a") if as_of is None else pinned.as_of(as_of, columns, "a")
+        rows = pinned.as_of(as_of, columns, "a")
         return _frame(space, Rows(rows.sql.order_by(column("profile_id", "a")), rows.relations))
 
     def audience_changes(self, audience: str) -> Frame:

@@ -34,6 +34,7 @@ class ParquetFiles:
     columns: Columns
 
 
+# a union of a name, so that pyarrow is loaded only by whoever makes Arrow tables
 Relation = Union["pa.Table", list[str], ParquetFiles]
 """What a name in the SQL stands for: an Arrow table, or Parquet files."""
 

@@ -65,10 +65,7 @@ def former_profiles(
     )
     relations["stays"] = lake.engine.query(stays, relations)
     columns = ["record_id", "profile_id", "held_apart", *names]
-    rows = (
-        identities.current(columns, "now") if as_of is None
-        else identities.as_of(as_of, columns, "now")
-    )  # fmt: skip
+    rows = identities.as_of(as_of, columns, "now")
     relations |= rows.relations
     here = _pairs().from_(named("stays", "s")).join(
         rows.sql.subquery("n"), on=_same("record_id", "s", "n")

@@ -50,11 +50,10 @@ class Mark:
 
 def digest_of(rows: Rows) -> str:
     """Another one whenever the rows may be others: of the question, and of the files it reads."""
-    paths = {
+    files = {
         name: sorted(each.paths if isinstance(each, ParquetFiles) else each)
         for name, each in rows.relations.items()
         if isinstance(each, ParquetFiles | list)
     }
-    files = {name: each for name, each in paths.items() if each}
     told = rows.sql.sql(dialect="duckdb") + json.dumps(files, sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -61,17 +61,13 @@ def create_table(path: Place, columns: Columns) -> DeltaTable:
 
 
 def columns_of(table: DeltaTable) -> Columns:
-    """The columns that the table has. Raises LakeError for one that we never write."""
-    columns: dict[str, ColumnType] = {}
-    for field in table.schema().fields:
-        kinds: list[ColumnType] = [kind for kind, each in _TYPES.items() if each == field.type]
-        if not kinds:
-            raise LakeError(
-                f"{table.table_uri}: column {field.name} is stored as {_in_words(field.type)}, "
-                "which profile_pipelines doesn't write"
-            )
-        columns[field.name] = kinds[0]
-    return columns
+    """The columns that the table has, but for what another tool added in a type of its own."""
+    return {
+        field.name: kind
+        for field in table.schema().fields
+        for kind, each in _TYPES.items()
+        if each == field.type
+    }
 
 
 def check_types(table: DeltaTable, columns: Columns, name: str) -> None:

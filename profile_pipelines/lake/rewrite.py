@@ -47,12 +47,14 @@ def count_doomed(root: Place, name: str, engine: DuckDBEngine, doomed: Doomed) -
     for part in PARTS:
         path = root / name / part
         handle = delta.open_table(path)
-        condition = None if handle is None else doomed.condition(list(delta.columns_of(handle)))
-        if handle is not None and condition is not None:
-            files = [file.path for file in delta.files(handle, path)]
-            if files:
-                rows = {_ROWS: ParquetFiles(files, delta.columns_of(handle))}
-                total += _count(engine, condition, {**doomed.relations, **rows})
+        if handle is None:
+            continue
+        columns = delta.columns_of(handle)
+        condition = doomed.condition(list(columns))
+        files = [file.path for file in delta.files(handle, path)]
+        if files and condition is not None:
+            rows = {_ROWS: ParquetFiles(files, columns)}
+            total += _count(engine, condition, {**doomed.relations, **rows})
     return total
 
 
@@ -82,19 +84,17 @@ def _rewrite(
     handle = delta.open_table(path)
     if handle is None:
         return
-    condition = doomed.condition(list(delta.columns_of(handle)))
+    columns = delta.columns_of(handle)
+    condition = doomed.condition(list(columns))
     replaced: list[delta.File] = []
     written: list[Written] = []
     gone = 0
     for file in delta.files(handle, path):
-        relations = {
-            **doomed.relations,
-            _ROWS: ParquetFiles([file.path], delta.columns_of(handle)),
-        }
+        relations = {**doomed.relations, _ROWS: ParquetFiles([file.path], columns)}
         if condition is not None and (found := _count(engine, condition, relations)):
             gone += found
             replaced.append(file)
-            select = _rewritten(list(delta.columns_of(handle)), condition, doomed.instead)
+            select = _rewritten(condition, doomed.instead)
             written.append(engine.write(select, relations, str(delta.new_file(path))))
     before(gone)
     state = delta.read_state(handle)
@@ -108,23 +108,20 @@ def _rewrite(
             file.unlink(missing_ok=True)
 
 
-def _rewritten(
-    names: Sequence[str], condition: exp.Expr, instead: Mapping[str, exp.Expr] | None
-) -> exp.Select:
+def _rewritten(condition: exp.Expr, instead: Mapping[str, exp.Expr] | None) -> exp.Select:
+    """The rows that stay: without the doomed ones, or with other values in those."""
     doomed = exp.func("COALESCE", condition.copy(), exp.false())
     if instead is None:
         return exp.select(exp.Star()).from_(named(_ROWS)).where(exp.not_(doomed))
-    columns = [
+    emptied = [
         exp.alias_(
-            exp.Case().when(doomed.copy(), instead[name].copy()).else_(column(name, _ROWS)),
+            exp.Case().when(doomed.copy(), value.copy()).else_(column(name, _ROWS)),
             name,
             quoted=True,
         )
-        if name in instead
-        else column(name, _ROWS)
-        for name in names
+        for name, value in instead.items()
     ]
-    return exp.select(*columns).from_(named(_ROWS))
+    return exp.select(exp.Star(replace=emptied)).from_(named(_ROWS))
 
 
 def _count(engine: DuckDBEngine, condition: exp.Expr, relations: Mapping[str, Relation]) -> int:

@@ -112,13 +112,16 @@ class Pinned:
 
     def as_of(
         self,
-        moment: datetime,
+        moment: datetime | None,
         columns: Iterable[str],
         alias: str,
         *,
         where: exp.Expr | None = None,
     ) -> Rows:
-        """Each key's row as it stood at a moment, by the times at which runs recorded changes."""
+        """Each key's row as it stood at a moment, by the times at which runs recorded changes; None
+        stands for now, as `current` gives it."""
+        if moment is None:
+            return self.current(columns, alias, where=where)
         base = [file for file in self._files if file.high == 1]
         recent = [file for file in self._files if file.high > 1]
         past = exp.LTE(this=column("recorded_at"), expression=literal(moment))

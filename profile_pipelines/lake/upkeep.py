@@ -40,14 +40,9 @@ def merge_small_files(table: LakeTable, engine: DuckDBEngine, *, many: int = _MA
     ]
     if len(small) < many:
         return 0
-    columns = delta.columns_of(handle)
     # whoever asks for a customer's history finds it in one place
-    rows = (
-        exp.select(*map(column, columns))
-        .from_(named(_HISTORY))
-        .order_by(*map(column, (*table.key, "seq")))
-    )
-    paths = {_HISTORY: ParquetFiles([file.path for file in small], columns)}
+    rows = exp.select(exp.Star()).from_(named(_HISTORY)).order_by(*map(column, (*table.key, "seq")))
+    paths = {_HISTORY: ParquetFiles([file.path for file in small], delta.columns_of(handle))}
     target = delta.new_file(table.changes_path)
     written = engine.write(rows, paths, str(target))
     state = delta.read_state(handle)

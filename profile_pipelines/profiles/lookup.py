@@ -27,7 +27,7 @@ def find_profiles(
     found: list[int] = []
     if pinned.exists and tests:
         columns = ["profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
-        rows = pinned.current(columns, "i") if as_of is None else pinned.as_of(as_of, columns, "i")
+        rows = pinned.as_of(as_of, columns, "i")
         present = exp.not_(exp.Is(this=column("profile_id", "f"), expression=exp.null()))
         select = (
             exp.select(column("profile_id", "f"))
@@ -93,7 +93,7 @@ def records_of(
     """The identity rows of one profile: record numbers with their identifiers."""
     pinned = lake.identities(catalogue).pin()
     columns = ["record_id", "profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
-    rows = pinned.current(columns, "i") if as_of is None else pinned.as_of(as_of, columns, "i")
+    rows = pinned.as_of(as_of, columns, "i")
     select = (
         exp.select(exp.Star())
         .from_(rows.sql.subquery("f"))

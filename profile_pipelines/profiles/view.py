@@ -203,9 +203,5 @@ def _own_rows(
     if not pinned.exists:
         return []
     own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
-    rows = (
-        pinned.current(columns, "own", where=own)
-        if as_of is None
-        else pinned.as_of(as_of, columns, "own", where=own)
-    )
+    rows = pinned.as_of(as_of, columns, "own", where=own)
     return lake.engine.rows(rows.sql, rows.relations)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -17,17 +17,10 @@ from sqlglot import exp
 from profile_pipelines.audiences.compile import Context, StaleSources
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.operators import OPERATORS_OF
+from profile_pipelines.catalog.values import AttributeType
+from profile_pipelines.engine.tables import ARROW_TYPES
 from profile_pipelines_tests.audiences.model import Profile
 
-ARROW = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "decimal": pa.decimal128(18, 4),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "list": pa.list_(pa.string()),
-}
 AUDIENCES: tuple[str, ...] = ("first", "second")
 CODES: tuple[int, ...] = (1, 2, 62)
 MOMENTS = {
@@ -61,7 +54,7 @@ _NODES = st.sampled_from([None, None, None, "all", "any", "none"])
 _GIVERS: st.SearchStrategy[set[int]] = st.sets(st.sampled_from(CODES), min_size=1)
 _STALE_CODES = st.frozensets(st.sampled_from(CODES), max_size=2)
 _MERGES = st.sampled_from(["priority", "latest", "most_restrictive", "min", "max"])
-_KINDS = st.sets(st.sampled_from(sorted(ARROW)), min_size=1, max_size=3)
+_KINDS = st.sets(st.sampled_from(sorted(get_args(AttributeType))), min_size=1, max_size=3)
 _OPERATORS = {kind: st.sampled_from(operators) for kind, operators in OPERATORS_OF.items()}
 _ONE_TO_THREE = st.integers(1, 3)
 _SELDOM = st.sampled_from([False, False, False, True])
@@ -202,7 +195,7 @@ def relations(world: World) -> dict[str, pa.Table]:
     columns: dict[str, pa.Array] = {"profile_id": pa.array([i for i, _ in profiles], pa.int64())}
     for name, attribute in attributes.items():
         given = [profile.givers[name] for _, profile in profiles]
-        columns[name] = pa.array([p.values[name] for _, p in profiles], ARROW[attribute.type])
+        columns[name] = pa.array([p.values[name] for _, p in profiles], ARROW_TYPES[attribute.type])
         if attribute.merge in ("priority", "latest"):
             columns[f"{name}__source"] = pa.array([min(g, default=None) for g in given], pa.int8())
         else:
@@ -215,8 +208,8 @@ def relations(world: World) -> dict[str, pa.Table]:
             changes,
             {
                 "profile_id": pa.int64(),
-                "recorded_at": ARROW["timestamp"],
-                "changed": ARROW["list"],
+                "recorded_at": ARROW_TYPES["timestamp"],
+                "changed": ARROW_TYPES["list"],
             },
         ),
     }

@@ -20,6 +20,7 @@ from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.errors import Conflict, LakeError
 from profile_pipelines.lake import LakeTable
+from profile_pipelines.lake.rewrite import Doomed, rewrite
 from profile_pipelines.lake.stored import stored_table
 from profile_pipelines.lake.table import Pinned, Rows
 from profile_pipelines.lake.upkeep import merge_small_files
@@ -253,15 +254,24 @@ def test_a_column_of_another_type_is_refused_in_words(tmp_path: Path) -> None:
         other.pin()
 
 
-def test_a_column_that_another_tool_added_is_named(tmp_path: Path) -> None:
-    """Who reads a table with all that it holds is told of a column that we never write."""
+def test_a_column_that_another_tool_added_is_in_nobodys_way(tmp_path: Path) -> None:
+    """What is of a type that we never write stays where it is; rows are erased and files merged."""
     table = _table(tmp_path)
-    _commit(table.pin(), {1: "a"})
+    for key, value in enumerate("abc", start=1):
+        _commit(table.pin(), {key: value})
     handle = DeltaTable(str(table.changes_path))
     handle.alter.add_columns([Field("score", PrimitiveType("double"))])
-    assert _current(table.pin()) == {1: "a"}
-    with pytest.raises(LakeError, match=r"things.*: column score is stored as double"):
-        stored_table(tmp_path, "things", ["key"])
+    stored = stored_table(tmp_path, "things", ["key"])
+    assert stored is not None
+    assert stored.columns == COLUMNS
+    first = exp.EQ(this=column("key"), expression=literal(1))
+    rewrite(tmp_path, "things", ENGINE, Doomed(lambda columns: first))
+    assert _current(table.pin()) == {2: "b", 3: "c"}
+    table.pin().compact(ENGINE, force=True)
+    assert merge_small_files(table, ENGINE, many=2) == 2
+    assert _current(table.pin()) == {2: "b", 3: "c"}
+    handle.update_incremental()
+    assert [field.name for field in handle.schema().fields][-1] == "score"
 
 
 def test_an_orphan_file_is_never_read(tmp_path: Path) -> None:
