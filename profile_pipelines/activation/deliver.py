@@ -129,8 +129,8 @@ class Delivery:
     def _run(self, work: Callable[[Target], None], *, whole: bool = True) -> DeliveryResult:
         result, deliveries = self._result, self._deliveries
         self._check_place()
-        self._by = deliveries.take(self._name, self._place, now=self._clock())
-        not_before = deliveries.standing(self._name).not_before
+        self._by = deliveries.runs.take(self._name, self._place, now=self._clock())
+        not_before = deliveries.runs.standing(self._name).not_before
         error: str | None = "the run was lost"
         counts: Mapping[str, int] | None = None
         try:
@@ -150,7 +150,7 @@ class Delivery:
             if found.after:
                 not_before = self._clock() + timedelta(seconds=found.after)
         finally:
-            deliveries.release(
+            deliveries.runs.release(
                 self._name, self._by, now=self._clock(), counts=counts, error=error,
                 not_before=not_before,
             )  # fmt: skip
@@ -158,7 +158,7 @@ class Delivery:
 
     def _check_place(self) -> None:
         """Who is held at a former place would be forgotten there. Raises DestinationError."""
-        former = self._deliveries.place(self._name)
+        former = self._deliveries.runs.place(self._name)
         if former in (None, self._place) or self._deliveries.rows(self._name).is_empty():
             return
         raise DestinationError(

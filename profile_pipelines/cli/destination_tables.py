@@ -26,7 +26,7 @@ def standing_documents(workspace: Workspace) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in sorted({*declared, *counts}):
         own = counts.get(name, {})
-        standing = deliveries.standing(name)
+        standing = deliveries.runs.standing(name)
         destination = declared.get(name)
         found.append(
             {

@@ -207,7 +207,7 @@ def test_table_without_a_column(tmp_path: Path):
     done = made.deliver()
     assert done.error is not None
     assert "no column mail" in done.error
-    assert made.workspace.ledger.deliveries.standing("out").error == done.error
+    assert made.workspace.ledger.deliveries.runs.standing("out").error == done.error
 
 
 def test_columns_of_today(company: tuple[Delivering, Held], tmp_path: Path):

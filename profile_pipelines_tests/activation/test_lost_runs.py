@@ -22,12 +22,13 @@ from profile_pipelines.activation import api, service, sql_table
 from profile_pipelines.errors import NotFound
 from profile_pipelines.ledger import deliveries
 from profile_pipelines.ledger.deliveries import Deliveries
+from profile_pipelines.ledger.delivery_runs import DeliveryRuns
 from profile_pipelines_tests.activation.delivering import Delivering
 from profile_pipelines_tests.activation.services import FakeCustomerIo, FakeService
 
 KEYS = ("1", "2", "3", "4")
 PLACES = (
-    (Deliveries, "begin"), (Deliveries, "settle"), (Deliveries, "drop"), (Deliveries, "release"),
+    (Deliveries, "begin"), (Deliveries, "settle"), (Deliveries, "drop"), (DeliveryRuns, "release"),
     (sql_table.SqlTarget, "add"), (sql_table.SqlTarget, "remove"),
     (service.Service, "add"), (service.Service, "remove"),
 )  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 
 from profile_pipelines.errors import Conflict
 from profile_pipelines.ledger import Ledger
-from profile_pipelines.ledger.deliveries import LEASE, Deliveries
+from profile_pipelines.ledger.deliveries import Deliveries
+from profile_pipelines.ledger.delivery_runs import LEASE
 from profile_pipelines_tests.company import START
 
 SECOND = timedelta(seconds=1)
@@ -26,28 +27,28 @@ def deliveries(request: pytest.FixtureRequest, tmp_path: Path) -> Deliveries:
 
 def test_one_run_at_a_time(deliveries: Deliveries):
     """While a run lives no other one begins; when it is silent for long, another takes over."""
-    first = deliveries.take("out", "place", now=START)
+    first = deliveries.runs.take("out", "place", now=START)
     with pytest.raises(Conflict):
-        deliveries.take("out", "place", now=START + LEASE)
-    second = deliveries.take("out", "place", now=START + LEASE + SECOND)
+        deliveries.runs.take("out", "place", now=START + LEASE)
+    second = deliveries.runs.take("out", "place", now=START + LEASE + SECOND)
     with pytest.raises(Conflict):
         deliveries.begin("out", first, "b", "add", [(1, "k", "d")], now=START + LEASE)
-    deliveries.release("out", first, now=START + LEASE)
+    deliveries.runs.release("out", first, now=START + LEASE)
     with pytest.raises(Conflict):
-        deliveries.take("out", "place", now=START + LEASE + 2 * SECOND)
+        deliveries.runs.take("out", "place", now=START + LEASE + 2 * SECOND)
     deliveries.begin("out", second, "b", "add", [(1, "k", "d")], now=START + LEASE + 3 * SECOND)
     with pytest.raises(Conflict):
         deliveries.settle("out", first, "b", {}, now=START + LEASE + 3 * SECOND)
     deliveries.settle("out", second, "b", {}, now=START + LEASE + 4 * SECOND)
-    deliveries.release("out", second, now=START, counts={"added": 1})
+    deliveries.runs.release("out", second, now=START, counts={"added": 1})
     assert deliveries.counts() == {"out": {("held", None): 1}}
-    assert deliveries.standing("out").counts == {"added": 1}
-    deliveries.take("out", "place", now=START)
+    assert deliveries.runs.standing("out").counts == {"added": 1}
+    deliveries.runs.take("out", "place", now=START)
 
 
 def test_refusals(deliveries: Deliveries):
     """A refused addition isn't held, a refused removal still is; each wait is twice the last."""
-    by = deliveries.take("out", "place", now=START)
+    by = deliveries.runs.take("out", "place", now=START)
     waits: list[timedelta] = []
     for number in range(3):
         deliveries.begin("out", by, f"b{number}", "add", [(1, "k", "d"), (2, "l", "d")], now=START)
@@ -66,7 +67,7 @@ def test_refusals(deliveries: Deliveries):
 def test_forgetting(deliveries: Deliveries):
     """Of forgotten profiles no row stays, at any destination."""
     for name in ("one", "two"):
-        by = deliveries.take(name, "place", now=START)
+        by = deliveries.runs.take(name, "place", now=START)
         deliveries.begin(name, by, "b", "add", [(1, "k", "d"), (2, "l", "d")], now=START)
         deliveries.settle(name, by, "b", {}, now=START)
     assert len(deliveries.of_profiles([1])) == 2
