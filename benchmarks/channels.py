@@ -60,7 +60,7 @@ DISPATCH = """
 import json, sys
 from datetime import datetime
 from pathlib import Path
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines.workspace import Places, Workspace
 
 folder, now, channel = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]), sys.argv[3]
@@ -75,7 +75,7 @@ with outbox._engine.begin() as connection:
          "next_attempt_at": now, "expires_at": None} for one in found])
 import resource, time
 began, cpu = time.perf_counter(), time.process_time()
-result = pipeline.dispatch(space, clock=lambda: now)
+result = journey_steps.dispatch(space, clock=lambda: now)
 print(json.dumps({"sent": result.total("sent"), "seconds": time.perf_counter() - began,
                   "cpu": time.process_time() - cpu,
                   "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -35,13 +35,13 @@ SYNC = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps, pipeline
 from profile_pipelines.workspace import Places, Workspace
 
 folder, now, what = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]), sys.argv[3]
 space = Workspace(Places(folder / "catalog", folder / "lake", f"sqlite:///{folder}/ledger.db"))
 if what == "tick":
-    print(pipeline.tick_journey(space, "reminder", now=now))
+    print(journey_steps.tick_journey(space, "reminder", now=now))
 else:
     for due in pipeline.due_syncs(space, now, everything=True):
         pipeline.sync_attributes(space, due, now=now, run_id=now.isoformat())

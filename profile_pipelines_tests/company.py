@@ -15,6 +15,7 @@ import yaml
 
 from profile_pipelines import pipeline
 from profile_pipelines.audiences.materialise import AudienceResult
+from profile_pipelines.catalog.plan import audience_order
 from profile_pipelines.identity import IdentitiesResult
 from profile_pipelines.lake_place import lake_place
 from profile_pipelines.landing import SyncResult
@@ -191,7 +192,7 @@ class Company:
         profiles = pipeline.merge_profiles(self.workspace, **at)
         audiences = {
             name: pipeline.evaluate_audience(self.workspace, name, **at)
-            for name in pipeline.audiences_in_order(self.workspace)
+            for name in audience_order(self.workspace.catalogue.audiences)
         }
         self.now += HOUR
         return identities, profiles, audiences

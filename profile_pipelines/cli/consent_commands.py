@@ -66,7 +66,7 @@ def restore(
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json, stdout
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import restore_consent
+    from profile_pipelines.privacy_steps import restore_consent
 
     if not because.strip():
         raise typer.BadParameter("--because must say how the customer asked for it")

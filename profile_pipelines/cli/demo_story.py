@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps, pipeline
 from profile_pipelines.cli.journey_tables import print_explanation
 from profile_pipelines.cli.output import stdout, styled
 from profile_pipelines.demo.changes import confirm_renewal, open_renewals
@@ -31,7 +31,7 @@ def tell_story(
     console, timezone = stdout(), workspace.catalogue.settings.timezone
     subscription, customer = _reminded(workspace, folder, now)
     console.print(styled("A customer was reminded of the contract's end", "bold underline"))
-    found = pipeline.explain_journey(workspace, JOURNEY, customer, now=now)
+    found = journey_steps.explain_journey(workspace, JOURNEY, customer, now=now)
     print_explanation(JOURNEY, found[:1], timezone)
     confirm_renewal(folder, subscription, now)
     console.print(
@@ -42,7 +42,7 @@ def tell_story(
         [pipeline.DueSync("billing", name, tuple(each.attributes)) for name, each in syncs.items()]
     )
     console.print(styled("\nThe customer has left, and gets no more reminders", "bold underline"))
-    found = pipeline.explain_journey(workspace, JOURNEY, customer, now=now)
+    found = journey_steps.explain_journey(workspace, JOURNEY, customer, now=now)
     print_explanation(JOURNEY, found[:1], timezone)
     return report
 
@@ -50,7 +50,7 @@ def tell_story(
 def _reminded(workspace: Workspace, folder: Path, now: datetime) -> tuple[str, str]:
     for subscription, customer in open_renewals(folder, now):
         try:
-            found = pipeline.explain_journey(workspace, JOURNEY, customer, now=now)
+            found = journey_steps.explain_journey(workspace, JOURNEY, customer, now=now)
         except NotFound:
             continue
         if (

@@ -41,7 +41,7 @@ def status(name: DestinationName, as_json: AsJson = False) -> None:
     from profile_pipelines.cli.destination_tables import print_standing, standing_documents
     from profile_pipelines.cli.output import print_json
     from profile_pipelines.cli.session import open_workspace
-    from profile_pipelines.pipeline import find_destination
+    from profile_pipelines.destination_steps import find_destination
 
     workspace = open_workspace()
     known = {each["destination"]: each for each in standing_documents(workspace)}
@@ -66,7 +66,7 @@ def sync(
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import stderr
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import deliver
+    from profile_pipelines.destination_steps import deliver
 
     workspace = open_customers().workspace
     timezone = workspace.catalogue.settings.timezone
@@ -87,7 +87,7 @@ def retry(name: DestinationName, as_json: AsJson = False, now: Now = None) -> No
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json, stdout
     from profile_pipelines.cli.session import open_workspace
-    from profile_pipelines.pipeline import find_destination
+    from profile_pipelines.destination_steps import find_destination
 
     workspace = open_workspace()
     find_destination(workspace, name)
@@ -104,7 +104,7 @@ def empty(name: DestinationName, as_json: AsJson = False, now: Now = None) -> No
     """Remove everybody from a destination, before it is given up or moved."""
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.session import open_workspace
-    from profile_pipelines.pipeline import empty_destination
+    from profile_pipelines.destination_steps import empty_destination
 
     workspace = open_workspace()
     timezone = workspace.catalogue.settings.timezone

@@ -63,10 +63,10 @@ def erase(
     from profile_pipelines.cli.output import note, print_json, stderr, stdout
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.errors import ProfilePipelinesError
-    from profile_pipelines.pipeline import erase_people
     from profile_pipelines.privacy.erasure import tombstoned_profiles
     from profile_pipelines.privacy.erasure_request import requested
     from profile_pipelines.privacy.people import find_people
+    from profile_pipelines.privacy_steps import erase_people
 
     space = open_workspace()
     catalogue, lake, ledger = space.catalogue, space.lake, space.ledger

@@ -20,7 +20,7 @@ def list_journeys(as_json: AsJson = False, now: Now = None) -> None:
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json, spell_count, spell_time, stdout, table
     from profile_pipelines.cli.session import open_workspace
-    from profile_pipelines.pipeline import journey_status
+    from profile_pipelines.journey_steps import journey_status
 
     workspace = open_workspace()
     timezone = workspace.catalogue.settings.timezone
@@ -57,7 +57,7 @@ def status(
     from profile_pipelines.cli.output import print_json, stdout
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.errors import UnknownName
-    from profile_pipelines.pipeline import journey_days, journey_status
+    from profile_pipelines.journey_steps import journey_days, journey_status
 
     if step is not None and not days:
         raise typer.BadParameter("--step needs --days: how many of the last days to show")
@@ -84,7 +84,7 @@ def dry_run(name: JourneyName, as_json: AsJson = False, now: Now = None) -> None
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import tick_journey
+    from profile_pipelines.journey_steps import tick_journey
 
     workspace = open_customers().workspace
     moment = present(now, workspace.catalogue.settings.timezone)
@@ -102,7 +102,7 @@ def explain(name: JourneyName, identifier: Who, as_json: AsJson = False, now: No
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import explain_journey
+    from profile_pipelines.journey_steps import explain_journey
 
     workspace = open_customers().workspace
     timezone = workspace.catalogue.settings.timezone
@@ -137,7 +137,7 @@ def simulate(
     from profile_pipelines.cli.output import print_json, spell_time, stderr
     from profile_pipelines.cli.progress import counted
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import simulate_journey
+    from profile_pipelines.journey_steps import simulate_journey
 
     workspace = open_customers().workspace
     timezone = workspace.catalogue.settings.timezone
@@ -170,7 +170,7 @@ def diff(name: JourneyName, as_json: AsJson = False) -> None:
     """Compare the journey with its version of today: what changed, and whom it concerns."""
     from profile_pipelines.cli.output import print_json, spell_count, stdout
     from profile_pipelines.cli.session import open_workspace
-    from profile_pipelines.pipeline import journey_difference
+    from profile_pipelines.journey_steps import journey_difference
 
     found = journey_difference(open_workspace(), name)
     if as_json:

@@ -72,7 +72,7 @@ def send(as_json: AsJson = False, now: Now = None) -> None:
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json, stderr, stdout, styled
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import dispatch
+    from profile_pipelines.journey_steps import dispatch
 
     workspace = open_customers().workspace
     timezone = workspace.catalogue.settings.timezone
@@ -136,7 +136,7 @@ def preview(
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import note, print_json, stdout
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.pipeline import preview_message
+    from profile_pipelines.journey_steps import preview_message
 
     workspace = open_customers().workspace
     moment = present(now, workspace.catalogue.settings.timezone)

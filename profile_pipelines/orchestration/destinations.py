@@ -37,8 +37,8 @@ def _destination(destination: Destination) -> dg.AssetsDefinition:
         metadata={"consent": destination.consent, "columns": ", ".join(destination.told)},
     )
     def deliver(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from profile_pipelines.destination_steps import deliver
         from profile_pipelines.errors import DestinationError
-        from profile_pipelines.pipeline import deliver
 
         session: Session = context.resources.session
         with session.step(f"destinations.{name}") as details:

@@ -53,7 +53,7 @@ def _journey(journey: Journey) -> dg.AssetsDefinition:
         description=journey.description or None,
     )
     def tick(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from profile_pipelines.pipeline import journey_status, tick_journey
+        from profile_pipelines.journey_steps import journey_status, tick_journey
 
         session: Session = context.resources.session
         now = now_of(context.run.tags)
@@ -105,7 +105,7 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
     )
     def outbox(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from profile_pipelines.errors import ChannelError
-        from profile_pipelines.pipeline import dispatch
+        from profile_pipelines.journey_steps import dispatch
 
         session: Session = context.resources.session
         with session.step("outbox") as details:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from profile_pipelines import pipeline
+from profile_pipelines import destination_steps
 from profile_pipelines.activation.deliver import DeliveryResult
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
@@ -34,7 +34,7 @@ class Delivering(Reminders):
         """Sync, evaluate and deliver; then the clock moves on by an hour."""
         now = self.now
         self.run(full=full)
-        return pipeline.deliver(self.workspace, "out", clock=lambda: now)
+        return destination_steps.deliver(self.workspace, "out", clock=lambda: now)
 
     def number(self, key: str) -> int:
         """The profile of a customer."""

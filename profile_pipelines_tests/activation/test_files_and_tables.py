@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from deltalake import DeltaTable
 
-from profile_pipelines import pipeline
+from profile_pipelines import destination_steps
 from profile_pipelines.errors import DestinationError
 from profile_pipelines_tests.activation.delivering import Delivering
 
@@ -116,7 +116,7 @@ def test_stale_consent_adds_nobody(tmp_path: Path):
     made.declare(made.declared)
     made.customer("2")
     made.run()
-    done = pipeline.deliver(made.workspace, "out", clock=lambda: made.now)
+    done = destination_steps.deliver(made.workspace, "out", clock=lambda: made.now)
     assert (done.added, done.removed, done.staying, done.without_consent) == (0, 0, 1, 1)
     assert set(_csv(tmp_path / "exports/out/out.csv")) == {made.number("1")}
 
@@ -142,10 +142,10 @@ def test_dry_run_writes_nothing(company: tuple[Delivering, Held]):
     made, _ = company
     now = made.now
     made.run()
-    told = pipeline.deliver(made.workspace, "out", clock=lambda: now, dry=True)
+    told = destination_steps.deliver(made.workspace, "out", clock=lambda: now, dry=True)
     assert told.added == 3
     assert made.workspace.ledger.deliveries.counts() == {}
-    assert pipeline.deliver(made.workspace, "out", clock=lambda: now).added == 3
+    assert destination_steps.deliver(made.workspace, "out", clock=lambda: now).added == 3
 
 
 def test_formulas_are_neutralised(tmp_path: Path):
@@ -189,7 +189,7 @@ def test_another_place_is_refused(tmp_path: Path):
         made.deliver()
     del made.declared["destinations"]["out"]["to"]["folder"]
     made.declare(made.declared)
-    done = pipeline.empty_destination(made.workspace, "out", clock=lambda: made.now)
+    done = destination_steps.empty_destination(made.workspace, "out", clock=lambda: made.now)
     assert done.removed == 1
     assert _csv(tmp_path / "exports/out/out.csv") == {}
     made.declared["destinations"]["out"]["to"]["folder"] = str(tmp_path / "elsewhere")

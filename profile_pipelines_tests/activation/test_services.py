@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from profile_pipelines import pipeline
+from profile_pipelines import destination_steps, privacy_steps
 from profile_pipelines.activation import api, deliver
 from profile_pipelines.activation.deliver import DeliveryResult
 from profile_pipelines_tests.activation.delivering import Delivering
@@ -43,7 +43,9 @@ class Served:
 
     def again(self) -> DeliveryResult:
         """Deliver what is known already."""
-        return pipeline.deliver(self.company.workspace, "out", clock=lambda: self.company.now)
+        return destination_steps.deliver(
+            self.company.workspace, "out", clock=lambda: self.company.now
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -230,7 +232,9 @@ def test_erasure_leaves_what_others_share(tmp_path: Path):
         space = served.company.workspace
         for customer, left in {"1": {"gold", "silver"}, "3": {"gold"}, "2": set()}.items():
             numbers = [served.company.number(customer)]
-            pipeline.erase_people(space, numbers, reference=None, by="o", now=served.company.now)
+            privacy_steps.erase_people(
+                space, numbers, reference=None, by="o", now=served.company.now
+            )
             assert service.held == left
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines.channels.dispatch import DispatchResult
 from profile_pipelines.ledger.outbox import LEASE
 from profile_pipelines.privacy.unsubscribe_links import KEY, URL, UnsubscribeLinks
@@ -67,7 +67,7 @@ def _decide(company: Company, channel: str, *keys: str, **more: Any) -> None:
 
 
 def _dispatch(company: Company, at: datetime | None = None) -> DispatchResult:
-    return pipeline.dispatch(company.workspace, clock=lambda: at or company.now)
+    return journey_steps.dispatch(company.workspace, clock=lambda: at or company.now)
 
 
 def _states(company: Company) -> dict[tuple[str, str | None], int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines_tests.catalog.folders import audience, mistakes_in, write_catalogue
 from profile_pipelines_tests.journeys.test_journeys import SEND, Journeys
 
@@ -58,10 +58,10 @@ def test_leaving_is_declared(tmp_path: Path, leaves: bool, exited: int) -> None:
     journeys.run()
     company = journeys.company
     company.run()
-    assert pipeline.tick_journey(company.workspace, "j", now=company.now).messages == 1
+    assert journey_steps.tick_journey(company.workspace, "j", now=company.now).messages == 1
     journeys.put("1", tier="blue")
     company.run()
-    pipeline.dispatch(company.workspace, clock=lambda: company.now)
+    journey_steps.dispatch(company.workspace, clock=lambda: company.now)
     assert len(journeys.sent["1"]) == 2 - exited
     assert journeys.run().exited == exited
     journeys.put("1")
@@ -76,10 +76,12 @@ def test_a_dry_run_tells_who_would_enter(tmp_path: Path) -> None:
     for key in ("2", "3"):
         company.run()
         now = company.now
-        dry = pipeline.tick_journey(company.workspace, "j", now=now, dry=True)
+        dry = journey_steps.tick_journey(company.workspace, "j", now=now, dry=True)
         assert dry.entered == 1
-        assert pipeline.tick_journey(company.workspace, "j", now=now, dry=True).steps == dry.steps
-        assert pipeline.tick_journey(company.workspace, "j", now=now).steps == dry.steps
+        assert (
+            journey_steps.tick_journey(company.workspace, "j", now=now, dry=True).steps == dry.steps
+        )
+        assert journey_steps.tick_journey(company.workspace, "j", now=now).steps == dry.steps
         journeys.put(key)
 
 
@@ -93,7 +95,7 @@ def test_stale_values_let_nobody_in(tmp_path: Path) -> None:
     company = journeys.company
     company.run()
     company.now += 5 * (company.now - company.now.replace(hour=company.now.hour - 1))
-    assert pipeline.tick_journey(company.workspace, "j", now=company.now).entered == 0
+    assert journey_steps.tick_journey(company.workspace, "j", now=company.now).entered == 0
     assert journeys.run().entered == 1
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines.cli.main import main
 from profile_pipelines.errors import Conflict, UnknownName
 from profile_pipelines.journeys.tick import TickResult
@@ -63,8 +63,8 @@ class Journeys:
         company.now = at or company.now
         now = company.now
         company.run()
-        result = pipeline.tick_journey(company.workspace, "j", now=now)
-        pipeline.dispatch(company.workspace, clock=lambda: now)
+        result = journey_steps.tick_journey(company.workspace, "j", now=now)
+        journey_steps.dispatch(company.workspace, clock=lambda: now)
         return result
 
     @property
@@ -84,7 +84,7 @@ class Journeys:
     @property
     def status(self) -> Any:
         """The journey's numbers."""
-        return pipeline.journey_status(self.company.workspace, "j", now=self.company.now)
+        return journey_steps.journey_status(self.company.workspace, "j", now=self.company.now)
 
 
 def test_entry_message_fact_changes_exit(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_exit_counts_between_decision_and_sending(tmp_path: Path) -> None:
     journeys.put("1")
     company = journeys.company
     company.run()
-    assert pipeline.tick_journey(company.workspace, "j", now=company.now).messages == 1
+    assert journey_steps.tick_journey(company.workspace, "j", now=company.now).messages == 1
     journeys.put("1", tier="new")
     company.run()
-    result = pipeline.dispatch(company.workspace, clock=lambda: company.now)
+    result = journey_steps.dispatch(company.workspace, clock=lambda: company.now)
     assert result.counts == {("drop", "skipped", "exited"): 1}
 
 
@@ -256,7 +256,7 @@ def test_stale_values_hold(tmp_path: Path) -> None:
     journeys.put("1")
     journeys.run()
     stale = START + 2 * DAY
-    result = pipeline.tick_journey(journeys.company.workspace, "j", now=stale)
+    result = journey_steps.tick_journey(journeys.company.workspace, "j", now=stale)
     assert (result.held, result.moved, result.completed) == (1, 0, 0)
     assert journeys.run(stale + HOUR).completed == 1
 
@@ -290,7 +290,7 @@ def test_versions(tmp_path: Path) -> None:
     changed = copy.deepcopy(company.declared)
     changed["journeys"]["j"]["steps"] = [{"wait": "1 day"}, BYE]
     company.declare(changed)
-    difference = pipeline.journey_difference(company.workspace, "j")
+    difference = journey_steps.journey_difference(company.workspace, "j")
     assert difference.changed
     assert difference.enrolments == 1
     assert list(difference.steps) == ["1"]
@@ -298,7 +298,7 @@ def test_versions(tmp_path: Path) -> None:
     journeys.run()
     journeys.run(START + 2 * DAY)
     assert journeys.sent == {"1": ["hello"], "2": ["bye"]}
-    assert not pipeline.journey_difference(company.workspace, "j").changed
+    assert not journey_steps.journey_difference(company.workspace, "j").changed
 
 
 def test_each_day_begins_at_midnight_in_the_time_zone(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_each_day_begins_at_midnight_in_the_time_zone(tmp_path: Path) -> None:
         journeys.run(datetime(2026, 3, *at, tzinfo=UTC))
     journeys.put("4", tier="new")
     journeys.run(datetime(2026, 3, 31, 12, tzinfo=UTC))
-    days = pipeline.journey_days(journeys.company.workspace, "j", 5, now=journeys.company.now)
+    days = journey_steps.journey_days(journeys.company.workspace, "j", 5, now=journeys.company.now)
     whole = {each.day.day: (each.entered, each.sent, each.exited) for each in days if not each.step}
     assert whole == {27: (0, 0, 0), 28: (1, 1, 0), 29: (2, 2, 0), 30: (1, 1, 0), 31: (0, 3, 1)}
     first = {each.day.day: each.entered for each in days if each.step == "0"}
@@ -337,13 +337,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     journeys.put("1")
     journeys.company.run()
     space, now = journeys.company.workspace, journeys.company.now
-    dry = pipeline.tick_journey(space, "j", now=now, dry=True)
+    dry = journey_steps.tick_journey(space, "j", now=now, dry=True)
     assert space.ledger.enrolments.versions.of("j") == []
     assert space.ledger.outbox.counts() == []
-    done = pipeline.tick_journey(space, "j", now=now)
+    done = journey_steps.tick_journey(space, "j", now=now)
     assert dry.steps == done.steps
     with pytest.raises(UnknownName, match="it has j"):
-        pipeline.tick_journey(space, "k", now=now)
+        journey_steps.tick_journey(space, "k", now=now)
 
 
 def test_a_tick_that_is_overtaken_does_nothing(
@@ -361,11 +361,11 @@ def test_a_tick_that_is_overtaken_does_nothing(
     def late(*arguments: Any, **options: Any) -> None:
         if not overtaken:
             overtaken.append(True)
-            pipeline.tick_journey(space, "j", now=now)
+            journey_steps.tick_journey(space, "j", now=now)
         apply(*arguments, **options)
 
     monkeypatch.setattr(enrolments, "apply", late)
-    pipeline.tick_journey(space, "j", now=now)
+    journey_steps.tick_journey(space, "j", now=now)
     assert sum(each.count for each in space.ledger.outbox.counts()) == 1
     assert journeys.status.completed == 1
     stale = replace(enrolments.tick("j"), tick=0)
@@ -380,7 +380,7 @@ def test_explaining(tmp_path: Path) -> None:
     )
     journeys.put("1")
     journeys.run()
-    [found] = pipeline.explain_journey(
+    [found] = journey_steps.explain_journey(
         journeys.company.workspace, "j", "c1@example.com", now=journeys.company.now
     )
     assert (found.state, found.step, found.next) == (
@@ -412,9 +412,9 @@ def test_a_tick_without_news_looks_at_nobody(
     monkeypatch.setattr(enrolments, "active", looked)
     space, now = journeys.company.workspace, journeys.company.now
     for later in (HOUR, DAY - 2 * HOUR):
-        assert pipeline.tick_journey(space, "j", now=now + later).active == 1
+        assert journey_steps.tick_journey(space, "j", now=now + later).active == 1
     assert looks == []
-    assert pipeline.tick_journey(space, "j", now=START + DAY).messages == 1
+    assert journey_steps.tick_journey(space, "j", now=START + DAY).messages == 1
     assert len(looks) == 1
     journeys.put("2")
     assert journeys.run(START + 2 * DAY).entered == 1

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import event
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines.lake import delta
 from profile_pipelines.ledger.outbox import LEASE
 from profile_pipelines.workspace import Workspace
@@ -173,7 +173,9 @@ class JourneyMachine(RuleBasedStateMachine):
     def tick(self, crash: int | None) -> None:
         """The journey is moved to the present, and stands as the model has it."""
         now = self.company.now
-        self._survive(lambda: pipeline.tick_journey(self.company.workspace, "j", now=now), crash)
+        self._survive(
+            lambda: journey_steps.tick_journey(self.company.workspace, "j", now=now), crash
+        )
         for profile_id, key in self._ids.items():
             if any(each["holdout"] for each in self._rows(profile_id)):
                 self.model.holdout.add(key)
@@ -181,7 +183,7 @@ class JourneyMachine(RuleBasedStateMachine):
         # one that changed nothing leaves no trace, not even its time
         self.model.ticked = self.company.workspace.ledger.enrolments.tick("j").at
         self._agrees()
-        again = pipeline.tick_journey(self.company.workspace, "j", now=now)
+        again = journey_steps.tick_journey(self.company.workspace, "j", now=now)
         assert not again.wrote
 
     @rule(answers=_answers, crash=_crash)
@@ -263,7 +265,7 @@ class JourneyMachine(RuleBasedStateMachine):
         self.model.run()
 
     def _dispatched(self) -> None:
-        pipeline.dispatch(self.company.workspace, clock=lambda: self.company.now)
+        journey_steps.dispatch(self.company.workspace, clock=lambda: self.company.now)
 
     def _survive(self, step: Callable[[], Any], crash: int | None) -> None:
         """Do it; killed, do it again."""
@@ -318,7 +320,7 @@ class JourneyMachine(RuleBasedStateMachine):
 
     def _adds_up(self) -> None:
         """Who came to a step waits there, left there, or went on to the next."""
-        status = pipeline.journey_status(self.company.workspace, "j", now=self.company.now)
+        status = journey_steps.journey_status(self.company.workspace, "j", now=self.company.now)
         steps = {each.path: each for each in status.steps}
         entered = {path: each.entered for path, each in steps.items()}
         on = {p: each.entered - each.waiting - each.exited for p, each in steps.items()}
@@ -330,7 +332,7 @@ class JourneyMachine(RuleBasedStateMachine):
         assert status.completed == on["3"]
         assert status.active + status.completed + sum(status.exited.values()) == entered["0"]
         assert status.active == sum(steps[path].waiting for path in WAITS)
-        days = pipeline.journey_days(self.company.workspace, "j", 100, now=self.company.now)
+        days = journey_steps.journey_days(self.company.workspace, "j", 100, now=self.company.now)
         for path, step in steps.items():
             own = [each for each in days if each.step == path]
             assert sum(each.entered for each in own) == step.entered

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines.errors import NotFound
 from profile_pipelines_tests.company import HOUR, START
 from profile_pipelines_tests.journeys.test_journeys import BYE, DAY, SEND, Journeys
@@ -69,7 +69,7 @@ def test_it_is_what_the_ticks_did(
         told.append(journeys.run().steps)
     before = company.workspace.ledger.enrolments.everywhere(range(1, 9))
     end = company.now - HOUR
-    moments, ticks = pipeline.simulate_journey(
+    moments, ticks = journey_steps.simulate_journey(
         company.workspace, "j", START, end, now=company.now, every=HOUR
     )
     found = list(ticks)
@@ -100,7 +100,9 @@ def test_every_change_is_played(tmp_path: Path) -> None:
     journeys.put("2")
     journeys.company.run()
     space, now = journeys.company.workspace, START + 9 * DAY
-    moments, ticks = pipeline.simulate_journey(space, "j", START + HOUR, now, now=now, every=None)
+    moments, ticks = journey_steps.simulate_journey(
+        space, "j", START + HOUR, now, now=now, every=None
+    )
     assert moments == [START + HOUR, START + 5 * DAY, now]
     found = list(ticks)
     assert [each.entered for each in found] == [1, 1, 0]
@@ -121,7 +123,7 @@ def test_who_is_held_at_the_entry_is_told(tmp_path: Path) -> None:
     journeys.put("1")
     journeys.company.run()
     space = journeys.company.workspace
-    _, ticks = pipeline.simulate_journey(
+    _, ticks = journey_steps.simulate_journey(
         space, "j", START + 2 * HOUR, START + 3 * HOUR, now=START + DAY, every=HOUR
     )
     assert [(each.entered, each.held) for each in ticks] == [(0, 1), (0, 1)]
@@ -140,11 +142,11 @@ def test_dates_without_a_history(tmp_path: Path, start: Any, end: Any, told: str
     journeys = Journeys(tmp_path, [SEND])
     space, now = journeys.company.workspace, START + DAY
     with pytest.raises(NotFound, match=r"holds no profiles yet|lies before|no history after"):
-        pipeline.simulate_journey(space, "j", start, end, now=now)
+        journey_steps.simulate_journey(space, "j", start, end, now=now)
     journeys.put("1")
     journeys.company.run()
     with pytest.raises(NotFound, match=told):
-        pipeline.simulate_journey(space, "j", start, end, now=now)
+        journey_steps.simulate_journey(space, "j", start, end, now=now)
 
 
 def test_it_begins_with_the_history_and_ends_with_the_present(tmp_path: Path) -> None:
@@ -154,5 +156,5 @@ def test_it_begins_with_the_history_and_ends_with_the_present(tmp_path: Path) ->
     journeys.company.run()
     end = START + DAY + timedelta(hours=5)
     space = journeys.company.workspace
-    moments, _ = pipeline.simulate_journey(space, "j", START - DAY, end, now=end)
+    moments, _ = journey_steps.simulate_journey(space, "j", START - DAY, end, now=end)
     assert moments == [START, START + DAY, end]

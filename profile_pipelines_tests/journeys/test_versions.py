@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines_tests.catalog.folders import audience, mistakes_in, write_catalogue
 from profile_pipelines_tests.company import START
 from profile_pipelines_tests.journeys.test_journeys import BYE, DAY, SEND, Journeys
@@ -31,14 +31,14 @@ def test_a_mapping_takes_enrolments_over(tmp_path: Path) -> None:
     mapping = {"from": 1, "steps": {"1.1.0": 1}}
     _redeclared(journeys, steps=[SEND, {"wait": "3 days"}, BYE], mapping=mapping)
     space = journeys.company.workspace
-    difference = pipeline.journey_difference(space, "j")
+    difference = journey_steps.journey_difference(space, "j")
     [mapped] = difference.mapping
     assert (mapped.old, mapped.new, mapped.enrolments, mapped.known) == ("1.1.0", "1", 2, True)
     assert (difference.changed, difference.enrolments) == (True, 1)
-    dry = pipeline.tick_journey(space, "j", now=journeys.company.now, dry=True)
+    dry = journey_steps.tick_journey(space, "j", now=journeys.company.now, dry=True)
     assert dry.steps["1.1.0", "mapped", ""] == 2
     journeys.run()
-    after = pipeline.journey_difference(space, "j")
+    after = journey_steps.journey_difference(space, "j")
     assert (after.changed, after.enrolments, after.mapping[0].enrolments) == (False, 1, 0)
     journeys.run(START + 2 * DAY)
     journeys.run(START + 3 * DAY - timedelta(minutes=1))
@@ -77,9 +77,9 @@ def test_a_mapping_that_is_added_later_takes_over_too(tmp_path: Path) -> None:
     assert journeys.run().messages == 0
     _redeclared(journeys, mapping={"from": 2, "steps": {"0": "0"}})
     assert journeys.run().messages == 0
-    assert pipeline.journey_difference(journeys.company.workspace, "j").mapping == []
+    assert journey_steps.journey_difference(journeys.company.workspace, "j").mapping == []
     _redeclared(journeys, mapping={"from": 1, "steps": {"0": "0", "7": "1"}})
-    known = pipeline.journey_difference(journeys.company.workspace, "j").mapping
+    known = journey_steps.journey_difference(journeys.company.workspace, "j").mapping
     assert [(each.old, each.known) for each in known] == [("0", True), ("7", False)]
     assert journeys.run().messages == 1
     assert journeys.status.version == 2

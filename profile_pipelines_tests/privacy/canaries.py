@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 
-from profile_pipelines import pipeline
+from profile_pipelines import destination_steps, journey_steps, pipeline
 from profile_pipelines.activation.deliver import DeliveryResult
 from profile_pipelines.lake_tables import lake_tables
 from profile_pipelines.ledger.inbox import Named
@@ -123,7 +123,7 @@ class Canaries(Reminders):
 
     def deliver(self, name: str) -> DeliveryResult:
         """Bring a destination to the present."""
-        result = pipeline.deliver(self.workspace, name, clock=lambda: self.now)
+        result = destination_steps.deliver(self.workspace, name, clock=lambda: self.now)
         assert result.error is None
         return result
 
@@ -139,7 +139,7 @@ class Canaries(Reminders):
         )
         assert not report.errors
         now = self.now
-        pipeline.dispatch(space, clock=lambda: now)
+        journey_steps.dispatch(space, clock=lambda: now)
         self.now += timedelta(days=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps
 from profile_pipelines.channels.dispatch import DispatchResult
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 
@@ -56,8 +56,8 @@ class Reminders(Company):
         now = self.now
         self.run(full=full)
         for name in self.workspace.catalogue.journeys:
-            pipeline.tick_journey(self.workspace, name, now=now)
-        return pipeline.dispatch(self.workspace, clock=lambda: now)
+            journey_steps.tick_journey(self.workspace, name, now=now)
+        return journey_steps.dispatch(self.workspace, clock=lambda: now)
 
     def unsubscribe(self, identifier: str) -> int:
         """By the link that the customer's profile got."""

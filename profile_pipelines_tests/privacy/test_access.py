@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from profile_pipelines import pipeline
+from profile_pipelines import destination_steps
 from profile_pipelines.cli.main import main
 from profile_pipelines.cli.output import plain
 from profile_pipelines.errors import NotFound
@@ -62,7 +62,7 @@ def _planted(folder: Path, lake: str | None = None) -> Reminders:
         company.customer(f"mark{key}order", "shop", no=key, tier=f"mark{key}item")
     delivered = company.now
     company.remind()
-    pipeline.deliver(company.workspace, "out", clock=lambda: delivered)
+    destination_steps.deliver(company.workspace, "out", clock=lambda: delivered)
     for key in ("1", "2"):
         company.customer(key, tier=f"mark{key}new", email=f"mark{key}@example.com")
         company.unsubscribe(f"c{key}@example.com")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from profile_pipelines import pipeline
+from profile_pipelines import privacy_steps
 from profile_pipelines.cli.main import main
 from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines.privacy.consent_history import ConsentedDelivery
@@ -36,7 +36,7 @@ def test_values_acts_and_messages_are_told(tmp_path: Path) -> None:
     company.unsubscribe("c1@example.com")
     company.now = began + 3 * DAY
     company.remind()
-    pipeline.restore_consent(
+    privacy_steps.restore_consent(
         company.workspace, "c1@example.com", "email", by="ann", because="phoned", now=company.now
     )
     (found,) = company.customers.consent_history("c1@example.com", now=company.now).values()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from profile_pipelines import pipeline
+from profile_pipelines import journey_steps, privacy_steps
 from profile_pipelines_tests.catalog.folders import audience, mistakes_in, write_catalogue
 from profile_pipelines_tests.company import HOUR, empty_ledger
 from profile_pipelines_tests.privacy.reminders import SEND, Reminders, declared
@@ -134,7 +134,7 @@ def _sent(company: Reminders, ids: dict[str, int], number: int) -> set[str]:
     with outbox._engine.begin() as connection:  # pyright: ignore[reportPrivateUsage]
         outbox.decide(connection, rows)
     before = {each["message_id"] for each in outbox.messages(states=["sent"], limit=None)}
-    pipeline.dispatch(company.workspace, clock=lambda: company.now)
+    journey_steps.dispatch(company.workspace, clock=lambda: company.now)
     after = outbox.messages(states=["sent"], limit=None)
     names = {profile_id: key for key, profile_id in ids.items()}
     return {names[each["profile_id"]] for each in after if each["message_id"] not in before}
@@ -182,7 +182,7 @@ def test_a_journey_is_left_with_the_consent_where_that_is_declared(
     else:
         company.customer("1", opt_in="no")
     company.remind()
-    status = pipeline.journey_status(company.workspace, "daily", now=company.now)
+    status = journey_steps.journey_status(company.workspace, "daily", now=company.now)
     assert status.exited == {"consent": 1}
     entry = {
         (each.event, each.reason): each.count
@@ -193,7 +193,7 @@ def test_a_journey_is_left_with_the_consent_where_that_is_declared(
     if withdrawn == "by the system":
         company.customer("1")
     else:
-        pipeline.restore_consent(
+        privacy_steps.restore_consent(
             company.workspace, "c1@example.com", "email", by="a", because="b", now=company.now
         )
     company.now = began + 2 * DAY

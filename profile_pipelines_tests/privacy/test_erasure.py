@@ -15,14 +15,15 @@ import pytest
 import sqlalchemy as sa
 
 from profile_pipelines.errors import Conflict, DestinationError, NotFound, ProfilePipelinesError
+from profile_pipelines.journey_steps import journey_status
 from profile_pipelines.journeys.status import JourneyStatus
 from profile_pipelines.lake import delta
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.erasures import KEY, Erasure, Erasures
 from profile_pipelines.ledger.inbox import Named
-from profile_pipelines.pipeline import erase_people, journey_status
 from profile_pipelines.privacy.erasure import tombstoned_profiles
 from profile_pipelines.privacy.erasure_request import requested
+from profile_pipelines.privacy_steps import erase_people
 from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
 from profile_pipelines_tests.privacy.canaries import NUMBER, Canaries, found
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profile_pipelines import pipeline
+from profile_pipelines import privacy_steps
 from profile_pipelines.errors import CatalogueError, NotFound, UnknownName
 from profile_pipelines.privacy.consent import Unsubscribed
 from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
@@ -46,7 +46,7 @@ def _unsubscribe(company: Company, identifier: str, purpose: str = "email") -> i
 
 
 def _restore(company: Company, identifier: str) -> list[int]:
-    return pipeline.restore_consent(
+    return privacy_steps.restore_consent(
         company.workspace, identifier, "email", by="ann", because="asked by phone", now=company.now
     )
 
@@ -204,7 +204,7 @@ def test_taking_it_back_lets_the_systems_decide_again(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="isn't unsubscribed from email"):
         _restore(company, "c1@example.com")
     with pytest.raises(UnknownName, match="there is consent for email"):
-        pipeline.restore_consent(
+        privacy_steps.restore_consent(
             company.workspace, "c1@example.com", "fax", by="a", because="b", now=company.now
         )
     _unsubscribe(company, "c1@example.com")

@@ -1,0 +1,74 @@
+"""What is done with the destinations of a workspace: brought to the present, or emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from profile_pipelines.errors import UnknownName
+from profile_pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from profile_pipelines.activation.deliver import Delivery, DeliveryResult
+    from profile_pipelines.catalog.destinations import Destination
+
+
+def find_destination(workspace: Workspace, name: str) -> Destination:
+    """A destination of the catalogue. Raises UnknownName."""
+    destinations = workspace.catalogue.destinations
+    if name not in destinations:
+        known = ", ".join(sorted(destinations)) or "none"
+        raise UnknownName(f"the catalogue declares no destination {name}; it has {known}")
+    return destinations[name]
+
+
+def deliver(
+    workspace: Workspace,
+    name: str,
+    *,
+    clock: Callable[[], datetime],
+    dry: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> DeliveryResult:
+    """Bring a destination to the present of its audience; `dry` only counts.
+
+    Raises UnknownName when the catalogue declares none such, and DestinationError or Conflict
+    when nothing was begun; what ended a run early is the result's `error`.
+    """
+    delivery = delivery_to(workspace, name, clock, progress)
+    return delivery.preview() if dry else delivery.run()
+
+
+def empty_destination(
+    workspace: Workspace, name: str, *, clock: Callable[[], datetime]
+) -> DeliveryResult:
+    """Remove everybody from a destination. Raises like `deliver`."""
+    return delivery_to(workspace, name, clock, None).empty()
+
+
+def delivery_to(
+    workspace: Workspace,
+    name: str,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] | None,
+) -> Delivery:
+    """What brings a destination to the present, empties it or erases people there. Raises like
+    `deliver`."""
+    from profile_pipelines.activation.deliver import Delivery
+    from profile_pipelines.activation.targets import open_target, place_of
+
+    catalogue, ledger = workspace.catalogue, workspace.ledger
+    destination = find_destination(workspace, name)
+    return Delivery(
+        catalogue,
+        workspace.lake,
+        ledger.deliveries,
+        ledger.coverage(),
+        ledger.unsubscribes,
+        destination,
+        place_of(destination),
+        lambda: open_target(catalogue, destination, workspace.places.exports),
+        clock=clock,
+        progress=progress,
+    )

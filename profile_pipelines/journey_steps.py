@@ -1,0 +1,206 @@
+"""What is done with the journeys of a workspace: they are moved on, looked at and replayed, and
+their messages are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from profile_pipelines.errors import NotFound, UnknownName
+from profile_pipelines.pipeline import again
+from profile_pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from profile_pipelines.catalog.journeys import Journey
+    from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.journeys.difference import JourneyDifference
+    from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.history import StepDay
+    from profile_pipelines.journeys.simulate import SimulatedTick
+    from profile_pipelines.journeys.status import JourneyStatus
+    from profile_pipelines.journeys.tick import TickResult
+
+
+def tick_journey(
+    workspace: Workspace, name: str, *, now: datetime, dry: bool = False, run_id: str = "tick"
+) -> TickResult:
+    """Move one journey to the present, again when another run was faster; `dry` writes nothing.
+
+    Raises UnknownName when the catalogue declares none such.
+    """
+    from profile_pipelines.journeys.tick import tick
+
+    _journey(workspace, name)
+    return again(
+        lambda: tick(
+            workspace.catalogue,
+            workspace.lake,
+            workspace.ledger.enrolments,
+            workspace.ledger.coverage(),
+            name,
+            now=now,
+            run_id=run_id,
+            dry=dry,
+        )
+    )
+
+
+def journey_status(workspace: Workspace, name: str, *, now: datetime) -> JourneyStatus:
+    """How a journey stands. Raises UnknownName when the catalogue declares none such."""
+    from profile_pipelines.journeys.status import status_of
+
+    ledger = workspace.ledger
+    return status_of(
+        _journey(workspace, name),
+        ledger.enrolments,
+        ledger.outbox,
+        now=now,
+        timezone=ZoneInfo(workspace.catalogue.settings.timezone),
+    )
+
+
+def journey_days(workspace: Workspace, name: str, days: int, *, now: datetime) -> list[StepDay]:
+    """What happened at each step on each of the last days. Raises UnknownName."""
+    from profile_pipelines.journeys.history import last_days
+
+    ledger = workspace.ledger
+    timezone = ZoneInfo(workspace.catalogue.settings.timezone)
+    journey = _journey(workspace, name).journey
+    return last_days(journey, ledger.enrolments, ledger.outbox, days, now=now, timezone=timezone)
+
+
+def explain_journey(
+    workspace: Workspace, name: str, identifier: str, *, now: datetime
+) -> list[Explanation]:
+    """A customer's enrolments in a journey. Raises UnknownName, or NotFound for the identifier."""
+    from profile_pipelines.journeys.explain import explanations
+    from profile_pipelines.profiles.lookup import find_profiles
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    journey = _journey(workspace, name)
+    return explanations(
+        catalogue,
+        lake,
+        ledger.enrolments,
+        ledger.outbox,
+        ledger.coverage(),
+        journey,
+        find_profiles(catalogue, lake, identifier),
+        now=now,
+    )
+
+
+def simulate_journey(
+    workspace: Workspace,
+    name: str,
+    start: datetime,
+    end: datetime,
+    *,
+    now: datetime,
+    every: timedelta | None = timedelta(days=1),
+) -> tuple[list[datetime], Iterator[SimulatedTick]]:
+    """The moments at which a journey is replayed over stored history, and what happens at each.
+
+    With `every` None it's played at each change of the profiles. It begins with the history where
+    that is younger than `start`. Nothing is written. Raises UnknownName, and NotFound where there
+    is no such history.
+    """
+    from profile_pipelines.journeys.simulate import (
+        change_times,
+        daily,
+        history_begins,
+        simulated,
+    )
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    journey = _journey(workspace, name)
+    timezone = ZoneInfo(catalogue.settings.timezone)
+    if start >= end:
+        raise NotFound("there is nothing to replay: the end lies before the start or on it")
+    if end > now:
+        raise NotFound(f"there is no history after {now.astimezone(timezone):%Y-%m-%d %H:%M}")
+    first = history_begins(catalogue, lake)
+    if first is None:
+        raise NotFound("the lake holds no profiles yet, and no history to replay")
+    if end <= first:
+        raise NotFound(
+            f"the history begins on {first.astimezone(timezone):%Y-%m-%d at %H:%M}: "
+            "end later than that"
+        )
+    start = max(start, first)
+    if every is None:
+        moments = sorted({start, *change_times(catalogue, lake, start, end), end})
+    else:
+        moments = daily(start, end, every)
+    return moments, simulated(catalogue, lake, ledger.coverage, journey, moments)
+
+
+def journey_difference(workspace: Workspace, name: str) -> JourneyDifference:
+    """How a journey differs from the version that was launched last. Raises UnknownName."""
+    from profile_pipelines.journeys.difference import difference_of
+
+    return difference_of(_journey(workspace, name), workspace.ledger.enrolments)
+
+
+def preview_message(
+    workspace: Workspace, template: str, identifier: str, *, now: datetime
+) -> tuple[str, str, str | None]:
+    """A template's subject, text and HTML for a customer.
+
+    Raises UnknownName, or NotFound for the identifier.
+    """
+    from profile_pipelines.channels.rendering import Rendering
+    from profile_pipelines.profiles.lookup import find_profiles
+    from profile_pipelines.profiles.values import values_of
+
+    catalogue = workspace.catalogue
+    if template not in catalogue.templates:
+        known = ", ".join(sorted(catalogue.templates)) or "none"
+        raise UnknownName(f"the catalogue has no template {template}; it has {known}")
+    found = find_profiles(catalogue, workspace.lake, identifier)[:1]
+    names = catalogue.templates[template].variables
+    values = values_of(catalogue, workspace.lake, found, names)[found[0]]
+    rendering = Rendering(catalogue.templates[template], now, ZoneInfo(catalogue.settings.timezone))
+    return rendering.rendered(values, journey="preview", unsubscribe_url=None)
+
+
+def _journey(workspace: Workspace, name: str) -> Journey:
+    journeys = workspace.catalogue.journeys
+    if name not in journeys:
+        known = ", ".join(sorted(journeys)) or "none"
+        raise UnknownName(f"the catalogue declares no journey {name}; it has {known}")
+    return journeys[name]
+
+
+def dispatch(
+    workspace: Workspace,
+    *,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] | None = None,
+) -> DispatchResult:
+    """Send what is due in the outbox; `clock` tells the present (aware)."""
+    from profile_pipelines.channels.dispatch import Dispatch
+    from profile_pipelines.journeys.recheck import not_wanted
+
+    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+    coverage = ledger.coverage()
+    from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
+
+    links = UnsubscribeLinks.from_environment()
+    return Dispatch(
+        catalogue,
+        lake,
+        ledger.outbox,
+        coverage,
+        workspace.places.outbox,
+        recheck=lambda claimed, now: not_wanted(
+            catalogue, lake, ledger.enrolments, coverage, claimed, now
+        ),
+        caps={name: each.cap for name, each in catalogue.journeys.items() if each.cap},
+        unsubscribes=ledger.unsubscribes,
+        unsubscribing=links.link if links else lambda profile_id, purpose: None,
+        clock=clock,
+        progress=progress,
+    ).run()
