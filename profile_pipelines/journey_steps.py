@@ -186,7 +186,7 @@ def dispatch(
 
     catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
     coverage = ledger.coverage()
-    from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
+    from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
 
     links = UnsubscribeLinks.from_environment()
     return Dispatch(

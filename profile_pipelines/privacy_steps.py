@@ -87,7 +87,7 @@ def restore_consent(
     From the next run on the systems decide again. Raises UnknownName for the purpose, and NotFound
     when there is no such customer or none that is unsubscribed.
     """
-    from profile_pipelines.privacy.consent import Unsubscribed, check_purpose
+    from profile_pipelines.consent.permission import Unsubscribed, check_purpose
     from profile_pipelines.profiles.lookup import find_profiles
 
     catalogue, lake, unsubscribes = (

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from profile_pipelines.privacy.consent_history import ConsentHistory
+    from profile_pipelines.consent.history import ConsentHistory
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Customers:
         When no profile has it today, of those that ever had it, also when they are gone.
         Raises NotFound, and UnknownName for the purpose.
         """
-        from profile_pipelines.privacy.consent_history import consent_history
+        from profile_pipelines.consent.history import consent_history
 
         space = self.workspace
         at = now or datetime.now(UTC)
@@ -126,7 +126,11 @@ class Customers:
         """
         from profile_pipelines.privacy.access import everything_about
 
-        return everything_about(self.workspace, identifier, now=now or datetime.now(UTC))
+        space, at = self.workspace, now or datetime.now(UTC)
+        outbox = space.places.outbox
+        return everything_about(
+            space.catalogue, space.lake, space.ledger, outbox, identifier, now=at
+        )
 
     def profiles(self, *, as_of: datetime | None = None, provenance: bool = False) -> Frame:
         """All profiles: `profile_id`, a list column per identifier type, the attributes.

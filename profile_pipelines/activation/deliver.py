@@ -18,11 +18,11 @@ from profile_pipelines.activation.target import Batch, Target
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.consent.permission import Unsubscribed, without_consent
 from profile_pipelines.errors import DestinationError
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.deliveries import Deliveries, Operation
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
-from profile_pipelines.privacy.consent import Unsubscribed, without_consent
 
 if TYPE_CHECKING:
     import polars as pl

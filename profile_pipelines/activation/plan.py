@@ -22,10 +22,10 @@ from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.consent.permission import Unsubscribed, consent_condition
 from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import DestinationError
 from profile_pipelines.lake import Lake
-from profile_pipelines.privacy.consent import Unsubscribed, consent_condition
 
 if TYPE_CHECKING:
     import polars as pl

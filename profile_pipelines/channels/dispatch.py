@@ -29,11 +29,11 @@ from profile_pipelines.channels.message import (
 )
 from profile_pipelines.channels.rendering import Rendering
 from profile_pipelines.channels.senders import is_idempotent, open_sender
+from profile_pipelines.consent.permission import Unsubscribed, without_consent
 from profile_pipelines.errors import ChannelError
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.outbox import Claimed, Outbox, Outcome
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
-from profile_pipelines.privacy.consent import Unsubscribed, without_consent
 from profile_pipelines.profiles.values import values_of
 from profile_pipelines.sources.rate_limit import RateLimiter
 

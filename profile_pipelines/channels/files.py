@@ -10,6 +10,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from pathlib import Path
 
+from profile_pipelines.catalog.channels import Channel, FileChannel
 from profile_pipelines.channels.message import Lost, Message, Refused, Sent
 from profile_pipelines.errors import ChannelError
 
@@ -39,6 +40,16 @@ class FileSender:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def folder_of(name: str, channel: Channel | None, outbox: Path) -> Path:
+    """Where a channel's files lie: below `outbox`, unless it names a folder.
+
+    What isn't declared any more, or sends in another way by now, may have written files before.
+    """
+    if isinstance(channel, FileChannel) and channel.folder:
+        return Path(channel.folder)
+    return outbox / name
 
 
 def files_of(folder: Path, message_id: str) -> tuple[Path, Path]:

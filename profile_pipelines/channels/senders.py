@@ -33,9 +33,9 @@ def open_sender(name: str, channel: Channel, outbox: Path) -> Sender:
 
             return ServiceSender(name, channel)
         case FileChannel():
-            from profile_pipelines.channels.files import FileSender
+            from profile_pipelines.channels.files import FileSender, folder_of
 
-            return FileSender(name, Path(channel.folder) if channel.folder else outbox / name)
+            return FileSender(name, folder_of(name, channel, outbox))
 
 
 def is_idempotent(channel: Channel) -> bool:

@@ -16,14 +16,14 @@ from profile_pipelines.cli.output import (
     table,
 )
 from profile_pipelines.cli.profile_tables import spell_changed
-from profile_pipelines.ledger.unsubscribes import Act
-from profile_pipelines.privacy.consent_history import (
+from profile_pipelines.consent.history import (
     ConsentedDelivery,
     ConsentedMessage,
     ConsentHistory,
     ConsentValue,
     ReliedOn,
 )
+from profile_pipelines.ledger.unsubscribes import Act
 
 _MISSING = {
     "consent": "no: it is missing, withdrawn or unsubscribed",

@@ -24,11 +24,11 @@ def export(
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import note, plain
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.privacy.access import everything_about, write_private
+    from profile_pipelines.privacy.access import write_private
 
-    workspace = open_customers().workspace
-    moment = present(now, workspace.catalogue.settings.timezone)
-    document = everything_about(workspace, identifier, now=moment)
+    customers = open_customers()
+    moment = present(now, customers.workspace.catalogue.settings.timezone)
+    document = customers.everything_about(identifier, now=moment)
     text = json.dumps(document, default=plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     if output is None:
         sys.stdout.write(text)

@@ -1,1 +1,1 @@
-"""Consent: who may be written to at this moment."""
+"""What is held about people: shown to them, erased, and kept no longer than it may be."""

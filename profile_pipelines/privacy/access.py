@@ -11,13 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from profile_pipelines.catalog.channels import FileChannel
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.channels.files import files_of
+from profile_pipelines.channels.files import files_of, folder_of
+from profile_pipelines.consent.history import consent_history
 from profile_pipelines.errors import NotFound, ProfilePipelinesError
 from profile_pipelines.identity.former import ids_of_customer
+from profile_pipelines.lake import Lake
+from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Waiting
-from profile_pipelines.privacy.consent_history import consent_history
 from profile_pipelines.privacy.stored_records import (
     audience_rows,
     identity_rows,
@@ -29,31 +30,40 @@ from profile_pipelines.profiles.document import profile_document
 from profile_pipelines.profiles.lookup import find_customers
 from profile_pipelines.profiles.view import view_profile
 from profile_pipelines.validation.one_identifier import normalise_one
-from profile_pipelines.workspace import Workspace
 
 SCHEMA = "profile_pipelines.access"
 VERSION = 1
 """Rises when a reader of the document has to be changed."""
 
 
-def everything_about(workspace: Workspace, identifier: str, *, now: datetime) -> dict[str, Any]:
+def everything_about(
+    catalogue: Catalogue,
+    lake: Lake,
+    ledger: Ledger,
+    outbox: Path,
+    identifier: str,
+    *,
+    now: datetime,
+) -> dict[str, Any]:
     """Everything held about whoever has this identifier, or ever had it; see docs/privacy.md.
 
+    `outbox` is the folder below which channels write files.
     One entry of `customers` for each profile, usually one. Values are Python's: dates, decimals,
     dataclasses. Raises NotFound when nobody ever had the identifier.
     """
-    found = find_customers(workspace.catalogue, workspace.lake, identifier)
+    found = find_customers(catalogue, lake, identifier)
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "made_at": now,
         "asked_for": identifier.strip(),
-        "customers": [_customer(workspace, each, now) for each in found],
+        "customers": [_customer(catalogue, lake, ledger, outbox, each, now) for each in found],
     }
 
 
-def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any]:
-    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
+def _customer(
+    catalogue: Catalogue, lake: Lake, ledger: Ledger, outbox: Path, profile_id: int, now: datetime
+) -> dict[str, Any]:
     ids = ids_of_customer(catalogue, lake, profile_id)
     identities = identity_rows(lake, ids)
     records = stored_records(lake, {row["record_id"] for row in identities})
@@ -63,7 +73,7 @@ def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str,
         "profile_id": profile_id,
         "former_profile_ids": ids[1:],
         "identifiers": {name: sorted(values) for name, values in identifiers.items()},
-        "profile": _profile(workspace, profile_id, now),
+        "profile": _profile(catalogue, lake, ledger, profile_id, now),
         "profile_history": profile_changes(lake, ids),
         "identity_history": [_plain_row(row) for row in identities],
         "records": records,
@@ -72,16 +82,17 @@ def _customer(workspace: Workspace, profile_id: int, now: datetime) -> dict[str,
         "consent_acts": ledger.unsubscribes.of_profiles(ids),
         "audiences": [_plain_row(row) for row in audience_rows(lake, ids)],
         "enrolments": ledger.enrolments.everywhere(ids),
-        "messages": _messages(workspace, ids),
+        "messages": _messages(catalogue, ledger, outbox, ids),
         "deliveries": ledger.deliveries.of_profiles(ids),
-        "events_waiting": _events(workspace, identifiers, [*records, *children]),
+        "events_waiting": _events(catalogue, ledger, identifiers, [*records, *children]),
     }
 
 
-def _profile(workspace: Workspace, profile_id: int, now: datetime) -> dict[str, Any] | None:
-    coverage = workspace.ledger.coverage
+def _profile(
+    catalogue: Catalogue, lake: Lake, ledger: Ledger, profile_id: int, now: datetime
+) -> dict[str, Any] | None:
     try:
-        view = view_profile(workspace.catalogue, workspace.lake, coverage, profile_id, now=now)
+        view = view_profile(catalogue, lake, ledger.coverage, profile_id, now=now)
     except NotFound:
         return None
     return profile_document(view, None)
@@ -102,16 +113,15 @@ def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "seq" and value is not None}
 
 
-def _messages(workspace: Workspace, ids: Collection[int]) -> list[dict[str, Any]]:
+def _messages(
+    catalogue: Catalogue, ledger: Ledger, outbox: Path, ids: Collection[int]
+) -> list[dict[str, Any]]:
     """The outbox's rows, with what was written where the channel writes files."""
-    channels = workspace.catalogue.channels
     found: list[dict[str, Any]] = []
-    for row in workspace.ledger.outbox.messages(profile_ids=ids, limit=None):
+    for row in ledger.outbox.messages(profile_ids=ids, limit=None):
         message = {name: value for name, value in row.items() if name != "claimed_by"}
-        channel = channels.get(row["channel"])
-        folder = workspace.places.outbox / row["channel"]
-        if isinstance(channel, FileChannel) and channel.folder:
-            folder = Path(channel.folder)
+        channel = catalogue.channels.get(row["channel"])
+        folder = folder_of(row["channel"], channel, outbox)
         message["content"] = _mail(files_of(folder, row["message_id"])[0])
         found.append(message)
     return found
@@ -132,13 +142,16 @@ def _mail(path: Path) -> dict[str, Any] | None:
 
 
 def _events(
-    workspace: Workspace, identifiers: Mapping[str, set[str]], records: Sequence[Mapping[str, Any]]
+    catalogue: Catalogue,
+    ledger: Ledger,
+    identifiers: Mapping[str, set[str]],
+    records: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """What systems sent of the customer that hasn't been read yet."""
     keys: dict[tuple[str, str], set[str]] = {}
     for record in records:
         keys.setdefault((record["system"], record["sync"]), set()).add(record["record_key"])
-    inbox = workspace.ledger.inbox
+    inbox = ledger.inbox
     return [
         {
             "system": system,
@@ -150,7 +163,7 @@ def _events(
         for system, sync in inbox.syncs_waiting()
         for row in inbox.waiting(system, sync)
         if row.key in keys.get((system, sync), ())
-        or _names(workspace.catalogue, system, sync, row, identifiers)
+        or _names(catalogue, system, sync, row, identifiers)
     ]
 
 

@@ -20,9 +20,8 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from profile_pipelines.catalog.channels import FileChannel
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.channels.files import files_of
+from profile_pipelines.channels.files import files_of, folder_of
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
@@ -253,9 +252,8 @@ def _message_files(
 ) -> Iterable[Path]:
     for row in ledger.outbox.messages(profile_ids=profiles, limit=None):
         channel = catalogue.channels.get(row["channel"])
-        if isinstance(channel, FileChannel):
-            folder = Path(channel.folder) if channel.folder else outbox / row["channel"]
-            yield from (path for path in files_of(folder, row["message_id"]) if path.exists())
+        folder = folder_of(row["channel"], channel, outbox)
+        yield from (path for path in files_of(folder, row["message_id"]) if path.exists())
 
 
 def _in(value: exp.Expr, relation: str, name: str) -> exp.Expr:

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
-from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -16,8 +16,8 @@ import pytest
 
 from profile_pipelines import journey_steps
 from profile_pipelines.channels.dispatch import DispatchResult
+from profile_pipelines.consent.unsubscribe_links import KEY, URL, UnsubscribeLinks
 from profile_pipelines.ledger.outbox import LEASE
-from profile_pipelines.privacy.unsubscribe_links import KEY, URL, UnsubscribeLinks
 from profile_pipelines_tests.channels.sinks import Sink, sink
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 

@@ -16,13 +16,13 @@ from profile_pipelines.cli.main import main
 from profile_pipelines.cli.output import plain
 from profile_pipelines.errors import NotFound
 from profile_pipelines.ledger.inbox import Named
-from profile_pipelines.privacy.access import everything_about
+from profile_pipelines.reading import Customers
 from profile_pipelines_tests.company import HOUR
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
 
 def _export(company: Reminders, identifier: str) -> Any:
-    document = everything_about(company.workspace, identifier, now=company.now)
+    document = Customers(company.workspace).everything_about(identifier, now=company.now)
     return json.loads(json.dumps(document, default=plain, allow_nan=False))
 
 

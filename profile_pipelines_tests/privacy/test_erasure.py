@@ -103,6 +103,15 @@ def test_a_destination_of_the_past_is_named(company: Canaries) -> None:
     assert removed["NOT REMOVED from destination table, which isn't declared any more"] == 1
 
 
+def test_files_of_a_channel_of_the_past_go(company: Canaries) -> None:
+    """Mails that a channel wrote which isn't declared any more."""
+    for part in ("channels", "journeys", "templates"):
+        del company.declared[part]
+    company.declare(company.declared)
+    assert _erase(company, NUMBER).removed["message files"] == 1
+    assert found(company.folder) == []
+
+
 def _theirs(company: Canaries) -> int:
     with closing(sqlite3.connect(company.folder / "theirs.db")) as theirs:
         return theirs.execute("select count(*) from active").fetchone()[0]

@@ -17,10 +17,10 @@ import uvicorn
 from pydantic import TypeAdapter
 
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Inbox, Waiting
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
-from profile_pipelines.privacy.unsubscribe_links import UnsubscribeLinks
 from profile_pipelines.webhooks.receiver import create_app
 from profile_pipelines.webhooks.unsubscribe import unsubscribe_route
 from profile_pipelines_tests.webhooks.senders import ENVIRONMENT, NOW, Post, catalogue

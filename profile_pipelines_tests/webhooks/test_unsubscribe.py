@@ -8,8 +8,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
+from profile_pipelines.consent.unsubscribe_links import KEY, URL, UnsubscribeLinks
 from profile_pipelines.errors import ChannelError
-from profile_pipelines.privacy.unsubscribe_links import KEY, URL, UnsubscribeLinks
 from profile_pipelines_tests.webhooks.conftest import LINKS, Receiver
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from profile_pipelines import privacy_steps
 from profile_pipelines.cli.main import main
+from profile_pipelines.consent.history import ConsentedDelivery
 from profile_pipelines.errors import NotFound, UnknownName
-from profile_pipelines.privacy.consent_history import ConsentedDelivery
 from profile_pipelines_tests.activation.delivering import Delivering
 from profile_pipelines_tests.company import HOUR
 from profile_pipelines_tests.privacy.reminders import Reminders, declared

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines import privacy_steps
+from profile_pipelines.consent.permission import Unsubscribed
 from profile_pipelines.errors import CatalogueError, NotFound, UnknownName
-from profile_pipelines.privacy.consent import Unsubscribed
 from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
 
 

@@ -10,19 +10,19 @@ from typing import Any
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, literal
-from profile_pipelines.identity.former import ids_of_customer
-from profile_pipelines.lake import Lake
-from profile_pipelines.lake.lake import UNSUBSCRIBES, provenance_column
-from profile_pipelines.ledger import Ledger
-from profile_pipelines.ledger.unsubscribes import Act
-from profile_pipelines.privacy.consent import (
+from profile_pipelines.consent.permission import (
     Missing,
     Unsubscribed,
     check_purpose,
     consent_attributes,
     without_consent,
 )
+from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.identity.former import ids_of_customer
+from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import UNSUBSCRIBES, provenance_column
+from profile_pipelines.ledger import Ledger
+from profile_pipelines.ledger.unsubscribes import Act
 from profile_pipelines.profiles.lookup import records_of
 from profile_pipelines.profiles.receipts import Contribution, receipts_of
 
