@@ -110,6 +110,8 @@ def _profiles(unsubscribes: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
             changed = result.created + result.changed + result.removed
             details += [f"{result.profiles:,} profiles", f"{changed:,} changed"]
         session.report.profiles = result
+        for key in unsubscribes:
+            context.log_event(dg.AssetMaterialization(key, description="read with the profiles"))
         return dg.MaterializeResult(
             metadata={
                 "profiles": result.profiles,

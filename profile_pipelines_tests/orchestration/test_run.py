@@ -133,14 +133,21 @@ def test_a_full_run_finds_deletions(business: Business) -> None:
 def test_runs_are_recorded_where_dagster_home_says(
     business: Business, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With DAGSTER_HOME the runs, materialisations and checks are seen in Dagster."""
+    """With DAGSTER_HOME the runs, materialisations and checks are seen in Dagster.
+
+    So is the built-in source of consents, which is read with the profiles.
+    """
+    attributes = business.folder / "catalog" / "attributes.yaml"
+    declared = attributes.read_text()
+    attributes.write_text(declared.replace("owner: privacy", "consent: email, owner: privacy"))
     home = business.folder / "dagster"
     home.mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     report = run(business)
     with dg.DagsterInstance.get() as recorded:
         assert {run.run_id for run in recorded.get_runs()} == set(report.run_ids)
-        assert recorded.get_latest_materialization_event(dg.AssetKey(["audiences", "gold"]))
+        for key in (["audiences", "gold"], ["unsubscribes"]):
+            assert recorded.get_latest_materialization_event(dg.AssetKey(key))
 
 
 def test_runs_print_nothing(business: Business, capfd: pytest.CaptureFixture[str]) -> None:
