@@ -26,6 +26,15 @@ gc.set_threshold(500_000, 50, 100)
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups of tests that share a costly fixture stay together, or else it is said."""
+    if getattr(config.option, "loadgroup", False):
+        apart = [e for e in items if e.get_closest_marker("xdist_group") and "@" not in e.nodeid]
+        if apart:
+            raise pytest.UsageError("this pytest-xdist doesn't keep groups of tests together")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[sa.URL]:
     """A PostgreSQL server of this test process, over a Unix socket."""
