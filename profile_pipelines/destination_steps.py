@@ -55,6 +55,7 @@ def delivery_to(
 ) -> Delivery:
     """What brings a destination to the present, empties it or erases people there. Raises like
     `deliver`."""
+    workspace.check_lake()
     from profile_pipelines.activation.deliver import Delivery
     from profile_pipelines.activation.targets import open_target, place_of
 

@@ -30,6 +30,7 @@ def tick_journey(
 
     Raises UnknownName when the catalogue declares none such.
     """
+    workspace.check_lake()
     from profile_pipelines.journeys.tick import tick
 
     _journey(workspace, name)
@@ -181,6 +182,7 @@ def dispatch(
     progress: Callable[[int], None] | None = None,
 ) -> DispatchResult:
     """Send what is due in the outbox; `clock` tells the present (aware)."""
+    workspace.check_lake()
     from profile_pipelines.channels.dispatch import Dispatch
     from profile_pipelines.journeys.recheck import not_wanted
 

@@ -74,6 +74,7 @@ def sync_attributes(
     progress: Progress | None = None,
 ) -> SyncResult:
     """Run one sync, again when another run committed to the same table meanwhile."""
+    workspace.check_lake()
     return again(
         lambda: sync(
             workspace.catalogue,
@@ -94,6 +95,7 @@ def sync_named_records(
     workspace: Workspace, system: str, name: str, *, now: datetime, run_id: str
 ) -> NamedResult:
     """Read the records that events named, again when another run was faster."""
+    workspace.check_lake()
     return again(
         lambda: sync_named(
             workspace.catalogue,
@@ -109,12 +111,14 @@ def sync_named_records(
 
 def resolve_identities(workspace: Workspace, *, now: datetime, run_id: str) -> IdentitiesResult:
     """Bring identities up to date, again when another run was faster."""
+    workspace.check_lake()
     return again(lambda: resolve(workspace.catalogue, workspace.lake, now=now, run_id=run_id))
 
 
 def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> ProfilesResult:
     """Bring profiles up to date with records and unsubscriptions, again when another run was
     faster."""
+    workspace.check_lake()
     catalogue, lake = workspace.catalogue, workspace.lake
     if any(each.consent for each in catalogue.attributes.values()):
         unsubscribes = workspace.ledger.unsubscribes
@@ -129,6 +133,7 @@ def evaluate_audience(
 
     Raises UnknownName when the catalogue declares none such.
     """
+    workspace.check_lake()
     if name not in workspace.catalogue.audiences:
         raise UnknownName(f"the catalogue declares no audience {name}")
     return again(

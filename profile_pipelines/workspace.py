@@ -69,6 +69,7 @@ class Workspace:
         self.places = places
         self.catalogue: Catalogue = catalogue or load_catalogue(places.catalogue)
         self.lake: Lake = Lake(places.lake)
+        self._is_its_lake = False
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -85,6 +86,24 @@ class Workspace:
                 f"the ledger can't be opened ({type(error).__name__}); --ledger and "
                 "PROFILE_PIPELINES_LEDGER take an SQLAlchemy URL, for example sqlite:///ledger.db"
             ) from None
+
+    def check_lake(self) -> None:
+        """Raise LakeError where the ledger knows syncs, and the lake has records of none of them.
+
+        It is another lake then, or a lost one. To go on would take all customers for gone: their
+        journeys would end, and destinations would be emptied.
+        """
+        if self._is_its_lake:
+            return
+        synced = self.ledger.synced()
+        if synced and not self.lake.holds_any(synced):
+            raise LakeError(
+                f"the lake {self.places.lake} has no records, but the ledger knows syncs that "
+                "wrote some: is this the lake that goes with the ledger (--lake, "
+                "PROFILE_PIPELINES_LAKE)? A lake that was lost is restored from a backup; one that "
+                "is begun anew needs a new ledger, too"
+            )
+        self._is_its_lake = True
 
 
 def new_run_id(now: datetime) -> str:

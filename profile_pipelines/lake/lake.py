@@ -52,6 +52,14 @@ class Lake:
         columns = source_columns(catalogue.systems[system].syncs[sync], catalogue.attributes)
         return LakeTable(self.root, f"sources/{system}/{sync}", ["record_id"], columns)
 
+    def holds_any(self, syncs: Iterable[tuple[str, str]]) -> bool:
+        """Whether there are records of any of these (system, sync)."""
+        return any(
+            (self.root / kind / system / sync / "changes" / "_delta_log").exists()
+            for system, sync in syncs
+            for kind in ("sources", "children")
+        )
+
     def identities(self, catalogue: Catalogue) -> LakeTable:
         """Each record's identifiers and the profile that it belongs to."""
         columns: Columns = {

@@ -240,6 +240,13 @@ class Ledger:
                 now=entry.covered_at,
             )
 
+    def synced(self) -> list[tuple[str, str]]:
+        """System and sync of all syncs that ever wrote to the lake."""
+        wrote = _syncs.c.rows_changed + _syncs.c.rows_deleted > 0
+        select = sa.select(_syncs.c.system, _syncs.c.sync).where(wrote).distinct()
+        with self._engine.connect() as connection:
+            return [(row.system, row.sync) for row in connection.execute(select)]
+
     def coverage(self, as_of: datetime | None = None) -> dict[tuple[str, str], datetime]:
         """When each (system, attribute) was last synced with success, now or as of a moment."""
         select = (

@@ -42,9 +42,10 @@ def run_in_process(
     Two Dagster runs, so that the second takes place even where a system couldn't be read; then
     the lake is kept in order. `now` (aware) stands for the present. Without
     an `instance` the runs are recorded where `DAGSTER_HOME` says, or else nowhere. Raises
-    nothing for a step that fails: the report has its error. With `named`
-    the records that events named are read, too.
+    nothing for a step that fails: the report has its error; and LakeError where the lake isn't
+    the one that goes with the ledger. With `named` the records that events named are read, too.
     """
+    workspace.check_lake()
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     session = Session(lambda: workspace, progress)
     report = session.report
