@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +11,11 @@ from profile_pipelines.cli.options import AsJson, AttributeNames, Full, Now, Sys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from profile_pipelines.pipeline import DueSync
     from profile_pipelines.workspace import Workspace
+
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def run(
@@ -34,7 +36,7 @@ def run(
 
     workspace = open_workspace()
     moment = present(now, workspace.catalogue.settings.timezone)
-    _refuse_the_past(workspace, now, moment)
+    _check_moment(workspace, now, moment)
     due = due_syncs(workspace, moment, everything=everything)
     _run(workspace, due, now=moment, full=full, downstream=True, as_json=as_json, named=True)
 
@@ -56,13 +58,24 @@ def sync(
     workspace = open_workspace()
     selection = _selected(workspace, system, attribute or [])
     moment = present(now, workspace.catalogue.settings.timezone)
-    _refuse_the_past(workspace, now, moment)
+    _check_moment(workspace, now, moment)
     _run(workspace, selection, now=moment, full=full, downstream=not only, as_json=as_json)
 
 
-def _refuse_the_past(workspace: Workspace, given: str | None, moment: datetime) -> None:
-    """The history can't be written before what it holds already. Raises BadParameter."""
+def _check_moment(workspace: Workspace, given: str | None, moment: datetime) -> None:
+    """The history can't be written before what it holds already; raises BadParameter. What lies
+    in the future stands, and is said."""
+    from profile_pipelines.cli.output import note
     from profile_pipelines.lake_tables import last_commit
+
+    latest = max(workspace.ledger.coverage().values(), default=moment)
+    if given is None and latest > moment + _CLOCKS_DIFFER:
+        note(
+            f"syncs are on record until {latest:%Y-%m-%dT%H:%M:%SZ}, which is yet to come: until "
+            "then no schedule makes them due again, and their values are fresh"
+        )
+    if given is not None and moment > datetime.now(UTC) + _CLOCKS_DIFFER:
+        note("--now lies in the future: until then no schedule makes due what is synced here")
 
     last = None if given is None else last_commit(workspace)
     if last is not None and moment < last:

@@ -27,6 +27,10 @@ def test_run_takes_what_is_due(command: Command, home: Path) -> None:
     assert again.code == 0
     assert "no sync is due" in again.err
     assert "Nothing has changed: nothing was written." in again.out
+    assert "--now lies in the future" in again.err
+
+    later = command("run")
+    assert f"syncs are on record until {day:%Y-%m-%dT%H:%M:%SZ}, which is yet to come" in later.err
 
 
 def test_sync_one_system(command: Command, home: Path) -> None:
