@@ -27,6 +27,7 @@ from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.journeys.moving import Moved, Moving
 from profile_pipelines.journeys.program import END, program
 from profile_pipelines.journeys.tick import ENTRY, admitted, enrolled, facts_of
@@ -206,10 +207,13 @@ class _Replay:
 
 
 def daily(start: datetime, end: datetime, every: timedelta) -> list[datetime]:
-    """The moments from start to end, so far apart; the end is one of them."""
-    moments: list[datetime] = []
-    at = start
-    while at < end:
-        moments.append(at)
-        at += every
-    return [*moments, end]
+    """The moments from start to end, so far apart; the end is one of them.
+
+    Raises ProfilePipelinesError unless they lie apart.
+    """
+    if every <= timedelta(0):
+        raise ProfilePipelinesError(
+            "ticks of a replay lie some time apart; write for example 1h or 1 day"
+        )
+    count = -((start - end) // every)
+    return [*(start + number * every for number in range(count)), end]
