@@ -15,9 +15,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.flat_values import in_csv, in_json
 from profile_pipelines.reading import Customers
+from profile_pipelines.whole_file import whole_file
 
 FORMATS = ("jsonl", "csv", "parquet")
 _BATCH = 20_000
@@ -61,20 +61,12 @@ def export_to_file(
     as_of: datetime | None = None,
     provenance: bool = False,
 ) -> int:
-    """The same into a file, which appears only when it is whole.
+    """The same into a file, as `whole_file` writes it.
 
     Raises ProfilePipelinesError when the file can't be written.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as target:
-            count = export_profiles(customers, target, form, as_of=as_of, provenance=provenance)
-        unfinished.replace(path)
-    except OSError as error:
-        raise ProfilePipelinesError(f"{path} can't be written: {error.strerror}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return count
+    with whole_file(path) as target:
+        return export_profiles(customers, target, form, as_of=as_of, provenance=provenance)
 
 
 def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:

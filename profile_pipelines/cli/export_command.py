@@ -34,4 +34,5 @@ def export(
         sys.stdout.write(text)
         return
     write_private(output, text, force=force)
-    note(f"everything held about this customer is in {output}, which only you can read")
+    readable = ", which only you can read" if output.is_file() else ""
+    note(f"everything held about this customer is in {output}{readable}")

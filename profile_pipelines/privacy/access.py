@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from profile_pipelines.profiles.document import profile_document
 from profile_pipelines.profiles.lookup import find_customers
 from profile_pipelines.profiles.view import view_profile
 from profile_pipelines.validation.one_identifier import normalise_one
+from profile_pipelines.whole_file import whole_file
 
 SCHEMA = "profile_pipelines.access"
 VERSION = 1
@@ -188,20 +188,11 @@ def _names(
 
 
 def write_private(path: Path, text: str, *, force: bool = False) -> None:
-    """Write a file that only its owner can read, and that appears only when it is whole.
+    """Write a file that only its owner can read, as `whole_file` does.
 
-    Raises ProfilePipelinesError when it is there already, unless forced, or can't be written.
+    Raises ProfilePipelinesError when there is one already, unless forced, or it can't be written.
     """
-    if path.exists() and not force:
+    if path.is_file() and not force:
         raise ProfilePipelinesError(f"{path} is there already; --force writes over it")
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as target:
-            target.write(text)
-        unfinished.replace(path)
-    except OSError as error:
-        raise ProfilePipelinesError(f"{path} can't be written: {error.strerror}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path, private=True) as target:
+        target.write(text.encode())
