@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_PLAIN_WIDTH = 100
+_UNLIMITED = 100_000
+"""Signs a line where no screen ends it."""
 NOTHING = "–"
 
 
 def stdout() -> Console:
-    """Where results go. A pipe or a file gets lines of a fixed width, without colours."""
+    """Where results go. A pipe or a file gets lines as wide as they are, without colours."""
     return _console(error=False)
 
 
@@ -32,11 +34,15 @@ def stderr() -> Console:
 
 
 def _console(*, error: bool) -> Console:
-    from rich.console import Console
+    from profile_pipelines.cli.screen import UncutConsole
 
-    console = Console(stderr=error, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PLAIN_WIDTH
+    console = UncutConsole(stderr=error, highlight=False, markup=False, emoji=False)
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal() or int(columns) == 0:  # Rich would take 0 at its word
+        if not console.is_terminal:
+            console.width = _UNLIMITED
+        elif columns:
+            console.width = shutil.get_terminal_size().columns
     return console
 
 
@@ -76,18 +82,17 @@ def plain(value: object) -> object:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """An open table. A heading that begins with `#` is one of numbers; the cells of one that
-    begins with `~` go over several lines where the screen is narrow."""
-    from rich.table import Table
+    begins with `~` are the first to go over several lines where the screen is narrow."""
+    from profile_pipelines.cli.screen import FittedTable
 
-    made = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left")
+    made = FittedTable(
+        box=None, pad_edge=False, header_style="dim", title=title, title_justify="left"
+    )
     made.title_style = "bold"
     for column in columns:
-        made.add_column(
-            column.lstrip("#~"),
-            justify="right" if column.startswith("#") else "left",
-            no_wrap=not column.startswith("~"),
-            overflow="fold",
-        )
+        right = column.startswith("#")
+        made.add_column(column.lstrip("#~"), justify="right" if right else "left", overflow="fold")
+    made.giving_way = [index for index, each in enumerate(columns) if each.startswith("~")]
     return made
 
 
