@@ -12,6 +12,8 @@ from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.options import AsJson, Now
 from profile_pipelines.cli.output import print_json, stderr, stdout
 
+_SAMPLE = 5_000
+
 
 def init(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None,
@@ -39,7 +41,10 @@ def init(
         from profile_pipelines.catalog.preset_starter import write_preset_starter
 
         folder = folder or Path(os.environ.get(CATALOG) or "catalog")
-        written = write_preset_starter(folder, preset_named(source), name or source)
+        system = source if name is None else _system_name(name)
+        written = write_preset_starter(folder, preset_named(source), system)
+    elif name is not None:
+        raise typer.BadParameter("--name needs --source: the system's preset")
     elif folder is None:
         raise typer.BadParameter("name the folder into which the starter is written")
     else:
@@ -54,13 +59,37 @@ def init(
     )
 
 
+def _system_name(name: str) -> str:
+    """The name, if a system may bear it. Raises BadParameter, with a name that it may."""
+    import re
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from profile_pipelines.catalog.declaration import Name
+
+    names = TypeAdapter[str](Name)
+    try:
+        return names.validate_python(name)
+    except ValidationError:
+        near = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:63]
+    try:
+        example = names.validate_python(near)
+    except ValidationError:
+        example = "stripe_eu"
+    raise typer.BadParameter(
+        f"--name {name!r}: a system's name is lower case words joined by single underscores, "
+        f"at most 63 letters, like {example}"
+    )
+
+
 def check(
     live: Annotated[
         bool, typer.Option("--live", help="Connect to every system and compare it too.")
     ] = False,
     sample: Annotated[
-        int, typer.Option(min=0, help="Records to read of each sync with --live; 0: all.")
-    ] = 5_000,
+        int | None,
+        typer.Option(min=0, help="Records to read of each sync with --live (5000); 0: all."),
+    ] = None,
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
@@ -73,6 +102,8 @@ def check(
     from profile_pipelines.catalog.load import load_catalogue
     from profile_pipelines.cli.session import places, reachable_systems
 
+    if sample is not None and not live:
+        raise typer.BadParameter("--sample needs --live: how many records to read of the systems")
     folder = places().catalogue
     catalogue = load_catalogue(folder)
     counts = {
@@ -98,7 +129,7 @@ def check(
         report = check_live(
             catalogue,
             now=present(now, catalogue.settings.timezone),
-            sample=sample or None,
+            sample=_SAMPLE if sample is None else sample or None,
             lake=Lake(places().lake),
             progress=lambda system, sync: status.update(f"reading {system}.{sync}"),
         )
@@ -116,7 +147,9 @@ def schema(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND]", help="catalogue, identifiers, attributes, preset, source, audience."
+            metavar="[KIND]",
+            help="catalogue, identifiers, attributes, preset, source, audience, channels, "
+            "destination or journey.",
         ),
     ] = None,
 ) -> None:

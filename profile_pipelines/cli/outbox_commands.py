@@ -136,15 +136,23 @@ def preview(
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import note, print_json, stdout
     from profile_pipelines.cli.session import open_customers
+    from profile_pipelines.errors import ProfilePipelinesError
     from profile_pipelines.journey_steps import preview_message
+    from profile_pipelines.whole_file import whole_file
 
     workspace = open_customers().workspace
     moment = present(now, workspace.catalogue.settings.timezone)
     subject, text, design = preview_message(workspace, template, identifier, now=moment)
+    if html is not None:
+        if design is None:
+            raise ProfilePipelinesError(
+                f"the template {template} has no HTML: leave --html out, or add "
+                f"templates/{template}.html"
+            )
+        with whole_file(html) as target:
+            target.write(design.encode())
+        note(f"the HTML is in {html}")
     if as_json:
         print_json({"subject": subject, "text": text, "html": design})
-        return
-    stdout().print(f"Subject: {subject}\n\n{text}", soft_wrap=True)
-    if html is not None and design is not None:
-        html.write_text(design, encoding="utf-8")
-        note(f"the HTML is in {html}")
+    else:
+        stdout().print(f"Subject: {subject}\n\n{text}", soft_wrap=True)
