@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -16,7 +19,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILURES = 1
-    """A run came to its end, and something in it failed; the rest is done."""
+    """A run came to its end, and something in it failed; or the disk is full."""
     USAGE = 2
     """A mistake in the command or in the catalogue."""
     NOT_FOUND = 3
@@ -28,6 +31,8 @@ class ExitCode(IntEnum):
     UNEXPECTED = 70
     """A fault in profile_pipelines."""
     INTERRUPTED = 130
+    PIPE_CLOSED = 141
+    """Who read the output wants no more: what shells say of programs that SIGPIPE has ended."""
 
 
 def report(error: Exception, *, debug: bool) -> ExitCode:
@@ -43,6 +48,10 @@ def report(error: Exception, *, debug: bool) -> ExitCode:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if debug:
         console.print("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, OSError) and error.errno in _FULL:
+        end_quietly()
+        console.print(Text.assemble(("Error: ", "bold red"), os.strerror(error.errno)))
+        return ExitCode.FAILURES
     if not isinstance(error, errors.ProfilePipelinesError):
         say = f"{type(error).__name__} {_where(error)}"
         hint = "" if debug else "; run the command again with --debug for the details"
@@ -81,5 +90,6 @@ def _where(error: Exception) -> str:
 
 
 def end_quietly() -> None:
-    """The reader of a pipe has gone: keep the interpreter from writing to it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Nobody takes the output: keep the interpreter from writing the rest of it at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

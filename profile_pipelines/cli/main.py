@@ -29,13 +29,12 @@ from profile_pipelines.cli import (
     webhook_commands,
 )
 from profile_pipelines.cli.failures import ExitCode, end_quietly, report
-from profile_pipelines.errors import ProfilePipelinesError
 
 _GLOBAL = ("--catalog", "--lake", "--ledger")
 _CODES = (
     "Exit codes: 0 done; 1 a run ended with failures; 2 a mistake in the command or the "
     "catalogue; 3 no such profile or name; 4 a source system can't be read; 5 the lake or the "
-    "ledger can't be used; 70 a fault in this program; 130 interrupted."
+    "ledger can't be used; 70 a fault in this program; 130 interrupted; 141 the reader went."
 )
 
 app = typer.Typer(
@@ -114,19 +113,29 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors for people get no traceback."""
     _spare_the_processor()
     given = _global_options_first(sys.argv[1:] if arguments is None else arguments)
+    streams = sys.stdout, sys.stderr
     try:
-        app(given, prog_name="profile-pipelines")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else ExitCode.OK
+        code = _run(given)
+        if sys.stdout is not streams[0]:  # so Typer tells that a pipe was closed
+            sys.stdout, sys.stderr = streams
+            raise BrokenPipeError
+        if sys.stdout:  # None where the shell closed it
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         end_quietly()
-        return ExitCode.FAILURES
-    except ProfilePipelinesError as error:
-        return report(error, debug="--debug" in given)
+        return ExitCode.PIPE_CLOSED
     except Exception as error:
         return report(error, debug="--debug" in given)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        app(arguments, prog_name="profile-pipelines")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK
     return ExitCode.OK
 
 

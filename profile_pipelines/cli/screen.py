@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,10 @@ class UncutConsole(Console):
     def print(self, *objects: Any, crop: bool = False, **how: Any) -> None:
         """Print as Rich does, without cropping."""
         super().print(*objects, crop=crop, **how)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller of the command how to end."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class FittedTable(Table):

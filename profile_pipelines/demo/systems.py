@@ -84,7 +84,8 @@ class DemoSystems:
     def create(self, progress: Progress | None = None) -> None:
         """Make the systems' data unless the folder has them.
 
-        Raises ProfilePipelinesError when it has those of other customers or another seed.
+        Raises ProfilePipelinesError when it has those of other customers or another seed, or can't
+        be made.
         """
         wanted = (str(self._customers), str(self._seed))
         if (self._folder / STORE).exists():
@@ -97,7 +98,12 @@ class DemoSystems:
                     "delete this one"
                 )
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProfilePipelinesError(
+                f"the folder {self._folder} can't be made: {error.strerror}; name another"
+            ) from None
         for name in (warehouse.WAREHOUSE, _CRM, f"{STORE}.unfinished"):
             path = self._folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
