@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from profile_pipelines.audiences.staleness import SourceFreshness, freshness
+from profile_pipelines.catalog.mistakes import did_you_mean
 from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines.lake.lake import COMBINING, provenance_column
@@ -189,8 +190,8 @@ class Customers:
         """The audience's rows: `profile_id`, `member`, `held`, by id. Raises UnknownName."""
         space = self.workspace
         if audience not in space.catalogue.audiences:
-            known = ", ".join(sorted(space.catalogue.audiences)) or "none"
-            raise UnknownName(f"the catalogue declares no audience {audience}; it has {known}")
+            hint = did_you_mean(audience, space.catalogue.audiences, all_of="there are")
+            raise UnknownName(f"the catalogue declares no audience {audience}{hint}")
         pinned = space.lake.audience(audience).pin()
         columns = ["profile_id", "member", "held"]
         rows = pinned.as_of(as_of, columns, "a")
@@ -237,7 +238,8 @@ class Customers:
         """
         space = self.workspace
         if system is not None and system not in space.catalogue.systems:
-            raise UnknownName(f"the catalogue declares no system {system}")
+            hint = did_you_mean(system, space.catalogue.systems, all_of="there are")
+            raise UnknownName(f"the catalogue declares no system {system}{hint}")
         import pyarrow as pa
 
         tables: list[pa.Table] = []

@@ -9,6 +9,7 @@ import typer
 from profile_pipelines.cli.options import AsJson, AsOf, AudienceName, AudienceOrFile, Now
 
 audience = typer.Typer(name="audience", help="Who is in which audience.", no_args_is_help=True)
+_ROWS = 50
 
 
 @audience.command("list")
@@ -92,7 +93,9 @@ def members(
     held: Annotated[
         bool, typer.Option("--held", help="Those that are held, instead of the members.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many at most (a table: 50; JSON: all).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List an audience's members as of its last evaluation, or of a past moment."""
@@ -103,6 +106,7 @@ def members(
         print_json,
         spell,
         spell_count,
+        spell_many,
         stdout,
         table,
     )
@@ -117,15 +121,17 @@ def members(
         for row in customers.members(name, as_of=moment).to_arrow().to_pylist()
     }
     chosen = sorted(id_ for id_, row in state.items() if row["held" if held else "member"])
+    shown = chosen[: limit or (None if as_json else _ROWS)]
+    found = profiles_by_id(space, shown)
     if as_json:
-        identifiers = {row["profile_id"]: row for row in profiles_by_id(space, chosen)}
-        print_json([{**state[id_], **identifiers.get(id_, {})} for id_ in chosen])
+        identifiers = {row["profile_id"]: row for row in found}
+        print_json([{**state[id_], **identifiers.get(id_, {})} for id_ in shown])
         return
     rows = table("#profile", *(f"~{name}" for name in space.catalogue.identifiers), "")
-    for each in profiles_by_id(space, chosen[:limit]):
+    for each in found:
         spellings = [joined(map(spell, each.get(i, ()))) for i in space.catalogue.identifiers]
         mark = "held" if state[each["profile_id"]]["held"] else ""
         rows.add_row(str(each["profile_id"]), *spellings, mark)
     stdout().print(rows)
-    total = f"{spell_count(len(chosen))} {'held' if held else 'members'}"
-    note(total if len(chosen) <= limit else f"{total}, the first {limit} of them shown")
+    total = f"{spell_count(len(chosen))} held" if held else spell_many(len(chosen), "member")
+    note(total if shown == chosen else f"{total}, the first {len(shown)} of them shown")

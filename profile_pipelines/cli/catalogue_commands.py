@@ -10,7 +10,7 @@ import typer
 
 from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.options import AsJson, Now
-from profile_pipelines.cli.output import print_json, stderr, stdout
+from profile_pipelines.cli.output import print_json, spell_many, stderr, stdout
 
 _SAMPLE = 5_000
 
@@ -117,7 +117,7 @@ def check(
         if as_json:
             print_json({"catalogue": folder, **counts, "mistakes": []})
         else:
-            told = ", ".join(f"{count} {name}" for name, count in counts.items())
+            told = ", ".join(spell_many(n, name.removesuffix("s")) for name, n in counts.items())
             stdout().print(f"{folder}: no mistakes ({told})", soft_wrap=True)
         return
     from profile_pipelines.cli.live_tables import print_live

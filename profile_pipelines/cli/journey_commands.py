@@ -168,7 +168,7 @@ def simulate(
 @journey.command()
 def diff(name: JourneyName, as_json: AsJson = False) -> None:
     """Compare the journey with its version of today: what changed, and whom it concerns."""
-    from profile_pipelines.cli.output import print_json, spell_count, stdout
+    from profile_pipelines.cli.output import print_json, spell_many, stdout
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.journey_steps import journey_difference
 
@@ -197,12 +197,14 @@ def diff(name: JourneyName, as_json: AsJson = False) -> None:
             "it takes nobody over", soft_wrap=True,
         )  # fmt: skip
     for each in found.mapping:
-        moves = f"{spell_count(each.enrolments)} enrolments move over to {each.new}"
+        moves = spell_many(each.enrolments, "enrolment moves", "enrolments move")
         console.print(
             f"  step {each.old} of version {found.mapped_from}: "
-            + (moves if each.known else "there is no such step"), soft_wrap=True,
+            + (f"{moves} over to {each.new}" if each.known else "there is no such step"),
+            soft_wrap=True,
         )  # fmt: skip
     console.print(
-        f"{spell_count(found.enrolments)} enrolments finish on the older version they began with"
+        spell_many(found.enrolments, "enrolment finishes", "enrolments finish")
+        + " on the older version they began with"
         if found.enrolments or found.changed else "nobody is in an older version"
     )  # fmt: skip

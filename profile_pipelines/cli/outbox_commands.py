@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from profile_pipelines.cli.options import AsJson, Now
+
+if TYPE_CHECKING:
+    from profile_pipelines.workspace import Workspace
 
 outbox = typer.Typer(
     name="outbox", help="Messages that are decided, and what became of them.", no_args_is_help=True
@@ -15,6 +18,21 @@ outbox = typer.Typer(
 ChannelName = Annotated[
     str | None, typer.Option("--channel", metavar="NAME", help="Only this channel.")
 ]
+
+
+def _known(kind: Literal["journey", "channel"], name: str, workspace: Workspace) -> None:
+    """Raises UnknownName unless the catalogue declares the name, or a message bears it still."""
+    from profile_pipelines.catalog.mistakes import did_you_mean
+    from profile_pipelines.errors import UnknownName
+
+    catalogue = workspace.catalogue
+    names = {*(catalogue.journeys if kind == "journey" else catalogue.channels)}
+    if name in names or any(
+        getattr(each, kind) == name for each in workspace.ledger.outbox.counts()
+    ):
+        return
+    hint = did_you_mean(name, sorted(names), all_of="there are")
+    raise UnknownName(f"the catalogue declares no {kind} {name}{hint}")
 
 
 @outbox.command()
@@ -51,6 +69,8 @@ def list_messages(
     if unknown := set(state or []) - set(STATES):
         raise typer.BadParameter(f"there is no state {min(unknown)}; there are {', '.join(STATES)}")
     workspace = open_workspace()
+    if journey is not None:
+        _known("journey", journey, workspace)
     found = workspace.ledger.outbox.messages(states=state or None, journey=journey, limit=limit)
     if as_json:
         print_json(found)
@@ -70,18 +90,18 @@ def send(as_json: AsJson = False, now: Now = None) -> None:
     from profile_pipelines.cli.failures import ExitCode
     from profile_pipelines.cli.journey_tables import dispatch_document, print_dispatch
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import print_json, stderr, stdout, styled
+    from profile_pipelines.cli.output import print_json, spell_many, stderr, stdout, styled
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.journey_steps import dispatch
 
     workspace = open_customers().workspace
     timezone = workspace.catalogue.settings.timezone
     due = workspace.ledger.outbox.due(now=present(now, timezone))
-    with stderr().status(f"{due:,} messages are due") as shown:
+    with stderr().status(spell_many(due, "message is due", "messages are due")) as shown:
         result = dispatch(
             workspace,
             clock=lambda: present(now, timezone),
-            progress=lambda done: shown.update(f"{done:,} of {due:,} messages"),
+            progress=lambda done: shown.update(f"{done:,} of {spell_many(due, 'message')}"),
         )
     if as_json:
         print_json(dispatch_document(result))
@@ -106,18 +126,22 @@ def retry(
 ) -> None:
     """Send failed messages again, or those of unknown fate, which may then arrive twice."""
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import print_json, stdout
+    from profile_pipelines.cli.output import print_json, spell_many, stdout
     from profile_pipelines.cli.session import open_workspace
 
     if set(state) - {"failed", "unknown"}:
         raise typer.BadParameter("--state takes failed or unknown")
     workspace = open_workspace()
+    if channel is not None:
+        _known("channel", channel, workspace)
     moment = present(now, workspace.catalogue.settings.timezone)
     count = workspace.ledger.outbox.retry(state, now=moment, channel=channel)
     if as_json:
         print_json({"pending": count})
     else:
-        stdout().print(f"{count:,} messages are pending again; the next run sends them")
+        pending = spell_many(count, "message is", "messages are")
+        them = "it" if count == 1 else "them"
+        stdout().print(f"{pending} pending again; the next run sends {them}", soft_wrap=True)
 
 
 @outbox.command()

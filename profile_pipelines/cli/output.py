@@ -162,6 +162,11 @@ def spell_count(count: int) -> str:
     return f"{count:,}"
 
 
+def spell_many(count: int, one: str, many: str | None = None) -> str:
+    """`1 profile`, `2,000 profiles`; `many` where it isn't `one` with an s."""
+    return f"{spell_count(count)} {one if count == 1 else many or f'{one}s'}"
+
+
 def short_run(run_id: str) -> str:
     """The end of a run's id, which is what tells runs apart."""
     return run_id[-8:]

@@ -77,7 +77,7 @@ def export(
     import sys
 
     from profile_pipelines.cli.moments import past
-    from profile_pipelines.cli.output import note, spell_count
+    from profile_pipelines.cli.output import note, spell_many
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.exporting import FORMATS, export_profiles, export_to_file
 
@@ -91,4 +91,4 @@ def export(
         export_profiles(customers, sys.stdout.buffer, form, as_of=moment, provenance=receipts)
         return
     count = export_to_file(customers, output, form, as_of=moment, provenance=receipts)
-    note(f"{spell_count(count)} profiles written to {output}")
+    note(f"{spell_many(count, 'profile')} written to {output}")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from profile_pipelines.cli.output import spell_count, spell_duration, stderr, styled
+from profile_pipelines.cli.output import spell_count, spell_duration, spell_many, stderr, styled
 from profile_pipelines.progress import HowFar
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ _QUIET_FOR = 5.0
 
 def spell_progress(so_far: HowFar, seconds: float) -> str:
     """`40,000 rows, 400 pages, 8,000 rows/s, about 5s left`: what is known of it."""
-    parts = [f"{spell_count(so_far.rows)} rows"]
+    parts = [spell_many(so_far.rows, "row")]
     if so_far.pages:
-        parts.append(f"{spell_count(so_far.pages)} pages")
+        parts.append(spell_many(so_far.pages, "page"))
     if seconds >= 1 and so_far.rows:
         speed = so_far.rows / seconds
         parts.append(f"{spell_count(round(speed))} rows/s")

@@ -11,6 +11,7 @@ from profile_pipelines.cli.output import (
     joined,
     spell,
     spell_count,
+    spell_many,
     spell_time,
     stdout,
     styled,
@@ -45,7 +46,7 @@ def print_summary(rows: Sequence[Mapping[str, Any]]) -> None:
     console = stdout()
     console.print(shown)
     console.print()
-    total = f"{spell_count(len(rows))} values; each leaves when its source is corrected"
+    total = f"{spell_many(len(rows), 'value')}; each leaves when its source is corrected"
     console.print(styled(f"{total} (--records lists them)", "dim"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
@@ -38,9 +39,10 @@ def find_profiles(
         )
         found = [row["profile_id"] for row in lake.engine.rows(select, rows.relations)]
     if not found:
+        timezone = ZoneInfo(catalogue.settings.timezone)
         raise NotFound(
             "no profile has this identifier"
-            + ("" if as_of is None else f" as of {as_of.isoformat()}")
+            + ("" if as_of is None else f" as of {as_of.astimezone(timezone):%Y-%m-%d %H:%M}")
         )
     return found
 

@@ -64,7 +64,7 @@ def test_profile_when_it_was_and_when_it_ages(command: Command, number: str) -> 
     """`--as-of` shows a past moment; `--now` lets the clock go on, and values get stale."""
     long_ago = command("profile", "show", number, "--as-of", "2020-01-01")
     assert long_ago.code == 3
-    assert "as of 2019-12-31T23:00" in long_ago.err
+    assert "as of 2020-01-01 00:00" in long_ago.err
     later = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     values = command("profile", "show", number, "--now", later, "--json").json[0]["attributes"]
     assert all(each["stale"] for each in values.values())
@@ -135,6 +135,10 @@ def test_audiences(command: Command, home: Path) -> None:
     shown = command("audience", "members", "email_reachable", "--limit", "2")
     assert len(shown.out.splitlines()) == 3
     assert "the first 2 of them" in shown.err
+    few = command("audience", "members", "email_reachable", "--limit", "2", "--json").json
+    assert [str(row["profile_id"]) for row in few] == [
+        line.split()[0] for line in shown.out.splitlines()[1:]
+    ]
 
 
 def test_preview_counts_the_held(command: Command, home: Path) -> None:
@@ -170,7 +174,11 @@ def test_preview_of_a_file(command: Command, home: Path, tmp_path: Path) -> None
     [
         (["audience", "preview", "win_bakc"], "did you mean win_back?"),
         (["audience", "members", "nobodies"], "win_back"),
-        (["quarantine", "crn"], "no system crn"),
+        (["audience", "members", "winback"], "did you mean win_back?"),
+        (["quarantine", "crn"], "no system crn; did you mean crm?"),
+        (["quarantine", "nope"], "there are billing, crm, ecommerce, support and warehouse"),
+        (["outbox", "list", "--journey", "nope"], "there is only renewal_reminder"),
+        (["outbox", "retry", "--state", "failed", "--channel", "mial"], "did you mean mail?"),
     ],
 )
 def test_unknown_names(command: Command, home: Path, arguments: list[str], hint: str) -> None:

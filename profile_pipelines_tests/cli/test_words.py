@@ -37,6 +37,7 @@ pytestmark = pytest.mark.xdist_group("cli")
     ("so_far", "seconds", "told"),
     [
         (HowFar(3), 0.2, "3 rows"),
+        (HowFar(1, 1), 0.2, "1 row, 1 page"),
         (HowFar(40_000, 400), 5.0, "40,000 rows, 400 pages, 8,000 rows/s"),
         (HowFar(40_000, 0, 80_000), 5.0, "40,000 rows, 8,000 rows/s, about 5s left"),
         (HowFar(90_000, 0, 80_000), 5.0, "90,000 rows, 18,000 rows/s"),
