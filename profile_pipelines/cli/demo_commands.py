@@ -120,6 +120,7 @@ def reset(
     """Delete the demo's folder: sample systems, lake, ledger."""
     import shutil
 
+    from profile_pipelines.cli.asking import ask
     from profile_pipelines.cli.output import stdout
     from profile_pipelines.demo.store import STORE
     from profile_pipelines.errors import NotFound
@@ -127,6 +128,6 @@ def reset(
     if not (folder / STORE).is_file():
         raise NotFound(f"{folder} holds no demo; nothing was deleted")
     if not yes:
-        typer.confirm(f"Delete {folder} with all that is in it?", abort=True)
+        ask(f"Delete {folder} with all that is in it?", f"{folder} would go with all that is in it")
     shutil.rmtree(folder)
     stdout().print(f"{folder} is gone; `profile-pipelines demo` makes it anew", soft_wrap=True)

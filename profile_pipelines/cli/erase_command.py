@@ -59,6 +59,7 @@ def erase(
     Keyed hashes of their identifiers stay, which keep later syncs and restored backups from
     bringing them back. There is no way back. Killed at any moment, it is done by doing it again.
     """
+    from profile_pipelines.cli.asking import ask
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import note, print_json, stderr, stdout
     from profile_pipelines.cli.session import open_workspace
@@ -72,11 +73,18 @@ def erase(
     catalogue, lake, ledger = space.catalogue, space.lake, space.ledger
     timezone = catalogue.settings.timezone
     if certificates:
-        _tell(ledger.erasures.all(), timezone, as_json)
+        if identifiers or file is not None or replay or resume:
+            raise typer.BadParameter("--list shows all certificates and takes nobody to erase")
+        erasures = ledger.erasures.all()
+        if not erasures and not as_json:
+            stdout().print("Nobody was erased yet")
+        _tell(erasures, timezone, as_json)
         return
     given = [("", text) for text in identifiers or []]
     if file is not None:
         given += _lines(file)
+        if not given and not replay and not resume:
+            raise ProfilePipelinesError(f"{file} names nobody: it has no line with an identifier")
     if not given and not replay and not resume:
         raise typer.BadParameter("name whom to erase, or give --file, --replay or --resume")
     asked = requested(catalogue, lake, ledger, given)
@@ -101,9 +109,7 @@ def erase(
                 stdout().print(_said(people))
             return
         note(_said(people))
-        if not stderr().is_terminal:
-            raise ProfilePipelinesError("erasing can't be undone; give --yes to do it unasked")
-        typer.confirm("Erase them for good?", abort=True, err=True)
+        ask("Erase them for good?", "erasing can't be undone")
     with stderr().status("erasing") as shown:
         done = erase_people(
             space, sorted(profiles),
@@ -117,7 +123,7 @@ def _lines(file: Path) -> list[tuple[str, str]]:
     from profile_pipelines.errors import ProfilePipelinesError
 
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ProfilePipelinesError(f"{file} can't be read ({type(error).__name__})") from None
     return [
@@ -137,14 +143,18 @@ def _counts(people: People) -> dict[str, int]:
 
 
 def _said(people: People) -> str:
+    from profile_pipelines.cli.output import spell_many
+
     counts = _counts(people)
-    several = "profile" if counts["profiles"] == 1 else "profiles"
     said = (
-        f"{counts['profiles']:,} {several} with {counts['records']:,} records in "
-        f"{len(people.keys):,} syncs and {counts['identifiers']:,} identifiers"
+        f"{spell_many(counts['profiles'], 'profile')} with "
+        f"{spell_many(counts['records'], 'record')} in {spell_many(len(people.keys), 'sync')} "
+        f"and {spell_many(counts['identifiers'], 'identifier')}"
     )
     if people.shared:
-        said += f"; {people.shared:,} identifiers that others have, too, stay theirs"
+        stay = "stays" if people.shared == 1 else "stay"
+        shared = spell_many(people.shared, "identifier")
+        said += f"; {shared} that others have, too, {stay} theirs"
     return said
 
 

@@ -76,6 +76,10 @@ def test_reset(command: Command, home: Path) -> None:
     other.mkdir()
     assert command("demo", "reset", "--yes", "--folder", other).code == 3
     assert other.is_dir()
+    unasked = command("demo", "reset")
+    assert unasked.code == 2
+    assert "--yes" in unasked.err
+    assert home.is_dir()
     assert command("demo", "reset", "--yes").code == 0
     assert not home.exists()
     assert command("demo", "change").code == 3

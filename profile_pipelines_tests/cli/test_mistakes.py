@@ -131,3 +131,33 @@ def test_help_names_every_kind_of_file(command: Command) -> None:
     for kind in FILE_KINDS:
         assert re.search(rf"\b{kind}\b", told)
         assert command("schema", kind).code == 0
+
+
+def test_a_file_of_people_to_erase(command: Command, home: Path, tmp_path: Path) -> None:
+    """A byte-order mark is no part of the first identifier; a file without any says so."""
+    email = command("profile", "show", "profile 1", "--json").json[0]["identifiers"]["email"][0]
+    file = tmp_path / "people.txt"
+    file.write_text(f"{email}\n", encoding="utf-8-sig")
+    done = command("erase", "--file", file, "--dry-run")
+    assert done.code == 0, done.err
+    assert done.out.startswith("1 profile with ")
+    file.write_text("# nobody\n\n", encoding="utf-8-sig")
+    done = command("erase", "--file", file, "--dry-run")
+    assert done.code == 2
+    assert f"{file} names nobody" in done.err
+
+
+def test_certificates_are_all_or_none(command: Command, home: Path) -> None:
+    """Without any erasure that is said; whom to erase isn't passed over."""
+    assert "Nobody was erased" in command("erase", "--list").out
+    assert command("erase", "--list", "--json").json == []
+    done = command("erase", "profile 1", "--list")
+    assert done.code == 2
+    assert "--list" in done.err
+
+
+def test_one_is_told_as_one(command: Command, home: Path, tmp_path: Path) -> None:
+    """Numbers of one have no plural."""
+    assert command("init", "--source", "stripe", "mine").code == 0
+    done = command("check", "--catalog", "mine")
+    assert "(1 system, 2 syncs, " in done.out
