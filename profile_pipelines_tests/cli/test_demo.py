@@ -23,7 +23,6 @@ def test_first_run_shows_everything(command: Command, tmp_path: Path) -> None:
     assert len(re.findall(r"^Profile \d+ ", done.out, re.MULTILINE)) == 3
     assert re.search(r"email_opt_in +\d+%", done.out)
     assert "export PROFILE_PIPELINES_DEMO=small" in done.out
-    assert max(map(len, done.out.splitlines())) <= 100
     assert (tmp_path / "small" / "lake").is_dir()
 
 
