@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -39,11 +41,25 @@ _TYPES: dict[ColumnType, DataType] = {
 
 
 def open_table(path: Place) -> DeltaTable | None:
-    """The table at its latest version, or None before its first commit."""
-    try:
-        return DeltaTable(str(path))
-    except TableNotFoundError:
-        return None
+    """The table at its latest version, or None before its first commit.
+
+    Raises LakeError for a place where no table can be.
+    """
+    with _usable(path, "read"):
+        try:
+            return DeltaTable(str(path))
+        except TableNotFoundError:
+            if isinstance(path, Path):
+                # Delta says the same of a folder that isn't there, may not be read or is a file
+                with suppress(FileNotFoundError):
+                    path.stat()
+            return None
+
+
+def make_folder(path: Place) -> None:
+    """The folder of a table. Raises LakeError where there can't be one."""
+    with _usable(path, "written"):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def create_table(path: Place, columns: Columns) -> DeltaTable:
@@ -51,13 +67,14 @@ def create_table(path: Place, columns: Columns) -> DeltaTable:
 
     Statistics are limited to `seq`: any other column may hold personal data.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    return DeltaTable.create(
-        str(path),
-        Schema([Field(name, _TYPES[kind]) for name, kind in columns.items()]),
-        mode="ignore",
-        configuration={"delta.dataSkippingStatsColumns": "seq"},
-    )
+    make_folder(path)
+    with _usable(path, "written"):
+        return DeltaTable.create(
+            str(path),
+            Schema([Field(name, _TYPES[kind]) for name, kind in columns.items()]),
+            mode="ignore",
+            configuration={"delta.dataSkippingStatsColumns": "seq"},
+        )
 
 
 def columns_of(table: DeltaTable) -> Columns:
@@ -188,6 +205,24 @@ def _add_action(path: Place, file: Written) -> AddAction:
         "nullCount": {"seq": 0},
     }
     return AddAction(name, file.size, {}, int(time.time() * 1000), True, json.dumps(stats))
+
+
+@contextmanager
+def _usable(path: Place, done: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        place = re.sub(r"//[^/@]*@", "//", str(path))
+        raise LakeError(f"the lake can't be {done} at {place}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Without the colours, and without the queries of URLs, which may be signed."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = re.sub(r"\x1b\[\d*m|↳", "", str(error)).splitlines()
+    said = ": ".join(line.strip() for line in lines if line.strip())
+    return re.sub(r"\?\S+", "", said).removeprefix("Kernel error -> ")
 
 
 def _in_words(kind: object) -> object:

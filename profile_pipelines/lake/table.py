@@ -169,7 +169,7 @@ class Pinned:
     ) -> Written | None:
         """Write the rows for the next commit, where nobody sees them yet; None without any."""
         table = self.table
-        table.changes_path.mkdir(parents=True, exist_ok=True)
+        delta.make_folder(table.changes_path)
         stamped = exp.select(
             *(column(name, "r") for name in table.columns),
             exp.alias_(exp.cast(literal(self.seq + 1), "BIGINT"), "seq", quoted=True),
