@@ -83,6 +83,9 @@ class Attempt:
         self.drift = drift.drift(landing.pinned.state.get("fields"), fields)
         self.fields = landing.pinned.state.get("fields") if fields is None else fields
         absent = drift.missing(landing.declared, landing.chosen, fields)
+        if len(absent) == len(landing.chosen):
+            # nothing would be read then, which tells of the needed ones
+            drift.check_needed(f"{landing.system}.{landing.name}", landing.needed, fields)
         self.told = self._told()
         self.mark = source.change_mark() if self.told is None else self.told.mark
         while True:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from profile_pipelines.catalog.systems import Sync, System
+from profile_pipelines.errors import MissingField
 from profile_pipelines.ledger import Excess
 from profile_pipelines.sources import Source
 from profile_pipelines.sources.reading import near
@@ -73,10 +74,17 @@ def missing(
     return {
         name: no_field(declared.attributes[name].field, fields)
         for name in chosen
-        # the first part may be a struct, which the reading itself looks into
-        if not {declared.attributes[name].field, declared.attributes[name].field.split(".")[0]}
-        & set(fields)
+        if not _has(fields, declared.attributes[name].field)
     }
+
+
+def check_needed(where: str, needed: Sequence[str], fields: Mapping[str, str] | None) -> None:
+    """Raises MissingField where fields are gone without which no record can be read."""
+    if fields is None:
+        return
+    if lacking := [field for field in needed if not _has(fields, field)]:
+        said = "; ".join(str(no_field(field, fields)) for field in lacking)
+        raise MissingField(lacking[0], f"{where}: {said}")
 
 
 def unseen(
@@ -105,6 +113,11 @@ def unseen(
 def no_field(field: str, fields: Mapping[str, str]) -> Excess:
     """The reason why an attribute can't be read."""
     return Excess("missing", 0, 0, 0.0, f"the source has no field {field}; {near(field, fields)}")
+
+
+def _has(fields: Mapping[str, str], path: str) -> bool:
+    # the first part may be a struct, which the reading itself looks into
+    return path in fields or path.split(".")[0] in fields
 
 
 def _is_json(source: Source) -> bool:

@@ -400,3 +400,20 @@ def test_a_deletion_field_that_is_declared_later_holds_for_old_records(company: 
     company.declare(catalogue(("crm",), ("tier",)))
     assert company.sync("crm").deleted == 1
     assert {key for key, record in _records(company).items() if record["deleted"]} == {"1"}
+
+
+def test_a_file_without_any_mapped_column_fails(tmp_path: Path) -> None:
+    """Its records can't be told apart: the sync fails, as where only the identifiers lack."""
+    declared = catalogue(("crm",), ("status",))
+    crm = declared["systems"]["crm"]
+    crm["connection"] = {"type": "files", "root": str(tmp_path)}
+    crm["syncs"]["people"] = {
+        "path": "people.csv",
+        "identifiers": {"customer_no": "no", "email": "mail"},
+        "attributes": {"status": "status"},
+    }
+    company = Company(tmp_path, declared)
+    (tmp_path / "people.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(SourceError, match=r"crm.people: .* no field no; .* no field mail"):
+        company.sync("crm")
+    assert company.workspace.ledger.set_asides.all() == []
