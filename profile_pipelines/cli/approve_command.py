@@ -39,6 +39,8 @@ def approve(
     from profile_pipelines.cli.output import print_json, stdout
     from profile_pipelines.cli.session import open_workspace
 
+    if run is not None and not run.strip():
+        raise typer.BadParameter("RUN is empty; without RUN, what is waiting is listed")
     workspace = open_workspace()
     timezone = workspace.catalogue.settings.timezone
     set_asides = workspace.ledger.set_asides
@@ -52,8 +54,9 @@ def approve(
     elif rows:
         _print(rows, timezone)
         if run is not None:
-            systems = " and ".join(sorted({row.system for row in rows}))
-            hint = f"the next sync of {systems} brings it (now: profile-pipelines sync SYSTEM)"
+            systems = sorted({row.system for row in rows})
+            at_once = "; ".join(f"profile-pipelines sync {system}" for system in systems)
+            hint = f"the next sync of {' and '.join(systems)} brings it (now: {at_once})"
             stdout().print(f"\nApproved: {hint}", soft_wrap=True)
     else:
         stdout().print("Nothing is set aside")
@@ -70,7 +73,12 @@ def _print(rows: Sequence[SetAside], timezone: str) -> None:
             approved = f"{spell_time(row.approved_at, timezone)} by {row.approved_by}{used}"
         elif row.closed_by:
             approved = f"not needed: brought by {row.closed_by}"
+        elif row.excess.kind == "missing":
+            approved = "can't be"
         shown.add_row(
             row.run_id, row.place, spell_time(row.seen_at, timezone), str(row.excess), approved
         )
     stdout().print(shown)
+    if any(row.excess.kind == "missing" and not row.closed_by for row in rows):
+        todo = "correct the mapping in the catalogue, or the source"
+        stdout().print(f"\nNo approval brings a missing field back: {todo}", soft_wrap=True)

@@ -17,6 +17,7 @@ from profile_pipelines.report import RunReport
 
 if TYPE_CHECKING:
     from profile_pipelines.landing import SyncResult
+    from profile_pipelines.ledger import Excess
 
 
 def report_document(report: RunReport) -> dict[str, Any]:
@@ -97,8 +98,13 @@ def print_report(report: RunReport) -> None:
 def _print_findings(result: SyncResult, run_id: str) -> None:
     """What was set aside and why, and what has changed about the source itself."""
     where = f"{result.system}.{result.sync}"
-    lines = [("set aside: ", f"{place}: {reason}") for place, reason in _reasons(result)]
-    if lines:
+    reasons = list(_reasons(result))
+    lines = [("set aside: ", f"{place}: {reason}") for place, reason in reasons]
+    kinds = {reason.kind for _, reason in reasons}
+    if "missing" in kinds:
+        lost = "a field that is missing: correct the mapping in the catalogue, or the source"
+        lines.append(("", f"{lost}; the last good values stay"))
+    if kinds - {"missing"}:
         quarantine = f"see profile-pipelines quarantine {result.system}"
         lines.append(("", f"the last good values stay ({quarantine}); let it through with"))
         lines.append(("", f"  profile-pipelines approve {run_id}"))
@@ -112,11 +118,11 @@ def _print_findings(result: SyncResult, run_id: str) -> None:
         stdout().print(styled(label, "yellow"), text, sep="", soft_wrap=True)
 
 
-def _reasons(result: SyncResult) -> Iterator[tuple[str, str]]:
+def _reasons(result: SyncResult) -> Iterator[tuple[str, Excess]]:
     for attribute, reasons in result.set_aside.items():
         place = f"{result.system}.{attribute or result.sync}"
         for reason in reasons:
-            yield place, str(reason)
+            yield place, reason
 
 
 def _syncs(report: RunReport) -> Any:

@@ -201,6 +201,8 @@ def _told(held: "list[SetAside]") -> str:
         if runs
         else ""
     )
+    if any(each.excess.kind == "missing" for each in held):
+        todo = f" Correct the mapping of the missing field in the catalogue, or the source.{todo}"
     return f"{reasons}: set aside, the last good values stay.{todo}"
 
 

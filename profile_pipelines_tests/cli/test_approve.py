@@ -42,7 +42,7 @@ def test_from_a_set_aside_sync_to_its_approval(command: Command, company: Compan
 
     done = command("approve", waiting["run_id"][-8:], "--by", "anna")
     assert done.code == 0, done.err
-    assert "the next sync of crm brings it" in done.out
+    assert "the next sync of crm brings it (now: profile-pipelines sync crm)" in done.out
     assert (
         command("approve", waiting["run_id"], "--by", "bert", "--json").json[0]["approved_by"]
         == "anna"
@@ -53,6 +53,28 @@ def test_from_a_set_aside_sync_to_its_approval(command: Command, company: Compan
     assert "Nothing is set aside" in command("approve").out
     assert "by anna" in " ".join(command("approve", "--all").out.split())
     assert command("approve", waiting["run_id"]).code == 3
+
+
+def test_a_lost_field_is_not_offered_for_approval(command: Command, company: Company) -> None:
+    """No approval brings it back: the run and the listing say to correct the mapping."""
+    company.execute("crm", "alter table people rename column points to pts")
+    held = command("run", "--all", "--now", company.now.isoformat(), "--json").json
+    [reason] = [each for each in held["syncs"][0]["set_aside"] if each["attribute"] == "points"]
+    assert reason["kind"] == "missing"
+    assert "correct the mapping in the catalogue, or the source" in command("approve").out
+
+    company.execute("crm", "update people set tier = 'gold'")
+    shown = command("run", "--all", "--full", "--now", (company.now + HOUR).isoformat()).out
+    assert "set aside: crm.points: the source has no field points; did you mean pts?" in shown
+    assert "correct the mapping in the catalogue, or the source" in shown
+    assert "profile-pipelines approve" not in shown
+
+
+def test_an_empty_run_is_a_mistake(command: Command, company: Company) -> None:
+    """An empty id, as of a variable that isn't set, ends no run's id."""
+    done = command("approve", "")
+    assert done.code == 2
+    assert "RUN is empty" in done.err
 
 
 def test_a_run_in_the_past_is_refused(command: Command, company: Company) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import dagster as dg
@@ -134,6 +136,20 @@ def test_a_set_aside_attribute_tells_why_and_is_let_through_by_a_tag(
     approved = job.execute_in_process(instance=instance, tags=tags)
     assert checks(approved)["tier"].passed
     assert business.members("gold") == 0
+
+
+def test_a_lost_field_is_told_with_what_to_do(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """No approval brings it back, so the failed check names none."""
+    materialise(business, instance)
+    with closing(sqlite3.connect(business.folder / "crm.db")) as store:
+        store.execute("alter table contacts rename column tier to grade")
+    held = materialise(business, instance, now=NOW + timedelta(hours=1))
+    described = checks(held)["tier"].description or ""
+    assert "the source has no field tier" in described
+    assert "Correct the mapping of the missing field in the catalogue" in described
+    assert "approve" not in described
 
 
 def test_no_value_of_a_customer_reaches_dagster(
