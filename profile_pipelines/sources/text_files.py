@@ -118,7 +118,7 @@ def _header(where: str, tree: FileTree, file: FoundFile) -> list[str]:
         with _opened(where, tree, file) as stream:
             options = csv.ReadOptions(block_size=_BLOCK_BYTES)
             return csv.open_csv(stream, read_options=options, parse_options=_PARSING).schema.names
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if _TOO_LONG in str(error):
             raise _too_long(where, file) from None
         raise SourceError(

@@ -201,6 +201,7 @@ def test_a_missing_field_is_named_with_its_likeliest_spelling(tmp_path: Path) ->
     [
         ("a.csv", "id,mail\n1,bob@x.org\n2\n", r"a\.csv: row 3 has 1 cells, the header 2"),
         ("a.csv", b"id\n\xffbob\n", "UTF-8"),
+        ("a.csv", "id,mail\n1,bob\n".encode("utf-16"), r"a\.csv isn't CSV in UTF-8"),
         ("a.csv", "", "header"),
         ("a.jsonl", '{"id": 1}\n{"id": "bob', r"a\.jsonl:2"),
         ("a.jsonl", '["bob"]', r"a\.jsonl:1"),
