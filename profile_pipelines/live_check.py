@@ -19,6 +19,7 @@ from profile_pipelines.errors import LakeError, SourceError, SourceUnreachable
 from profile_pipelines.lake import Lake
 from profile_pipelines.landing.children import children_catalogue, children_table
 from profile_pipelines.landing.drift import drift, told_fields
+from profile_pipelines.landing.result import about_keys
 from profile_pipelines.live_report import LiveField, LiveReport, LiveSync, MatchRate, Role
 from profile_pipelines.masking import FLAGS, mask
 from profile_pipelines.sources import ReadRequest, open_source
@@ -86,6 +87,7 @@ class _SyncCheck:
         self._unique: dict[str, list[pl.DataFrame]] = {}
         self._filled: dict[str, int] = {}
         self._samples: dict[str, dict[str, None]] = {}
+        self._keys: list[pl.Series] = []
 
     def run(self) -> LiveSync:
         try:
@@ -118,6 +120,7 @@ class _SyncCheck:
                     break
         if self.sample is not None and self.report.records > self.sample:
             self.report.records, self.report.whole = self.sample, False
+        self._conclude_keys()
         for each in fields:
             self._conclude(each, validator)
             if not each.exists:
@@ -160,6 +163,7 @@ class _SyncCheck:
                 shown.update(dict.fromkeys(texts.head(_SHOWN).to_list()))
         if validator is not None and len(frame):
             records = validator.validate(batch)
+            self._keys.append(records["record_key"].hash())
             for name in self.sync.identifiers:
                 if f"id_{name}" in records.columns:
                     self.identifiers.setdefault(name, []).append(records[f"id_{name}"])
@@ -167,6 +171,14 @@ class _SyncCheck:
                 if name in records.columns and self.catalogue.attributes[name].valid.unique:
                     found = records.select("record_key", value=name)
                     self._unique.setdefault(name, []).append(found)
+
+    def _conclude_keys(self) -> None:
+        """As far as there is a key to tell of."""
+        keys = self.sync.key
+        if self._keys and (keys is None or keys in self._filled):
+            hashes = pl.concat(self._keys)
+            self.report.repeated = len(hashes) - hashes.n_unique()
+            self.report.keys = about_keys(self.report.repeated, len(hashes))
 
     def _conclude(self, each: LiveField, validator: RecordValidator | None) -> None:
         filled = self._filled.get(each.field)

@@ -41,6 +41,10 @@ class LiveSync:
     whole: bool = True
     drift: tuple[str, ...] = ()
     """How the source's fields differ from those that the last sync saw."""
+    repeated: int = 0
+    """Records of the sample whose key one before them has, too."""
+    keys: str = ""
+    """What to say where they are many."""
     fields: list[LiveField] = field(default_factory=list[LiveField])
 
 

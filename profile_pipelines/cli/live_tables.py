@@ -65,6 +65,8 @@ def _print_sync(each: LiveSync) -> None:
         console.print(fields)
     for line in each.drift:
         console.print(styled(f"since the last sync: {line}", "yellow"), soft_wrap=True)
+    if each.keys:
+        console.print(styled(each.keys, "yellow"), soft_wrap=True)
     console.print()
 
 

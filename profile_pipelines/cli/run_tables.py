@@ -44,6 +44,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
                 ],
                 "drift": each.drift,
                 "ahead": each.ahead,
+                "repeated": each.repeated,
             }
             for each in report.syncs
         ],
@@ -97,6 +98,8 @@ def print_report(report: RunReport) -> None:
 
 def _print_findings(result: SyncResult, run_id: str) -> None:
     """What was set aside and why, and what has changed about the source itself."""
+    from profile_pipelines.landing.result import about_keys
+
     where = f"{result.system}.{result.sync}"
     reasons = list(_reasons(result))
     lines = [("set aside: ", f"{place}: {reason}") for place, reason in reasons]
@@ -114,6 +117,8 @@ def _print_findings(result: SyncResult, run_id: str) -> None:
             f"{spell_count(result.ahead)} records bear a time in the future, which counts as now"
         )
         lines.append(("clock: ", f"{where}: {ahead}"))
+    if keys := about_keys(result.repeated, result.rows_read):
+        lines.append(("key: ", f"{where}: {keys}"))
     for label, text in lines:
         stdout().print(styled(label, "yellow"), text, sep="", soft_wrap=True)
 

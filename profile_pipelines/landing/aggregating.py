@@ -70,6 +70,7 @@ def land_aggregates(
         set_aside={**computed.set_aside, **held},
         drift=read.drift,
         ahead=read.ahead,
+        repeated=read.repeated,
     )
 
 

@@ -213,6 +213,7 @@ class Attempt:
                 back = (newest, latest) if behind and newest and latest else None
                 written, holding = self._compared(request, spool, findings, back)
                 held, at_least = holding.held, holding.at_least
+            repeated = spool.repeated if request.since is None else 0
         rows, deleted = (0, 0) if written is None else landing.counts(written)
         if WHOLE_SYNC not in held:
             state = {
@@ -249,6 +250,7 @@ class Attempt:
             held,
             (*self.drift, *shown),
             findings.ahead,
+            repeated,
         )
 
     def _compared(

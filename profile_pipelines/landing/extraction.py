@@ -133,7 +133,7 @@ def write(
         read=landing.chosen,
         now=landing.now,
         next_record_id=max(known.last_id, record_block(landing.system, landing.name)) + 1,
-        duplicates=spool.may_repeat_keys() or marks.touch_known,
+        duplicates=spool.repeated > 0 or marks.touch_known,
         absent_are_deleted=absent,
         absent_named=gone is not None and state is not None,
     )

@@ -30,6 +30,7 @@ class Spool:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._files: list[str] = []
         self._keys: list[pl.Series] = []
+        self._counted_at = self._repeated = 0
         self.rows = 0
 
     def __enter__(self) -> Spool:
@@ -56,11 +57,15 @@ class Spool:
         if self._bytes > self._limit:
             self._spill()
 
-    def may_repeat_keys(self) -> bool:
-        """Whether a key may have come more than once; never False when one has."""
+    @property
+    def repeated(self) -> int:
+        """How many rows have a key that a row before them has; never 0 when there is one."""
         import polars as pl
 
-        return len(self._keys) > 0 and pl.concat(self._keys).n_unique() < self.rows
+        if self._counted_at != self.rows:
+            self._counted_at = self.rows
+            self._repeated = self.rows - pl.concat(self._keys).n_unique()
+        return self._repeated
 
     def relation(self) -> Relation:
         """All that was added, for the engine."""

@@ -187,7 +187,7 @@ def _standing(
 ) -> Rows:
     """The living records after the sync: record_key, ordinal (of those that came), candidate (the
     value, in quarantine or not), was_shared (whether it is in quarantine now)."""
-    came = arrivals(pinned.table.columns, [attribute], duplicates=spool.may_repeat_keys())
+    came = arrivals(pinned.table.columns, [attribute], duplicates=spool.repeated > 0)
     relations = {"incoming": spool.relation()}
     fresh = (
         exp.select(

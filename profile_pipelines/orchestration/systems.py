@@ -90,6 +90,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
                 "bad_records": result.bad_records,
                 "full_read": result.full,
                 **({"records_ahead_of_time": result.ahead} if result.ahead else {}),
+                **({"records_with_repeated_key": result.repeated} if result.repeated else {}),
                 **({"schema_drift": "; ".join(result.drift)} if result.drift else {}),
             }
             for attribute in attributes:

@@ -70,6 +70,17 @@ def test_a_lost_field_is_not_offered_for_approval(command: Command, company: Com
     assert "profile-pipelines approve" not in shown
 
 
+def test_keys_that_are_not_unique_are_told(command: Command, company: Company) -> None:
+    """A run's remarks and JSON say how many rows were left out for another of the same key."""
+    company.declared["systems"]["crm"]["syncs"]["people"]["key"] = "tier"
+    company.declare(company.declared)
+    at = ["--full", "--now", company.now.isoformat()]
+    shown = command("run", "--all", *at)
+    assert "key: crm.people: " in shown.out
+    assert "rows have the key of another row" in shown.out
+    assert command("run", "--all", *at, "--json").json["syncs"][0]["repeated"] == 14
+
+
 def test_an_empty_run_is_a_mistake(command: Command, company: Company) -> None:
     """An empty id, as of a variable that isn't set, ends no run's id."""
     done = command("approve", "")

@@ -9,6 +9,7 @@ import pytest
 
 from profile_pipelines.errors import SourceError
 from profile_pipelines.lake.table import Pinned
+from profile_pipelines.live_check import check_live
 from profile_pipelines.progress import HowFar
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 from profile_pipelines_tests.deliveries import Receiver
@@ -400,6 +401,32 @@ def test_a_deletion_field_that_is_declared_later_holds_for_old_records(company: 
     company.declare(catalogue(("crm",), ("tier",)))
     assert company.sync("crm").deleted == 1
     assert {key for key, record in _records(company).items() if record["deleted"]} == {"1"}
+
+
+def test_keys_that_are_not_unique_are_told(company: Company) -> None:
+    """A whole read says how many rows repeat a key, a live check does so of its sample."""
+    company.declared["systems"]["crm"]["syncs"]["people"]["key"] = "status"
+    company.declare(company.declared)
+    for number in range(200):
+        status = ("active", "churned", "prospect")[number % 3]
+        company.put("crm", str(number), no=str(number + 1), changed=stamp(-3), status=status)
+    workspace = company.workspace
+    [live] = check_live(workspace.catalogue, now=company.now, sample=100).syncs
+    assert live.repeated in (97, 98)
+    assert "rows have the key of another row" in live.keys
+    result = company.sync("crm")
+    assert (result.rows_read, result.changed, result.repeated) == (200, 3, 197)
+
+
+def test_keys_that_repeat_now_and_then_are_no_news(company: Company) -> None:
+    """Sources repeat rows: one in a hundred is no reason to doubt the key."""
+    for number in range(99):
+        company.put("crm", str(number), no=str(number + 1), changed=stamp(-3), status="active")
+    company.add("crm", "1", no="2", changed=stamp(-2), status="churned")
+    workspace = company.workspace
+    [live] = check_live(workspace.catalogue, now=company.now).syncs
+    assert (live.repeated, live.keys) == (1, "")
+    assert company.sync("crm").repeated == 1
 
 
 def test_a_file_without_any_mapped_column_fails(tmp_path: Path) -> None:
