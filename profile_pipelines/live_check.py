@@ -120,12 +120,14 @@ class _SyncCheck:
                     break
         if self.sample is not None and self.report.records > self.sample:
             self.report.records, self.report.whole = self.sample, False
+        # an API's fields, and those of JSON, are what the records have
+        self.report.empty = not types and not self.report.records
         self._conclude_keys()
         for each in fields:
             self._conclude(each, validator)
             if not each.exists:
-                unseen = None if sparse and each.role == "deleted" else False
-                each.exists = bool(each.filled) or unseen
+                untold = (sparse and each.role == "deleted") or self.report.empty
+                each.exists = bool(each.filled) or (None if untold else False)
             each.hint = near(each.field, types) if each.exists is False else ""
 
     @property

@@ -14,8 +14,9 @@ class LiveField:
 
     `name` is the attribute or identifier that it is mapped to. `filled` is the share of the
     sample's records with a value, None without records; `invalid` counts those values that the
-    catalogue's rules refuse. `samples` are masked. `exists` None: an API's mark of deletion that
-    no record of the sample bears.
+    catalogue's rules refuse. `samples` are masked. `exists` None can't be told: an API's mark of
+    deletion that no record of the sample bears, and all fields where only records tell of fields
+    and there are none.
     """
 
     role: Role
@@ -31,7 +32,8 @@ class LiveField:
 
 @dataclass
 class LiveSync:
-    """One sync's sample. `whole` says that the sample is all that the source has."""
+    """One sync's sample. `whole` says that the sample is all that the source has, `empty` that
+    there are no records, which alone would tell of its fields."""
 
     system: str
     sync: str
@@ -39,6 +41,7 @@ class LiveSync:
     unreachable: bool = False
     records: int = 0
     whole: bool = True
+    empty: bool = False
     drift: tuple[str, ...] = ()
     """How the source's fields differ from those that the last sync saw."""
     repeated: int = 0
@@ -71,11 +74,20 @@ class LiveReport:
     def missing(self) -> list[str]:
         """A line for every mapped field that its source hasn't got."""
         return [
-            f"{each.system}.{each.sync}: {found.role} {found.name}: "
+            f"{each.system}.{each.sync}: {' '.join(dict.fromkeys([found.role, found.name]))}: "
             f"the source has no field {found.field}" + (f"; {found.hint}" if found.hint else "")
             for each in self.syncs
             for found in each.fields
             if found.exists is False
+        ]
+
+    @property
+    def untold(self) -> list[str]:
+        """A line for every sync without a record that could tell of its fields."""
+        return [
+            f"{each.system}.{each.sync}: there are no records, so that its fields can't be told"
+            for each in self.syncs
+            if each.empty
         ]
 
     @property

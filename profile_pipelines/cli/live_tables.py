@@ -29,18 +29,22 @@ def print_live(report: LiveReport) -> None:
             ", ".join(f"{name} {spell_share(share)}" for name, share in rate.by_system.items())
             or "no other system has it",
         )
-    console.print(styled("Identifiers that other systems have too", "bold"))
-    console.print(matches)
-    if not all(each.whole for each in report.syncs):
-        console.print(
-            styled("Of samples: raise --sample (0: all records) for a fair match rate.", "dim")
-        )
+    if report.matches:
+        console.print(styled("Identifiers that other systems have too", "bold"))
+        console.print(matches)
+        if not all(each.whole for each in report.syncs):
+            console.print(
+                styled("Of samples: raise --sample (0: all records) for a fair match rate.", "dim")
+            )
+        console.print()
+    for line in report.untold:
+        console.print(styled(line, "yellow"), soft_wrap=True)
     problems = [*report.failed, *report.missing]
-    console.print()
     if problems:
-        console.print(styled(f"{len(problems)} problems:", "bold red"))
+        count = f"{len(problems)} problems:" if len(problems) > 1 else "1 problem:"
+        console.print(styled(count, "bold red"))
         console.print("\n".join(problems), soft_wrap=True)
-    else:
+    elif not report.untold:
         console.print(styled("Every mapped field is there.", "green"))
 
 

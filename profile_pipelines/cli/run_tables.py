@@ -91,7 +91,8 @@ def print_report(report: RunReport) -> None:
     for each in report.syncs:
         _print_findings(each, report.run_ids[0] if report.run_ids else "")
     for step, message in report.errors.items():
-        console.print(styled(f"failed: {step}: ", "bold red"), message, sep="", soft_wrap=True)
+        said = message.removeprefix(f"{step}: ")
+        console.print(styled(f"failed: {step}: ", "bold red"), said, sep="", soft_wrap=True)
     if report.ok and not report.wrote_anything:
         console.print("Nothing has changed: nothing was written.")
 

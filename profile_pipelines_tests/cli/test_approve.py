@@ -93,3 +93,11 @@ def test_a_run_in_the_past_is_refused(command: Command, company: Company) -> Non
     done = command("run", "--now", "2026-01-01")
     assert done.code == 2
     assert "before the lake" in done.err
+
+
+def test_a_failed_sync_is_named_once(command: Command, company: Company) -> None:
+    """The source's own words begin with the sync's name, too."""
+    company.execute("crm", "drop table people")
+    failed = command("run", "--all", "--now", company.now.isoformat())
+    assert failed.code == 1
+    assert "failed: crm.people: there is no table 'people'" in failed.out

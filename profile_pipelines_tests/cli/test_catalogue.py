@@ -10,6 +10,7 @@ import pytest
 
 from profile_pipelines.workspace import DEMO_CATALOGUE
 from profile_pipelines_tests.cli.conftest import Command
+from profile_pipelines_tests.sources.api_server import answer, serving
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -126,6 +127,30 @@ def test_live_check_of_systems_that_cannot_be_read(
     empty = command("check", "--live", "--catalog", own)
     assert empty.code == 4
     assert "crm.contacts" in empty.out
+    assert "Identifiers that other systems have too" not in empty.out
+
+
+def test_live_check_of_an_api_without_records(command: Command, own: Path) -> None:
+    """Only records tell of an API's fields: without any, none is said to be missing."""
+    with serving() as api:
+        api.answers["/people"] = answer([])
+        rest = f"{{type: rest, base_url: {api.url}, allow_private: true}}"
+        text = _SOURCE.replace("{type: sql, url: {env: CRM_URL}}", rest)
+        text = text.replace("table: contacts", "path: /people")
+        (own / "sources" / "crm.yaml").write_text(text)
+        done = command("check", "--live", "--catalog", own)
+        assert done.code == 0, done.out
+        assert "crm.contacts: there are no records, so that its fields can't be told" in done.out
+        assert "has no field" not in done.out
+        assert "Every mapped field is there" not in done.out
+
+
+def test_live_check_names_a_missing_key_once(command: Command, own: Path) -> None:
+    """What has no name but its role isn't named twice."""
+    text = _SOURCE.replace("key: id", "key: number")
+    (own / "sources" / "crm.yaml").write_text(text)
+    done = command("check", "--live", "--catalog", own)
+    assert "crm.contacts: key: the source has no field number" in done.out
 
 
 def test_live_check_of_the_demo(command: Command, home: Path) -> None:
