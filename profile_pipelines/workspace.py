@@ -74,13 +74,21 @@ class Workspace:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger, to which the first use connects. Raises LakeError when it can't."""
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         from profile_pipelines.ledger import Ledger
 
         try:
             return Ledger(self.places.ledger)
-        except (SQLAlchemyError, ImportError) as error:
+        except ImportError as error:
+            raise LakeError(
+                "the ledger can't be opened: the driver that its URL names isn't installed (there "
+                f"is no module {error.name}); PostgreSQL's and SQLite's are always there, as "
+                "postgresql://… and sqlite:///…"
+            ) from None
+        except (DBAPIError, OSError) as error:
+            raise LakeError(_no_ledger(self.places.ledger, error)) from None
+        except SQLAlchemyError as error:
             # the library's own message would show the URL with its password
             raise LakeError(
                 f"the ledger can't be opened ({type(error).__name__}); --ledger and "
@@ -104,6 +112,21 @@ class Workspace:
                 "is begun anew needs a new ledger, too"
             )
         self._is_its_lake = True
+
+
+def _no_ledger(url: str, error: Exception) -> str:
+    """Where the ledger should be and what its driver says of it, both without the password."""
+    from sqlalchemy.engine import URL, make_url
+
+    named = make_url(url)
+    place = URL.create(
+        named.drivername, host=named.host, port=named.port, database=named.database
+    ).render_as_string()
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    said = lines[0] if lines else type(error).__name__
+    if named.password:
+        said = said.replace(str(named.password), "***")
+    return f"the ledger can't be opened at {place}: {said}"
 
 
 def new_run_id(now: datetime) -> str:

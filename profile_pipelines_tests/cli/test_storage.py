@@ -52,3 +52,30 @@ def test_a_run_into_a_lake_that_is_a_file(company: Company, command: Command) ->
     assert done.code != 0
     assert "the lake can't be read at" in done.out + done.err
     assert "an error of the program" not in done.out + done.err
+
+
+def test_a_ledger_whose_server_is_down(command: Command) -> None:
+    """The URL is right: the place and the driver's reason are told, never the password."""
+    done = command("--ledger", "postgresql+psycopg2://u:hunter2@127.0.0.1:1/books", "freshness")
+    assert done.code == 5
+    assert "the ledger can't be opened at postgresql+psycopg2://127.0.0.1:1/books" in done.err
+    assert "Connection refused" in done.err
+    assert "hunter2" not in done.err
+    assert "SQLAlchemy URL" not in done.err
+
+
+def test_a_ledger_whose_driver_is_not_installed(command: Command) -> None:
+    """The module that is missing is named."""
+    done = command("--ledger", "postgresql+pg8000://u:hunter2@127.0.0.1:1/books", "freshness")
+    assert done.code == 5
+    assert "isn't installed (there is no module pg8000)" in done.err
+    assert "hunter2" not in done.err
+
+
+def test_a_ledger_where_no_file_can_be(command: Command, tmp_path: Path) -> None:
+    """A folder that is a file, and a file that is a folder."""
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path / "file" / "ledger.db", tmp_path):
+        done = command("--ledger", f"sqlite:///{path}", "freshness")
+        assert done.code == 5
+        assert f"the ledger can't be opened at sqlite:///{path}: " in done.err
