@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from profile_pipelines.catalog.declaration import Declaration, Duration, Secret, Size, Text
 from profile_pipelines.catalog.durations import parse_duration
@@ -194,6 +194,13 @@ class RestConnection(Declaration):
     """The largest answer that is taken, unpacked."""
     max_download: Size = 20 * 2**30
     """The largest result of a bulk job that is taken, unpacked."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_address(cls, url: str | Secret) -> str | Secret:
+        if isinstance(url, str) and not re.match(r"https?://[^/]", url, re.IGNORECASE):
+            raise ValueError("must be the API's address, for example https://api.example.com/v1")
+        return url
 
 
 class FilesConnection(Declaration):

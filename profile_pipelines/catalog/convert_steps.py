@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Annotated, Any, Literal, cast, get_args
-from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, field_validator
 
@@ -16,6 +15,7 @@ from profile_pipelines.catalog.currencies import minor_digits
 from profile_pipelines.catalog.declaration import Declaration
 from profile_pipelines.catalog.mistakes import did_you_mean, in_words
 from profile_pipelines.catalog.time_formats import check_format
+from profile_pipelines.catalog.time_zones import time_zone
 from profile_pipelines.catalog.validity import pattern_mistakes
 
 Word = Literal["trim", "lower", "upper", "first", "last"]
@@ -106,11 +106,7 @@ class _TimeStep(Declaration):
     @field_validator("zone")
     @classmethod
     def _is_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (KeyError, ValueError, OSError):
-            raise ValueError("is no time zone; write for example Europe/Berlin") from None
-        return zone
+        return time_zone(zone)
 
 
 class DateStep(_TimeStep):

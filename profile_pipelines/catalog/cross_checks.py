@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from profile_pipelines.catalog.aggregate_checks import aggregate_mistakes
 from profile_pipelines.catalog.channel_checks import channel_mistakes
@@ -45,9 +44,6 @@ _KEPT_SYSTEMS = frozenset(
 )
 """What is made of the systems, or built in, stands under these names in Dagster and in the lake."""
 
-_NO_ZONE = "Factory"
-"""What the time zone database has where none was chosen; no engine takes it."""
-
 
 def cross_check(draft: Draft) -> None:
     """Add to the draft every mistake that shows only when its declarations are seen together."""
@@ -68,17 +64,6 @@ def cross_check(draft: Draft) -> None:
 
 
 def _check_whole(draft: Draft) -> None:
-    zone = draft.settings.timezone
-    try:
-        if zone == _NO_ZONE:
-            raise ZoneInfoNotFoundError(zone)
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = (
-            did_you_mean(zone.title(), available_timezones() - {_NO_ZONE}) or "; write for example"
-        )
-        hint = f"{hint} Europe/Berlin" if hint.endswith("example") else hint
-        draft.report("settings", "", ("timezone",), f"is no time zone{hint}")
     for kind, file, text in _NEEDED:
         if kind not in draft.unread and not draft.declared(kind):
             draft.missing(file, text)

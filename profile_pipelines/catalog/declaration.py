@@ -79,6 +79,8 @@ def _share(value: object) -> object:
     number = value.strip().removesuffix("%")
     if number == value.strip() or not number.replace(".", "", 1).isdecimal():
         raise ValueError("must be a share, for example 5% or 0.05")
+    if float(number) > 100:
+        raise ValueError("must be at most 100%")
     return float(number) / 100
 
 

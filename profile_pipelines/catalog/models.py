@@ -19,6 +19,7 @@ from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.normalise_steps import NormaliseStep
 from profile_pipelines.catalog.plain_words import located
 from profile_pipelines.catalog.systems import System
+from profile_pipelines.catalog.time_zones import time_zone
 from profile_pipelines.catalog.validity import typed_rules
 from profile_pipelines.catalog.values import AttributeType
 
@@ -114,6 +115,11 @@ class Settings(Declaration):
     """IANA name of the time zone of dates and schedules, such as Europe/Berlin."""
     max_cluster: int = Field(default=100, ge=2)
     """Most records that may be joined into one profile; larger clusters are held apart."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, zone: str) -> str:
+        return time_zone(zone)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,7 +189,8 @@ class Operators(BaseModel):
             if operator not in OPERATORS:
                 hint = did_you_mean(str(operator), OPERATORS, all_of="there are")
                 raise mistake(f"unknown operator {operator}{hint}")
-            if value is None:
+            if value is None and operator not in _TAKE_VALUES:
+                # those that do say so themselves, at their own place
                 raise mistake(
                     f"`{operator}` has no value; to test for a missing value write `missing: true`"
                 )
@@ -208,6 +209,11 @@ class Operators(BaseModel):
 
 OPERATORS: tuple[str, ...] = tuple(
     field.alias or name for name, field in Operators.model_fields.items()
+)
+_TAKE_VALUES = frozenset(
+    field.alias or name
+    for name, field in Operators.model_fields.items()
+    if any(isinstance(each, PlainValidator) for each in field.metadata)
 )
 
 

@@ -25,6 +25,14 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 """The keys of a sync that say where its records are, by the type of the connection."""
 _TELLING_NAME = re.compile(r"\.(parquet|((csv|jsonl|ndjson)(\.(gz|bz2|zst|lz4))?))$", re.IGNORECASE)
 
+_COMMENTS = re.compile(r"^(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
+"""What may stand before a query."""
+_READING = re.compile(
+    r"\(|(select|with|from|values|table|pivot|unpivot|show|describe|summarize)\b", re.IGNORECASE
+)
+_DIALECTS = ("", "mysql", "postgres", "tsql", "oracle", "bigquery")
+"""They differ in what they quote, and so in which semicolons end a statement."""
+
 
 def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, str]]:
     """What is wrong within one sync, each with its path below the sync."""
@@ -55,16 +63,61 @@ def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
             yield ("table",), "is missing; write the table's name, or query: select …"
         elif sync.table is not None and sync.query is not None:
             yield ("query",), "stands beside table; keep one of them"
+        elif sync.table is not None and not sync.table.strip():
+            yield ("table",), "is empty; write the table's name, or query: select …"
+        elif sync.query is not None and (text := _query_mistake(sync.query)):
+            yield ("query",), text
     elif kind == "custom":
         return
     elif sync.path is None:
         example = "/v1/customers" if kind == "rest" else "customers/*.parquet"
         yield ("path",), f"is missing; write for example path: {example}"
+    elif kind == "files" and leads_out(sync.path):
+        yield (
+            ("path",),
+            "leads out of the connection's root; write it below the root, for example "
+            "customers/*.parquet",
+        )
     elif kind == "files" and sync.format is None and not _TELLING_NAME.search(sync.path):
         yield (
             ("format",),
             "is missing, and the path doesn't tell; write parquet, delta, iceberg, csv or jsonl",
         )
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path of files isn't below the root."""
+    is_whole = path.startswith("/") or "://" in path or "\\" in path
+    return is_whole or ".." in path.split("/")
+
+
+def _query_mistake(query: str) -> str | None:
+    """What is wrong whichever database it is for, whose words of its own aren't known here."""
+    text = _COMMENTS.sub("", query).strip()
+    if not text:
+        return "is empty; write a select, or the table's name as table: …"
+    if not _READING.match(text):
+        return "must begin with select (or with, from, values, table); nothing is written"
+    if ";" in text.rstrip("; \n") and _has_several(text):
+        return "has several statements; write one select"
+    return None
+
+
+def _has_several(query: str) -> bool:
+    from sqlglot import tokenize
+    from sqlglot.errors import SqlglotError
+    from sqlglot.tokenizer_core import TokenType
+
+    for dialect in _DIALECTS:
+        try:
+            kinds = [token.token_type for token in tokenize(query, read=dialect)]
+        except (SqlglotError, ValueError):
+            return False
+        while kinds and kinds[-1] == TokenType.SEMICOLON:
+            kinds.pop()
+        if TokenType.SEMICOLON not in kinds:
+            return False
+    return True
 
 
 def _request_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from profile_pipelines import object_store
+from profile_pipelines.catalog.sync_checks import leads_out
 from profile_pipelines.errors import SourceError, SourceUnreachable
 
 
@@ -34,7 +35,7 @@ class FileTree:
         self, where: str, root: str, path: str, options: Mapping[str, str] | None = None
     ) -> None:
         parts = PurePosixPath(path).parts
-        if ".." in parts or path.startswith("/") or "://" in path or "\\" in path:
+        if leads_out(path):
             raise SourceError(f"{where}: path {path!r} leads out of the root; write it below it")
         self.where = where
         self.root = root

@@ -105,7 +105,7 @@ ATTRIBUTES = [
     ),
     pytest.param(
         attr("24h", "24h\n  max_invalid: 120%"),
-        ["attributes.yaml:5: tier.max_invalid: must be at most 1"],
+        ["attributes.yaml:5: tier.max_invalid: must be at most 100%"],
         id="share above 1",
     ),
     pytest.param(
@@ -693,6 +693,63 @@ FOLDER = [
         id="the placeholder for a time zone",
     ),
     pytest.param(
+        {"catalogue.yaml": "timezone: localtime\n"},
+        ["catalogue.yaml:1: timezone: is no time zone; write for example Europe/Berlin"],
+        id="the zone of the machine",
+    ),
+    pytest.param(
+        {"catalogue.yaml": "timezone: Foo/Bar\nmax_cluster: 1\n"},
+        [
+            "catalogue.yaml:1: timezone: is no time zone; write for example Europe/Berlin",
+            "catalogue.yaml:2: max_cluster: must be at least 2",
+        ],
+        id="two mistakes in the settings",
+    ),
+    *(
+        pytest.param(
+            crm("table: contacts", place), [f"sources/crm.yaml:6: syncs.contacts.{text}"], id=place
+        )
+        for place, text in (
+            ("table: ''", "table: is empty; write the table's name, or query: select …"),
+            ("query: ' '", "query: is empty; write a select, or the table's name as table: …"),
+            (
+                "query: delete from contacts",
+                "query: must begin with select (or with, from, values, table); nothing is written",
+            ),
+            (
+                "query: select 1; delete from contacts",
+                "query: has several statements; write one select",
+            ),
+        )
+    ),
+    *(
+        pytest.param(crm("table: contacts", f"query: {query}"), [], id=query)
+        for query in (
+            "\"-- of all\\nSELECT ';' as email; -- the end;\"",
+            "'/* a; b */ (select 1) union (select 2);'",
+            "with a as (select 1) select * from a",
+        )
+    ),
+    pytest.param(
+        sources("{type: rest, base_url: 'ftp://x.example.com'}", "path: /a"),
+        [
+            "sources/crm.yaml:3: connection.base_url: must be the API's address, for example "
+            "https://api.example.com/v1"
+        ],
+        id="address of no API",
+    ),
+    *(
+        pytest.param(
+            sources("{type: files, root: data}", f"path: {path}"),
+            [
+                "sources/crm.yaml:6: syncs.contacts.path: leads out of the connection's root; "
+                "write it below the root, for example customers/*.parquet"
+            ],
+            id=path,
+        )
+        for path in ("../x.csv", "/data/x.csv", "s3://bucket/x.csv")
+    ),
+    pytest.param(
         {"catalogue.yaml": "max_cluster: 1\n"},
         ["catalogue.yaml:1: max_cluster: must be at least 2"],
         id="cluster too small",
@@ -806,6 +863,11 @@ AUDIENCES = [
             )
         ],
         id="two keys",
+    ),
+    pytest.param(
+        audience("{tier: {is: 2030-02-30}}"),
+        ["audiences/a.yaml:2: where.tier.is: 2030-02-30 isn't in the calendar; put text in quotes"],
+        id="date that isn't in the calendar, in a condition",
     ),
     pytest.param(
         {"audiences/a.yaml": "where: {tier: {is: gold}}\n"},
