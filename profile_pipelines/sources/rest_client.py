@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import gaierror
+from ssl import SSLError
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
+from urllib3.exceptions import NameResolutionError
 
 from profile_pipelines.catalog.connections import Paging, RestConnection
 from profile_pipelines.catalog.secrets import resolve
@@ -173,8 +177,9 @@ class RestClient:
 
     @contextmanager
     def _faults(self, url: str) -> Iterator[None]:
-        host = urlsplit(url).hostname or "the API"
-        attempts = f"{self.connection.retries + 1} times"
+        host = urlsplit(url).netloc.rpartition("@")[2] or "the API"
+        count = self.connection.retries + 1
+        attempts = "once" if count == 1 else f"{count} times"
         try:
             yield
         except Throttled:
@@ -188,11 +193,29 @@ class RestClient:
             ) from None
         except CUT as error:
             raise SourceUnreachable(
-                f"{self.where}: no whole answer from {host} in {self.connection.retries + 1} "
-                f"attempts ({type(error).__name__})"
+                f"{self.where}: no whole answer from {host}, asked {attempts}: {_why(error)}"
             ) from None
         except requests.RequestException as error:
             raise SourceError(f"{self.where}: can't ask {host} ({type(error).__name__})") from None
+
+
+def _why(error: BaseException) -> str:
+    """What stands at the beginning of a chain of errors, in words where it's usual."""
+    first: object = error
+    while True:
+        match first:
+            case gaierror() | NameResolutionError():
+                return "no host of this name is known"
+            case ConnectionRefusedError():
+                return "the connection is refused"
+            case SSLError():
+                return "no secure connection can be made"
+            case urllib3.exceptions.MaxRetryError() if first.reason is not None:
+                first = first.reason
+            case BaseException() if first.__cause__ or first.__context__:
+                first = first.__cause__ or first.__context__
+            case _:
+                return type(error).__name__
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -195,6 +195,11 @@ class SqlSource:
         schema, table = _split(name)
         if inspector.has_table(table, schema):
             return
+        schemas = inspector.get_schema_names()
+        if schema is not None and "." not in schema and schema not in schemas:
+            raise SourceError(
+                f"{self.where}: there is no schema {schema!r}: {near(schema, schemas)}"
+            )
         known = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
         raise SourceError(f"{self.where}: there is no table {name!r}: {near(table, known)}")
 

@@ -155,6 +155,9 @@ def test_schemas_capitals_and_reserved_words_are_quoted(postgres_url: str) -> No
     mistyped = source(crm(postgres_url), table="sales.order")
     with pytest.raises(SourceError, match=r"no table 'sales\.order': did you mean Order"):
         mistyped.inspect()
+    elsewhere = source(crm(postgres_url), table="sale.Order")
+    with pytest.raises(SourceError, match=r"no schema 'sale': did you mean sales"):
+        elsewhere.inspect()
 
 
 def test_a_server_that_goes_away_is_unreachable_and_its_password_unseen() -> None:

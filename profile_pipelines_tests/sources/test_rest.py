@@ -214,10 +214,20 @@ def test_faults_that_do_not_pass_make_the_source_unreachable(api: Api, fault: An
     assert len(api.requests) == 3
 
 
-def test_a_host_that_does_not_answer_is_unreachable(api: Api) -> None:
-    """A refused connection is tried again, then reported."""
-    with pytest.raises(SourceUnreachable, match=r"127\.0\.0\.1"):
-        values(people(api, {"base_url": "http://127.0.0.1:1"}), "id")
+@pytest.mark.parametrize(
+    ("url", "retries", "said"),
+    [
+        ("http://127.0.0.1:1", 2, r"127\.0\.0\.1:1, asked 3 times: the connection is refused"),
+        ("http://127.0.0.1:1", 0, r"127\.0\.0\.1:1, asked once: the connection is refused"),
+        ("http://api.invalid", 0, r"api\.invalid, asked once: no host of this name is known"),
+    ],
+)
+def test_a_host_that_does_not_answer_is_unreachable(
+    api: Api, url: str, retries: int, said: str
+) -> None:
+    """A refused connection is tried again, then reported; an unknown host is told apart from it."""
+    with pytest.raises(SourceUnreachable, match=said):
+        values(people(api, {"base_url": url, "retries": retries}), "id")
 
 
 @pytest.mark.parametrize(

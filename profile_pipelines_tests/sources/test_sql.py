@@ -165,6 +165,8 @@ def test_a_missing_table_is_named_with_its_likeliest_spelling(
     people(database, [])
     with pytest.raises(SourceError, match="no table 'poeple': did you mean people") as caught:
         table(source(crm, table="poeple"), "id")
+    with pytest.raises(SourceError, match="no schema 'nope': there are: main"):
+        table(source(crm, table="nope.people"), "id")
     assert not isinstance(caught.value, SourceUnreachable)
 
 
