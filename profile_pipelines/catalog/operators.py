@@ -1,8 +1,8 @@
 """The operators of conditions: how they are written, and which of them each type takes.
 
 `is_not` and `not_in` are true where the value is missing; every other test on a missing value is
-false, except `missing` itself. An empty list is a value, not a missing one. Text is compared
-exactly, upper and lower case apart.
+false, except `missing` itself. An empty list is a missing value: what a source delivers as one
+never reaches a profile. Text is compared exactly, upper and lower case apart.
 """
 
 from __future__ import annotations

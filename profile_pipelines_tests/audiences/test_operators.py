@@ -124,7 +124,6 @@ def _ask(
         ("{has_all: [sms, mail]}", "list", ["mail", "sms", "post"], True),
         ("{has_all: [sms, mail]}", "list", ["sms"], False),
         ("{has_any: [sms]}", "list", [], False),
-        ("{present: true}", "list", [], True),
     ],
 )
 def test_operators_at_their_edges(operators: str, kind: str, value: Any, expected: bool) -> None:

@@ -53,6 +53,19 @@ def test_a_bad_cell_is_nulled_and_listed(company: Company) -> None:
     }
 
 
+@pytest.mark.parametrize("tags", ["[]", " , ;"])
+def test_an_empty_list_is_a_missing_value(tmp_path: Path, tags: str) -> None:
+    """It says nothing: neither valid nor invalid, and `missing` in conditions."""
+    declared = catalogue(("crm",), ("tags",))
+    declared["audiences"] = {"untagged": {"where": {"tags": {"missing": True}}}}
+    company = Company(tmp_path, declared)
+    company.put("crm", "1", no="1", changed=stamp(-3), tags=tags)
+    [result] = company.run()
+    assert result.quarantined == 0
+    assert company.profile("1") == {}
+    assert len(company.customers.members("untagged").to_arrow()) == 1
+
+
 def test_a_bad_cell_does_not_fall_back_to_the_last_good_value(company: Company) -> None:
     """A value that turns bad is missing from then on: the old one may be wrong by now."""
     _fill(company)
