@@ -19,7 +19,7 @@ def approve(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="The id of the run that set something aside, or its end."
+            metavar="RUN", help="The id of the run that set something aside, or its end."
         ),
     ] = None,
     by: Annotated[
