@@ -79,7 +79,7 @@ class Workspace:
         from profile_pipelines.ledger import Ledger
 
         try:
-            return Ledger(self.places.ledger)
+            return Ledger(self.places.ledger, _mapped(self.catalogue))
         except ImportError as error:
             raise LakeError(
                 "the ledger can't be opened: the driver that its URL names isn't installed (there "
@@ -103,6 +103,7 @@ class Workspace:
         """
         if self._is_its_lake:
             return
+        self.lake.identities(self.catalogue).pin()  # raises for a place that can't be read
         synced = self.ledger.synced()
         if synced and not self.lake.holds_any(synced):
             raise LakeError(
@@ -127,6 +128,16 @@ def _no_ledger(url: str, error: Exception) -> str:
     if named.password:
         said = said.replace(str(named.password), "***")
     return f"the ledger can't be opened at {place}: {said}"
+
+
+def _mapped(catalogue: Catalogue) -> dict[tuple[str, str], str]:
+    """Which sync brings an attribute, by system and attribute."""
+    return {
+        (system, attribute): sync
+        for system, declared in catalogue.systems.items()
+        for sync, each in declared.syncs.items()
+        for attribute in each.attributes
+    }
 
 
 def new_run_id(now: datetime) -> str:

@@ -95,9 +95,9 @@ def _fingerprint(catalogue: Catalogue) -> str:
         list(catalogue.identifiers),
         catalogue.settings.max_cluster,
         sorted(
-            f"{system}/{sync}"
+            [f"{system}/{sync}", *sorted(each.identifiers)]
             for system, declared in catalogue.systems.items()
-            for sync in declared.syncs
+            for sync, each in declared.syncs.items()
         ),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

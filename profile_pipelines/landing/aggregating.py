@@ -151,8 +151,11 @@ class _Computed(Cursors):
         """Never all of them: customers that aren't computed stay as they are."""
         return self._now
 
-    def newest(self) -> None:
+    def oldest(self) -> None:
         """The children's times don't tell how far the customers are."""
+
+    def newest(self) -> None:
+        """As little as `oldest`."""
 
     def after(
         self, brought: Sequence[str], mark: str | None, latest: datetime | None, *, whole: bool

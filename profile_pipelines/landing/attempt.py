@@ -150,6 +150,7 @@ class Attempt:
             request.since is not None
             and digest is not None
             and landing.pinned.state.get(RECENT) == digest
+            and cursors.oldest() is not None
             and cursors.oldest() == cursors.newest()
             and not self.waiting
             and not any(landing.catalogue.attributes[a].valid.unique for a in landing.chosen)

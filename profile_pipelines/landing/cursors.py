@@ -55,9 +55,13 @@ class Cursors:
         return datetime.fromisoformat(max(times)) if times else None
 
     def have_mark(self, mark: str | None) -> bool:
-        """Whether all was read already when the source had this mark."""
-        return mark is not None and all(
-            cursor is not None and cursor["mark"] == digest(mark) for cursor in self._valid()
+        """Whether all was read already when the source had this mark; never known of a sync that
+        brings no attribute."""
+        known = self._valid()
+        return (
+            mark is not None
+            and bool(known)
+            and all(each is not None and each["mark"] == digest(mark) for each in known)
         )
 
     def after(
@@ -98,7 +102,7 @@ def _mapping(catalogue: Catalogue, declared: Sync, attribute: str) -> str:
             mode="json",
             include={
                 *("table", "query", "path", "method", "params", "body", "graphql", "records"),
-                *("bulk", "key", "updated_at", "deleted"),
+                *("bulk", "key", "updated_at", "deleted", "deleted_when"),
             },
         ),
         "identifiers": {

@@ -6,7 +6,7 @@ data; this log holds its coverage, which moves on even when no data has changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -110,10 +110,12 @@ class SyncEntry:
 class Ledger:
     """Opens (and, when it is new, creates) the ledger at a SQLAlchemy URL.
 
-    A part is loaded when it is first asked for: most commands need one or none of them.
+    A part is loaded when it is first asked for: most commands need one or none of them. `mapped`
+    says which sync brings an attribute of a system today.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, mapped: Mapping[tuple[str, str], str] | None = None) -> None:
+        self._mapped = mapped or {}
         self._engine = open_engine(url)
         create_tables(_metadata, self._engine)
         self.set_asides = SetAsides(self._engine)
@@ -248,21 +250,26 @@ class Ledger:
             return [(row.system, row.sync) for row in connection.execute(select)]
 
     def coverage(self, as_of: datetime | None = None) -> dict[tuple[str, str], datetime]:
-        """When each (system, attribute) was last synced with success, now or as of a moment."""
+        """When each (system, attribute) was last synced with success, now or as of a moment.
+
+        Today that is by the sync that brings it today: what another one brought, under its former
+        name or before it moved, isn't read any more.
+        """
+        groups = (_coverage.c.system, _coverage.c.attribute, _coverage.c.sync)
         select = (
-            sa.select(
-                _coverage.c.system, _coverage.c.attribute, sa.func.max(_coverage.c.covered_at)
-            )
+            sa.select(*groups, sa.func.max(_coverage.c.covered_at))
             .where(_coverage.c.set_aside.is_(False))
-            .group_by(_coverage.c.system, _coverage.c.attribute)
+            .group_by(*groups)
         )
         if as_of is not None:
             select = select.where(_coverage.c.covered_at <= as_of)
+        found: dict[tuple[str, str], datetime] = {}
         with self._engine.connect() as connection:
-            return {
-                (system, attribute): moment
-                for system, attribute, moment in connection.execute(select)
-            }
+            for system, attribute, sync, moment in connection.execute(select):
+                where = (system, attribute)
+                if as_of is not None or self._mapped.get(where, sync) == sync:
+                    found[where] = max(moment, found.get(where, moment))
+        return found
 
     def last_full(self, system: str, sync: str) -> datetime | None:
         """When the sync last read its source in full, and set nothing aside."""

@@ -41,7 +41,8 @@ def attribute_keys(catalogue: Catalogue) -> list[dg.AssetKey]:
 
 
 def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
-    """The system's attributes; a run of some of them runs each of their syncs once."""
+    """The system's attributes; a run of some of them runs each of their syncs once, and those
+    that bring no attribute and only link identifiers."""
     declared = catalogue.systems[name]
     specs = [_spec(catalogue, declared, attribute) for attribute in attributes_of(declared)]
 
@@ -64,7 +65,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
         failures: list[dg.Failure] = []
         for sync, each in declared.syncs.items():
             attributes = tuple(a for a in each.attributes if a in selected)
-            if not attributes:
+            if not attributes and each.attributes:
                 continue
             step = f"{name}.{sync}"
             try:

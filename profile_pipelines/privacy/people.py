@@ -68,7 +68,7 @@ def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) ->
         own = [name for name in names if name in log.sql.named_selects]
         for name, values in _values(lake, log, records, own).items():
             identifiers[name] |= values
-    others = _of_others(lake, identities, names, identifiers, profiles)
+    others = _of_others(lake, identities, names, identifiers, records)
     mine = {name.removeprefix("id_"): identifiers[name] - others[name] for name in names}
     for where, children in _children(catalogue, lake).items():
         keys.setdefault(where, set()).update(_child_keys(lake, children, mine))
@@ -149,11 +149,14 @@ def _of_others(
     identities: Pinned,
     names: Sequence[str],
     identifiers: Mapping[str, set[str]],
-    profiles: Sequence[int],
+    records: pa.Table,
 ) -> dict[str, set[str]]:
-    """Which of the identifiers living records of others have."""
-    here = identities.current(["profile_id", *names], "here")
-    own = {"own": profile_id_table(profiles)}
+    """Which of the identifiers living records have that aren't these people's.
+
+    Others are also those who are held apart, without a profile.
+    """
+    here = identities.current(["record_id", *names], "here")
+    own = {"own": records}
     found: dict[str, set[str]] = {}
     for name in names:
         wanted = pa.table({name: pa.array(sorted(identifiers[name]), pa.string())})
@@ -164,7 +167,7 @@ def _of_others(
             .where(
                 exp.and_(
                     _in(column(name, "h"), "wanted", name),
-                    exp.not_(_in(column("profile_id", "h"), "own", "profile_id")),
+                    exp.not_(_in(column("record_id", "h"), "own", "record_id")),
                 )
             )
         )

@@ -19,7 +19,7 @@ from profile_pipelines.landing.named import NamedResult
 from profile_pipelines.ledger.inbox import Named
 from profile_pipelines.webhooks.events import named_by
 from profile_pipelines.webhooks.signatures import Delivery
-from profile_pipelines_tests.company import HOUR, Company
+from profile_pipelines_tests.company import HOUR, Company, stamp
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ATTRIBUTES = {
@@ -221,6 +221,21 @@ def test_another_rule_is_applied_to_every_customer(company: Company) -> None:
     company.declare(shop(attributes={**AGGREGATES, "paid": rule}))
     company.sync("shop")
     assert {no: row["paid"] for no, row in customers(company).items()} == {"1": 2, "2": 1}
+
+
+def test_customers_that_come_out_alike_again_are_no_fault(tmp_path: Path) -> None:
+    """A child that came late changes nothing of its customer, in this run and in those after it."""
+    paid = {"aggregate": {"count": True, "where": {"state": {"is": "paid"}}}}
+    declared = shop(attributes={"paid": paid})
+    declared["attributes"] = {"paid": declared["attributes"]["paid"]}
+    company = Company(tmp_path, declared)
+    company.put("shop", "1", no="1", status="paid", changed=stamp(-5))
+    company.sync("shop")
+    company.put("shop", "2", no="1", status="new", changed=stamp(-5.1))
+    for _ in range(3):
+        company.now += HOUR
+        company.sync("shop")
+        assert customers(company)["1"]["paid"] == 1
 
 
 def test_a_window_moves_with_the_clock(company: Company) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from profile_pipelines.errors import CatalogueError
 from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines.pipeline import due_syncs
 from profile_pipelines.progress import HowFar
@@ -148,6 +149,38 @@ def test_runs_are_recorded_where_dagster_home_says(
         assert {run.run_id for run in recorded.get_runs()} == set(report.run_ids)
         for key in (["audiences", "gold"], ["unsubscribes"]):
             assert recorded.get_latest_materialization_event(dg.AssetKey(key))
+
+
+def test_a_sync_may_only_link(business: Business) -> None:
+    """It brings no attribute; it is read with what is read of its system, and joins records."""
+    shop = business.folder / "catalog" / "sources" / "shop.yaml"
+    links = """
+  links:
+    path: "links/*.csv"
+    format: csv
+    identifiers: {customer_id: customer_no, card: card}
+    mode: full
+    schedule: "0 4 * * *"
+    attributes: {}
+"""
+    shop.write_text(shop.read_text() + links)
+    (business.folder / "catalog" / "identifiers.yaml").write_text("customer_id: {}\ncard: {}\n")
+    (business.folder / "shop" / "links").mkdir()
+    cards = "customer_no,card\nC1,A\nC2,A\n"
+    (business.folder / "shop" / "links" / "cards.csv").write_text(cards)
+    report = run(business)
+    assert report.ok
+    assert [s.rows_read for s in report.syncs if s.sync == "links"] == [2]
+    assert report.profiles is not None
+    assert report.profiles.profiles == 9
+
+
+def test_a_system_that_only_links_would_never_be_read(business: Business) -> None:
+    """So it is refused."""
+    shop = business.folder / "catalog" / "sources" / "shop.yaml"
+    shop.write_text(shop.read_text().replace("{orders: orders}", "{}"))
+    with pytest.raises(CatalogueError, match="no sync of the system maps an attribute"):
+        business.workspace()
 
 
 def test_runs_print_nothing(business: Business, capfd: pytest.CaptureFixture[str]) -> None:

@@ -303,6 +303,24 @@ def test_no_row_is_left_in_postgresql(tmp_path: Path, postgres_url: str) -> None
     assert not [row for row in rows if "canary" in row.lower()]
 
 
+def test_who_is_held_apart_loses_nothing(tmp_path: Path) -> None:
+    """People of a shared mailbox, above the cap and without a profile, aren't erased with one."""
+    made = catalogue(("crm",), ("status",))
+    made["settings"] = {"max_cluster": 2}
+    company = Company(tmp_path, made)
+    company.put("crm", "1", no="1", email="shared@x.de", changed=stamp(-5), status="active")
+    for key in "234":
+        company.put("crm", key, email="shared@x.de", changed=stamp(-5), status="active")
+    company.run()
+    assert _erase(company, "1").removed["sources/crm/people"] == 1
+    company.remove("crm", "1")
+    company.run(full=True)
+    people = company.workspace.lake.source(company.workspace.catalogue, "crm", "people").pin()
+    rows = people.current(["record_key", "deleted"], "s")
+    found = company.workspace.lake.engine.rows(rows.sql, rows.relations)
+    assert {row["record_key"] for row in found if not row["deleted"]} == {"2", "3", "4"}
+
+
 def test_what_others_share_stays_theirs(tmp_path: Path) -> None:
     """Of people who are held apart for an identifier that too many have, only one is erased."""
     declared = catalogue(("crm",), ("tier",))
