@@ -9,7 +9,7 @@ so do absent records, since a system that lost and regained them tells no change
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlglot import exp
@@ -182,16 +182,27 @@ def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr
     fresh = column("quarantine", "i")
     if set(attributes) <= set(read):
         return fresh
-    entry = exp.to_identifier("entry")
-    attribute = exp.Dot(this=exp.column("entry"), expression=exp.to_identifier("attribute"))
-    older = exp.ArrayFilter(
-        this=column("quarantine", "k"),
-        expression=exp.Lambda(
-            this=exp.not_(exp.In(this=attribute, expressions=[literal(n) for n in read])),
-            expressions=[entry],
-        ),
+
+    def entries(of: exp.Expr, test: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+        attribute = exp.Dot(this=exp.column("entry"), expression=exp.to_identifier("attribute"))
+        where = exp.Lambda(this=test(attribute), expressions=[exp.to_identifier("entry")])
+        return exp.ArrayFilter(this=of, expression=where)
+
+    def older(but: Sequence[str]) -> exp.Expr:
+        names = [literal(name) for name in but]
+        return entries(
+            column("quarantine", "k"), lambda each: exp.not_(exp.In(this=each, expressions=names))
+        )
+
+    # an entry of no attribute is one of the whole record, which every read judges anew
+    whole = entries(
+        column("quarantine", "i"), lambda each: exp.EQ(this=each, expression=literal(""))
     )
-    both = exp.ArrayConcat(this=fresh, expressions=[older])
+    is_bad = exp.GT(
+        this=exp.func("COALESCE", exp.ArraySize(this=whole), literal(0)), expression=literal(0)
+    )
+    kept = exp.Case().when(is_bad, older(read)).else_(older([*read, ""]))
+    both = exp.ArrayConcat(this=fresh, expressions=[kept])
     some = exp.GT(
         this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
         expression=literal(0),

@@ -253,6 +253,25 @@ def test_attributes_are_synced_apart(company: Company) -> None:
     assert _records(company)["1"]["points"] == 2
 
 
+def test_a_record_leaves_the_quarantine_where_attributes_are_synced_apart(
+    company: Company,
+) -> None:
+    """It lies there whole, as each of them read it, until it has an identifier."""
+    company.put("crm", "1", changed=stamp(-3), status="active", tier="gold", points="-")
+    for attribute in ("status", "tier", "points", "points"):
+        company.sync("crm", attribute)
+    quarantined = _records(company)["1"]["quarantine"]
+    assert {each["attribute"] for each in quarantined} == {""}
+    assert "active" in str(quarantined)
+    assert "gold" in str(quarantined)
+    company.now += HOUR
+    company.put("crm", "1", no="1", changed=stamp(0.5), status="active", tier="gold", points="-")
+    for attribute in ("status", "tier", "points"):
+        company.sync("crm", attribute)
+    left = _records(company)["1"]["quarantine"]
+    assert [each["attribute"] for each in left] == ["points"]
+
+
 def test_an_attribute_that_is_added_is_read_for_old_records(company: Company) -> None:
     """A new attribute is read whole, once; the others go on from their cursors."""
     company.declare(catalogue(("crm",), ("tier",)))
