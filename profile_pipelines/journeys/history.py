@@ -38,12 +38,13 @@ def last_days(
     now: datetime,
     timezone: ZoneInfo,
 ) -> list[StepDay]:
-    """The last days, the day of `now` included as far as `now`: each as a whole, then its steps
-    where anything happened. Days begin at midnight in the time zone."""
+    """The last days, the day of `now` included: each as a whole, then its steps where anything
+    happened. Days begin at midnight in the time zone."""
     today = now.astimezone(timezone).date()
     dates = [today - timedelta(days=back) for back in reversed(range(days))]
-    midnights = [datetime.combine(each, time(0), timezone) for each in dates]
-    midnights.append(now + timedelta(microseconds=1))
+    midnights = [
+        datetime.combine(each, time(0), timezone) for each in [*dates, today + timedelta(days=1)]
+    ]
     counts: Counter[tuple[date, str | None, str]] = Counter()
     for number, step, event, many in enrolments.passages.by_day(journey, midnights):
         if step != ENTRY:

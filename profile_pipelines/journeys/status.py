@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from profile_pipelines.catalog.journeys import Journey
@@ -55,8 +55,7 @@ class JourneyStatus:
 def status_of(
     journey: Journey, enrolments: Enrolments, outbox: Outbox, *, now: datetime, timezone: ZoneInfo
 ) -> JourneyStatus:
-    """The journey's numbers; today is the day of `now` in the time zone, until
-    `now`.
+    """The journey's numbers; today is the day of `now` in the time zone.
 
     Steps of older versions that the journey hasn't got any more are told as `(an older step)`.
     """
@@ -83,12 +82,11 @@ def status_of(
         elif each.event == "skipped":
             step.skipped[each.reason] = step.skipped.get(each.reason, 0) + each.count
     today = 0
-    until = now + timedelta(microseconds=1)
-    for _, path, event, count in enrolments.passages.by_day(name, [midnight, until]):
-        if event == "entered" and path == ENTRY:
-            today += count
-        elif event == "entered":
-            at(path).entered_today += count
+    for each in enrolments.passages.totals(name, midnight):
+        if each.event == "entered" and each.step == ENTRY:
+            today += each.count
+        elif each.event == "entered":
+            at(each.step).entered_today += each.count
     for message in outbox.counts(name):
         step = at(message.step)
         step.messages[message.state] = step.messages.get(message.state, 0) + message.count

@@ -325,24 +325,6 @@ def test_each_day_begins_at_midnight_in_the_time_zone(tmp_path: Path) -> None:
     assert first == {28: 1, 29: 2, 30: 1}
 
 
-def test_today_ends_at_the_moment_that_is_asked_for(tmp_path: Path) -> None:
-    """At a past moment, what came after it hadn't happened yet today."""
-    journeys = Journeys(tmp_path, [SEND, {"wait": "30 days"}])
-    for key, hour in {"1": 8, "2": 12, "3": 16}.items():
-        journeys.put(key)
-        journeys.run(datetime(2026, 3, 28, hour, tzinfo=UTC))
-    journeys.put("4")
-    journeys.run(datetime(2026, 3, 29, 8, tzinfo=UTC))
-    space = journeys.company.workspace
-    for hour, entered in {7: 0, 8: 1, 12: 2, 13: 2, 20: 3}.items():
-        now = datetime(2026, 3, 28, hour, tzinfo=UTC)
-        status = journey_steps.journey_status(space, "j", now=now)
-        assert status.entered_today == entered
-        assert status.steps[0].entered_today == entered
-        day = journey_steps.journey_days(space, "j", 1, now=now)[0]
-        assert (day.day.day, day.entered, day.sent) == (28, entered, entered)
-
-
 def test_a_step_is_shown_by_day_only(capsys: pytest.CaptureFixture[str]) -> None:
     """Without days, a step would be passed over in silence."""
     assert main(["journey", "status", "j", "--step", "0"]) == 2
