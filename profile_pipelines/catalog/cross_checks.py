@@ -124,9 +124,6 @@ def _check_system(draft: Draft, name: str, system: System) -> None:
     if name in _KEPT_SYSTEMS:
         text = "is the name of what is made of the systems, or built in; choose another"
         draft.report("system", name, ("system",), text)
-    if system.syncs and not any(sync.attributes for sync in system.syncs.values()):
-        text = "no sync of the system maps an attribute, so none is ever due; map one"
-        draft.report("system", name, ("syncs",), text)
     mapped: dict[str, str] = {}
     for sync_name, sync in system.syncs.items():
         at = ("syncs", sync_name)

@@ -11,7 +11,6 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from profile_pipelines.errors import CatalogueError
 from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines.pipeline import due_syncs
 from profile_pipelines.progress import HowFar
@@ -173,14 +172,6 @@ def test_a_sync_may_only_link(business: Business) -> None:
     assert [s.rows_read for s in report.syncs if s.sync == "links"] == [2]
     assert report.profiles is not None
     assert report.profiles.profiles == 9
-
-
-def test_a_system_that_only_links_would_never_be_read(business: Business) -> None:
-    """So it is refused."""
-    shop = business.folder / "catalog" / "sources" / "shop.yaml"
-    shop.write_text(shop.read_text().replace("{orders: orders}", "{}"))
-    with pytest.raises(CatalogueError, match="no sync of the system maps an attribute"):
-        business.workspace()
 
 
 def test_runs_print_nothing(business: Business, capfd: pytest.CaptureFixture[str]) -> None:
