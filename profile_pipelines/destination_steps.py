@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from profile_pipelines.errors import UnknownName
+from profile_pipelines.catalog.plan import find_declared
 from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 def find_destination(workspace: Workspace, name: str) -> Destination:
     """A destination of the catalogue. Raises UnknownName."""
-    destinations = workspace.catalogue.destinations
-    if name not in destinations:
-        known = ", ".join(sorted(destinations)) or "none"
-        raise UnknownName(f"the catalogue declares no destination {name}; it has {known}")
-    return destinations[name]
+    return find_declared("destination", name, workspace.catalogue.destinations)
 
 
 def deliver(

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from profile_pipelines.errors import NotFound, UnknownName
+from profile_pipelines.catalog.plan import find_declared
+from profile_pipelines.errors import NotFound
 from profile_pipelines.pipeline import again
 from profile_pipelines.workspace import Workspace
 
@@ -157,22 +158,15 @@ def preview_message(
     from profile_pipelines.profiles.values import values_of
 
     catalogue = workspace.catalogue
-    if template not in catalogue.templates:
-        known = ", ".join(sorted(catalogue.templates)) or "none"
-        raise UnknownName(f"the catalogue has no template {template}; it has {known}")
+    declared = find_declared("template", template, catalogue.templates)
     found = find_profiles(catalogue, workspace.lake, identifier)[:1]
-    names = catalogue.templates[template].variables
-    values = values_of(catalogue, workspace.lake, found, names)[found[0]]
-    rendering = Rendering(catalogue.templates[template], now, ZoneInfo(catalogue.settings.timezone))
+    values = values_of(catalogue, workspace.lake, found, declared.variables)[found[0]]
+    rendering = Rendering(declared, now, ZoneInfo(catalogue.settings.timezone))
     return rendering.rendered(values, journey="preview", unsubscribe_url=None)
 
 
 def _journey(workspace: Workspace, name: str) -> Journey:
-    journeys = workspace.catalogue.journeys
-    if name not in journeys:
-        known = ", ".join(sorted(journeys)) or "none"
-        raise UnknownName(f"the catalogue declares no journey {name}; it has {known}")
-    return journeys[name]
+    return find_declared("journey", name, workspace.catalogue.journeys)
 
 
 def dispatch(

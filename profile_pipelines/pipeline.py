@@ -15,8 +15,8 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from profile_pipelines.audiences.materialise import AudienceResult, materialise
-from profile_pipelines.catalog.plan import schedule_of
-from profile_pipelines.errors import Conflict, UnknownName
+from profile_pipelines.catalog.plan import find_declared, schedule_of
+from profile_pipelines.errors import Conflict
 from profile_pipelines.identity import IdentitiesResult, resolve
 from profile_pipelines.landing import SyncResult, sync
 from profile_pipelines.landing.extraction import Progress
@@ -134,8 +134,7 @@ def evaluate_audience(
     Raises UnknownName when the catalogue declares none such.
     """
     workspace.check_lake()
-    if name not in workspace.catalogue.audiences:
-        raise UnknownName(f"the catalogue declares no audience {name}")
+    find_declared("audience", name, workspace.catalogue.audiences)
     return again(
         lambda: materialise(
             workspace.catalogue,

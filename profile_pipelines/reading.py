@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from profile_pipelines.audiences.staleness import SourceFreshness, freshness
-from profile_pipelines.catalog.mistakes import did_you_mean
+from profile_pipelines.catalog.plan import find_declared
 from profile_pipelines.engine.sql import column
-from profile_pipelines.errors import NotFound, UnknownName
+from profile_pipelines.errors import NotFound
 from profile_pipelines.lake.lake import COMBINING, provenance_column
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.lake_place import lake_place
@@ -189,9 +189,7 @@ class Customers:
     def members(self, audience: str, *, as_of: datetime | None = None) -> Frame:
         """The audience's rows: `profile_id`, `member`, `held`, by id. Raises UnknownName."""
         space = self.workspace
-        if audience not in space.catalogue.audiences:
-            hint = did_you_mean(audience, space.catalogue.audiences, all_of="there are")
-            raise UnknownName(f"the catalogue declares no audience {audience}{hint}")
+        find_declared("audience", audience, space.catalogue.audiences)
         pinned = space.lake.audience(audience).pin()
         columns = ["profile_id", "member", "held"]
         rows = pinned.as_of(as_of, columns, "a")
@@ -237,9 +235,8 @@ class Customers:
         `run_id`. Raises UnknownName.
         """
         space = self.workspace
-        if system is not None and system not in space.catalogue.systems:
-            hint = did_you_mean(system, space.catalogue.systems, all_of="there are")
-            raise UnknownName(f"the catalogue declares no system {system}{hint}")
+        if system is not None:
+            find_declared("system", system, space.catalogue.systems)
         import pyarrow as pa
 
         tables: list[pa.Table] = []

@@ -103,7 +103,6 @@ class Workspace:
         """
         if self._is_its_lake:
             return
-        self.lake.identities(self.catalogue).pin()  # raises for a place that can't be read
         synced = self.ledger.synced()
         if synced and not self.lake.holds_any(synced):
             raise LakeError(

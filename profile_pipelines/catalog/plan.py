@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
+from typing import TypeVar
 
 from profile_pipelines.catalog.conditions import audiences_of
+from profile_pipelines.catalog.mistakes import did_you_mean
 from profile_pipelines.catalog.models import Audience, Catalogue
 from profile_pipelines.catalog.systems import SourceField, Sync
 from profile_pipelines.errors import UnknownName
+
+_Declaration = TypeVar("_Declaration")
+
+
+def find_declared(kind: str, name: str, among: Mapping[str, _Declaration]) -> _Declaration:
+    """What of a kind is declared under a name. Raises UnknownName, with what comes near to it."""
+    if name not in among:
+        hint = did_you_mean(name, sorted(among), all_of="there are")
+        raise UnknownName(f"the catalogue declares no {kind} {name}{hint}")
+    return among[name]
 
 
 def sync_of(catalogue: Catalogue, system: str, attribute: str) -> tuple[str, SourceField]:
@@ -16,9 +28,7 @@ def sync_of(catalogue: Catalogue, system: str, attribute: str) -> tuple[str, Sou
 
     Raises UnknownName when the system isn't declared or doesn't map the attribute.
     """
-    if system not in catalogue.systems:
-        raise UnknownName(f"the catalogue declares no system {system}")
-    for name, sync in catalogue.systems[system].syncs.items():
+    for name, sync in find_declared("system", system, catalogue.systems).syncs.items():
         if attribute in sync.attributes:
             return name, sync.attributes[attribute]
     raise UnknownName(f"system {system} maps no field to {attribute}")

@@ -104,9 +104,8 @@ def _query_mistake(query: str) -> str | None:
 
 
 def _has_several(query: str) -> bool:
-    from sqlglot import tokenize
+    from sqlglot import TokenType, tokenize
     from sqlglot.errors import SqlglotError
-    from sqlglot.tokenizer_core import TokenType
 
     for dialect in _DIALECTS:
         try:

@@ -6,6 +6,7 @@ from profile_pipelines.cli.output import (
     NOTHING,
     spell,
     spell_count,
+    spell_many,
     spell_share,
     stdout,
     styled,
@@ -41,8 +42,7 @@ def print_live(report: LiveReport) -> None:
         console.print(styled(line, "yellow"), soft_wrap=True)
     problems = [*report.failed, *report.missing]
     if problems:
-        count = f"{len(problems)} problems:" if len(problems) > 1 else "1 problem:"
-        console.print(styled(count, "bold red"))
+        console.print(styled(f"{spell_many(len(problems), 'problem')}:", "bold red"))
         console.print("\n".join(problems), soft_wrap=True)
     elif not report.untold:
         console.print(styled("Every mapped field is there.", "green"))

@@ -22,17 +22,11 @@ ChannelName = Annotated[
 
 def _known(kind: Literal["journey", "channel"], name: str, workspace: Workspace) -> None:
     """Raises UnknownName unless the catalogue declares the name, or a message bears it still."""
-    from profile_pipelines.catalog.mistakes import did_you_mean
-    from profile_pipelines.errors import UnknownName
+    from profile_pipelines.catalog.plan import find_declared
 
     catalogue = workspace.catalogue
-    names = {*(catalogue.journeys if kind == "journey" else catalogue.channels)}
-    if name in names or any(
-        getattr(each, kind) == name for each in workspace.ledger.outbox.counts()
-    ):
-        return
-    hint = did_you_mean(name, sorted(names), all_of="there are")
-    raise UnknownName(f"the catalogue declares no {kind} {name}{hint}")
+    if not any(getattr(each, kind) == name for each in workspace.ledger.outbox.counts()):
+        find_declared(kind, name, catalogue.journeys if kind == "journey" else catalogue.channels)
 
 
 @outbox.command()

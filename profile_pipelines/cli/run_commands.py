@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from profile_pipelines.pipeline import DueSync
     from profile_pipelines.workspace import Workspace
-
-_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def run(
@@ -67,14 +65,15 @@ def _check_moment(workspace: Workspace, given: str | None, moment: datetime) -> 
     in the future stands, and is said."""
     from profile_pipelines.cli.output import note
     from profile_pipelines.lake_tables import last_commit
+    from profile_pipelines.validation import CLOCKS_DIFFER
 
     latest = max(workspace.ledger.coverage().values(), default=moment)
-    if given is None and latest > moment + _CLOCKS_DIFFER:
+    if given is None and latest > moment + CLOCKS_DIFFER:
         note(
             f"syncs are on record until {latest:%Y-%m-%dT%H:%M:%SZ}, which is yet to come: until "
             "then no schedule makes them due again, and their values are fresh"
         )
-    if given is not None and moment > datetime.now(UTC) + _CLOCKS_DIFFER:
+    if given is not None and moment > datetime.now(UTC) + CLOCKS_DIFFER:
         note("--now lies in the future: until then no schedule makes due what is synced here")
 
     last = None if given is None else last_commit(workspace)
@@ -88,20 +87,18 @@ def _check_moment(workspace: Workspace, given: str | None, moment: datetime) -> 
 def _selected(workspace: Workspace, system: str, attributes: Sequence[str]) -> list[DueSync]:
     """The system's syncs with the attributes that were asked for. Raises UnknownName."""
     from profile_pipelines.catalog.mistakes import did_you_mean
+    from profile_pipelines.catalog.plan import find_declared
     from profile_pipelines.errors import UnknownName
     from profile_pipelines.pipeline import DueSync
 
-    systems = workspace.catalogue.systems
-    if system not in systems:
-        hint = did_you_mean(system, systems, all_of="there are")
-        raise UnknownName(f"the catalogue declares no system {system}{hint}")
-    mapped = [name for each in systems[system].syncs.values() for name in each.attributes]
+    syncs = find_declared("system", system, workspace.catalogue.systems).syncs
+    mapped = [name for each in syncs.values() for name in each.attributes]
     for name in attributes:
         if name not in mapped:
             hint = did_you_mean(name, mapped, all_of="it maps")
             raise UnknownName(f"system {system} maps no field to {name}{hint}")
     found: list[DueSync] = []
-    for name, each in systems[system].syncs.items():
+    for name, each in syncs.items():
         chosen = tuple(a for a in each.attributes if not attributes or a in attributes)
         if chosen or not attributes:
             found.append(DueSync(system, name, chosen))

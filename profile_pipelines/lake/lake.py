@@ -10,6 +10,7 @@ from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.engine.columns import Columns, ColumnType
+from profile_pipelines.lake import delta
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.lake_place import Place
 
@@ -53,9 +54,12 @@ class Lake:
         return LakeTable(self.root, f"sources/{system}/{sync}", ["record_id"], columns)
 
     def holds_any(self, syncs: Iterable[tuple[str, str]]) -> bool:
-        """Whether there are records of any of these (system, sync)."""
+        """Whether there are records of any of these (system, sync).
+
+        Raises LakeError for a place that can't be read.
+        """
         return any(
-            (self.root / kind / system / sync / "changes" / "_delta_log").exists()
+            delta.open_table(self.root / kind / system / sync / "changes") is not None
             for system, sync in syncs
             for kind in ("sources", "children")
         )

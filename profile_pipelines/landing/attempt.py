@@ -145,13 +145,13 @@ class Attempt:
         Not where more than them is to be judged: what was set aside waits, or values are compared
         with those of other records.
         """
-        landing = self.landing
+        landing, oldest = self.landing, cursors.oldest()
         return (
             request.since is not None
             and digest is not None
             and landing.pinned.state.get(RECENT) == digest
-            and cursors.oldest() is not None
-            and cursors.oldest() == cursors.newest()
+            and oldest is not None
+            and oldest == cursors.newest()
             and not self.waiting
             and not any(landing.catalogue.attributes[a].valid.unique for a in landing.chosen)
         )

@@ -198,16 +198,15 @@ def _kept_quarantine(read: Sequence[str], attributes: Sequence[str]) -> exp.Expr
     whole = entries(
         column("quarantine", "i"), lambda each: exp.EQ(this=each, expression=literal(""))
     )
-    is_bad = exp.GT(
-        this=exp.func("COALESCE", exp.ArraySize(this=whole), literal(0)), expression=literal(0)
-    )
-    kept = exp.Case().when(is_bad, older(read)).else_(older([*read, ""]))
+    kept = exp.Case().when(_has_any(whole), older(read)).else_(older([*read, ""]))
     both = exp.ArrayConcat(this=fresh, expressions=[kept])
-    some = exp.GT(
-        this=exp.func("COALESCE", exp.ArraySize(this=both.copy()), literal(0)),
-        expression=literal(0),
-    )
+    some = _has_any(both.copy())
     return exp.Case().when(exp.and_(exp.not_(column("deleted", "i")), some), both)
+
+
+def _has_any(entries: exp.Expr) -> exp.Expr:
+    size = exp.func("COALESCE", exp.ArraySize(this=entries), literal(0))
+    return exp.GT(this=size, expression=literal(0))
 
 
 def _typed_null(name: str, source: Columns) -> exp.Expr:

@@ -11,20 +11,20 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
 
 from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.catalog.systems import Sync
+from profile_pipelines.validation import CLOCKS_DIFFER
 from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
 from profile_pipelines.validation.conversions import convert
 from profile_pipelines.validation.identifiers import normalise
 
 NO_IDENTIFIER = "no usable identifier"
 UNREADABLE = "not readable as {type}"
-_CLOCKS_DIFFER = timedelta(minutes=5)
 QUARANTINE = pl.List(pl.Struct({"attribute": pl.String, "reason": pl.String, "value": pl.String}))
 
 _ENTRY_COLUMNS = {
@@ -133,7 +133,7 @@ class RecordValidator:
             times = pl.Series("updated_at", [self._now], dtype=POLARS_TYPES["timestamp"])
             return times.new_from_index(0, len(raw))
         times = cast(raw[self._sync.updated_at], "timestamp", "UTC")
-        self.findings.ahead += int((times > self._now + _CLOCKS_DIFFER).sum())
+        self.findings.ahead += int((times > self._now + CLOCKS_DIFFER).sum())
         return (
             times.to_frame("v")
             .select(

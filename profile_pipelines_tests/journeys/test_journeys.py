@@ -342,7 +342,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert space.ledger.outbox.counts() == []
     done = journey_steps.tick_journey(space, "j", now=now)
     assert dry.steps == done.steps
-    with pytest.raises(UnknownName, match="it has j"):
+    with pytest.raises(UnknownName, match="there is only j"):
         journey_steps.tick_journey(space, "k", now=now)
 
 
