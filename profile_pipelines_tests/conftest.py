@@ -28,7 +28,9 @@ _numbers = itertools.count(1)
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups of tests that share a costly fixture stay together, or else it is said."""
+    """Groups of tests that share a costly fixture stay together, or else it is said. What takes
+    long begins first, lest a process be alone with it at the end."""
+    items.sort(key=lambda each: each.get_closest_marker("slow") is None)
     if getattr(config.option, "loadgroup", False):
         apart = [e for e in items if e.get_closest_marker("xdist_group") and "@" not in e.nodeid]
         if apart:

@@ -171,6 +171,7 @@ def test_lost_at_every_place(tmp_path: Path, dead: int, at: int, when: str):
     _live(world, [[("killed", str(at), when), *left]])
 
 
+@pytest.mark.slow
 @_RANDOM
 @given(rounds=_rounds())
 def test_tables(
@@ -186,6 +187,7 @@ def test_tables(
     _live(World(company, lambda: _mails(url), dead), rounds)
 
 
+@pytest.mark.slow
 @settings(_RANDOM, max_examples=3)
 @given(rounds=_rounds())
 def test_postgresql(
@@ -211,6 +213,7 @@ def test_postgresql(
     _live(World(company, lambda: _mails(url), dead), rounds)
 
 
+@pytest.mark.slow
 @_RANDOM
 @given(rounds=_rounds(), faults=st.lists(st.sampled_from(["", "cut", "hang up"]), max_size=6))
 def test_services(

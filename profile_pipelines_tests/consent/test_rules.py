@@ -140,6 +140,7 @@ def _sent(company: Reminders, ids: dict[str, int], number: int) -> set[str]:
     return {names[each["profile_id"]] for each in after if each["message_id"] not in before}
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=4, max_size=14))
 @example([("click", "1"), ("send",), ("run",), ("restore", "1"), ("send",), ("merge",), ("send",)])
@@ -151,6 +152,7 @@ def test_exactly_those_who_consent_are_written_to(steps: list[Step]) -> None:
         _play(Path(folder), steps)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=5,
     deadline=None,

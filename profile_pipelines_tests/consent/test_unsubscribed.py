@@ -266,6 +266,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=4, max_size=10))
 def test_what_changes_touch_is_all_that_has_to_be_merged(steps: list[tuple[str, ...]]) -> None:

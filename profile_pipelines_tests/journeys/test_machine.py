@@ -346,6 +346,7 @@ class JourneyMachine(RuleBasedStateMachine):
             assert step.entered == sum(step.messages.values()) + undecided
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "examples"), [("sqlite", 5), ("postgresql", 3)])
 def test_any_order_of_events(
     kind: str,

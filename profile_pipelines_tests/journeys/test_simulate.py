@@ -47,6 +47,7 @@ JOURNEYS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=CHANGES, journey=JOURNEYS, by_condition=st.booleans())
 def test_it_is_what_the_ticks_did(

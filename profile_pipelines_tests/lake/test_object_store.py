@@ -57,6 +57,7 @@ def _objects(company: Company) -> set[str]:
     return {str(path) for path in company.lake.rglob("*")}
 
 
+@pytest.mark.slow
 def test_the_whole_path_runs_in_a_bucket(company: Company) -> None:
     """Runs write, write nothing when nothing changed, follow a change; upkeep works as well."""
     company.run()

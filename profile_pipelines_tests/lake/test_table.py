@@ -75,6 +75,7 @@ def _after(state: dict[int, str], rows: dict[int, str | None]) -> dict[int, str]
     return {key: value for key, value in merged.items() if value is not None}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(table_operations())
 def test_any_commits_and_upkeep_read_like_a_dictionary(

@@ -171,6 +171,7 @@ def killed_between_commits() -> Iterator[None]:
             yield
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(ROUNDS)
 def test_aggregates_agree_with_the_children(rounds: list[tuple[list[dict[str, Any]], str]]) -> None:

@@ -223,6 +223,7 @@ _step = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.lists(_step, min_size=2, max_size=4))
 def test_the_order_of_syncs_makes_no_difference(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
@@ -76,6 +77,7 @@ sys.exit(not report.ok)
 """
 
 
+@pytest.mark.slow
 def test_parallel_runs_share_what_the_api_allows(business: Business) -> None:
     """Two processes that read two syncs of a system at once ask from one allowance: the file that
     counts it has the requests of both."""

@@ -197,6 +197,7 @@ run(Business(Path(sys.argv[1])), progress=Killer())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["crm.contacts", "identities", "audiences.gold"])
 def test_a_run_that_was_killed_is_made_good_by_the_next(business: Business, step: str) -> None:
     """After kill -9 in the middle of a run the next one leads to the same members and records."""

@@ -117,6 +117,7 @@ def test_everything_is_there_and_nothing_of_others(tmp_path: Path) -> None:
     assert {each["record_key"] for each in customer["events_waiting"]} == {"1", "91"}
 
 
+@pytest.mark.slow
 def test_a_lake_in_a_bucket_tells_as_much(
     s3_bucket: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ DECLARED = catalogue(SYSTEMS, ("tier", "opt_in", "points", "since", "ends", "tag
 LATER = EPOCH + timedelta(days=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.data())
 def test_profiles_are_the_models_however_the_updates_arrive(data: st.DataObject) -> None:
@@ -34,6 +36,7 @@ def test_profiles_are_the_models_however_the_updates_arrive(data: st.DataObject)
         assert _profiles(receiver) == expected_profiles(receiver.catalogue, made)
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)
 @given(st.data())
 def test_receipts_name_what_every_system_gave(data: st.DataObject) -> None:
