@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from profile_pipelines.masking import FLAGS, mask
@@ -44,10 +44,14 @@ def test_long_values_are_cut() -> None:
 
 
 @given(st.text(min_size=4, max_size=80))
+@example("0@0.AA")
 def test_nothing_but_the_first_sign_is_readable(value: str) -> None:
-    """No letter or digit but the first remains, whatever the script."""
-    left = [sign for sign in mask(value) if sign.isalnum()]
+    """No letter or digit but the first remains, whatever the script, and an address's ending."""
+    masked = mask(value)
+    _, form, ending = masked.rpartition("@•••.")
+    left = [sign for sign in masked.removesuffix(ending if form else "") if sign.isalnum()]
     assert len(left) <= 1
+    assert not form or value.strip().endswith(f".{ending}")
 
 
 @given(st.emails())
