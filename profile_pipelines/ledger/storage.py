@@ -57,8 +57,19 @@ def day_of(moment: sa.ColumnElement[datetime], midnights: Sequence[datetime]) ->
 
 
 def create_tables(metadata: sa.MetaData, engine: sa.Engine) -> None:
-    """Create the tables that aren't there; another process may be doing the same."""
-    try:
-        metadata.create_all(engine)
-    except exc.DBAPIError:
-        metadata.create_all(engine)
+    """Create the tables that aren't there; other processes may be doing the same."""
+    absent = _absent(metadata, engine)
+    while absent:
+        try:
+            metadata.create_all(engine, tables=absent)
+        except exc.DBAPIError:
+            before, absent = absent, _absent(metadata, engine)
+            if len(absent) == len(before):
+                raise
+        else:
+            return
+
+
+def _absent(metadata: sa.MetaData, engine: sa.Engine) -> list[sa.Table]:
+    there = set(sa.inspect(engine).get_table_names())
+    return [table for table in metadata.sorted_tables if table.name not in there]

@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from profile_pipelines.ledger import Ledger, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
+from profile_pipelines.ledger.storage import create_tables, open_engine
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,6 +24,33 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
     if request.param == "postgresql":
         return Ledger(request.getfixturevalue("postgres_url"))
     return Ledger(f"sqlite:///{tmp_path / 'new' / 'ledger.db'}")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_processes_may_create_the_ledger_at_once(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Another one is ahead at every single table, and both go on."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    if database == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    metadata = sa.MetaData()
+    tables = [sa.Table(name, metadata, sa.Column("at", sa.String)) for name in "abc"]
+    ahead = open_engine(url)
+    for table in tables:
+        sa.event.listen(
+            table, "before_create", lambda table, *_, **__: table.create(ahead), once=True
+        )
+    create_tables(metadata, open_engine(url))
+    assert sorted(sa.inspect(ahead).get_table_names()) == ["a", "b", "c"]
+
+
+def test_a_ledger_that_cannot_be_written_is_told(postgres_url: str) -> None:
+    """Creating its tables isn't tried for ever."""
+    options = {"options": "-c default_transaction_read_only=on"}
+    url = sa.make_url(postgres_url).update_query_dict(options)
+    with pytest.raises(DBAPIError, match="read-only"):
+        Ledger(url.render_as_string(hide_password=False))
 
 
 def _entry(

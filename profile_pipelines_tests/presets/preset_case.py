@@ -93,7 +93,7 @@ class Shop:
                 for name, value in case.fields.items()
             },
             "base_url": url,
-            "timeout": "1s",
+            "timeout": "2s",
             **private,
             **case.connection,
             **connection,
