@@ -77,6 +77,7 @@ def explain_journey(
     workspace: Workspace, name: str, identifier: str, *, now: datetime
 ) -> list[Explanation]:
     """A customer's enrolments in a journey. Raises UnknownName, or NotFound for the identifier."""
+    from profile_pipelines.identity.former import ids_of_customers
     from profile_pipelines.journeys.explain import explanations
     from profile_pipelines.profiles.lookup import find_profiles
 
@@ -89,7 +90,7 @@ def explain_journey(
         ledger.outbox,
         ledger.coverage(),
         journey,
-        find_profiles(catalogue, lake, identifier),
+        ids_of_customers(catalogue, lake, find_profiles(catalogue, lake, identifier)),
         now=now,
     )
 

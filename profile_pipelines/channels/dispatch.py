@@ -10,8 +10,9 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -31,6 +32,7 @@ from profile_pipelines.channels.rendering import Rendering
 from profile_pipelines.channels.senders import is_idempotent, open_sender
 from profile_pipelines.consent.permission import Unsubscribed, without_consent
 from profile_pipelines.errors import ChannelError
+from profile_pipelines.identity.former import gone_up, pairs_of
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.outbox import Claimed, Outbox, Outcome
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
@@ -133,6 +135,11 @@ class Dispatch:
             return
         self._senders[name] = sender
         now = self._clock()
+        today = dict(reversed(self._gone_up))
+        claimed = [
+            replace(each, profile_id=today.get(each.profile_id, each.profile_id))
+            for each in claimed
+        ]
         messages, outcomes = self._prepared(name, channel, claimed, now)
         self._settle(name, outcomes, now)
         limit = channel.rate_limit
@@ -254,10 +261,14 @@ class Dispatch:
         if not caps or not left:
             return {}
         since = now - max(cap.period for cap, _ in caps)
-        sent = self._outbox.sent_since([each.profile_id for each in left], since)
+        today = {each.profile_id: [each.profile_id] for each in left}
+        for former_id, profile_id in self._gone_up:
+            if profile_id in today:
+                today.setdefault(former_id, []).append(profile_id)
         had: dict[int, list[tuple[str, str, datetime]]] = {}
-        for profile_id, journey, over, at in sent:
-            had.setdefault(profile_id, []).append((journey, over, at))
+        for sent_to, journey, over, at in self._outbox.sent_since(today, since):
+            for profile_id in today[sent_to]:
+                had.setdefault(profile_id, []).append((journey, over, at))
         reasons: dict[str, str] = {}
         for each in left:
             own = had.setdefault(each.profile_id, [])
@@ -274,6 +285,11 @@ class Dispatch:
             else:
                 own.append((each.journey, name, now))
         return reasons
+
+    @cached_property
+    def _gone_up(self) -> list[tuple[int, int]]:
+        """(former id, id of today), least first, of customers that have become other profiles."""
+        return sorted(pairs_of(gone_up(self._catalogue, self._lake)))
 
     def _rendered(
         self, left: Sequence[Claimed], channel: Channel, now: datetime

@@ -18,7 +18,7 @@ from profile_pipelines.consent.permission import (
     without_consent,
 )
 from profile_pipelines.engine.sql import column, literal
-from profile_pipelines.identity.former import ids_of_customer
+from profile_pipelines.identity.former import ids_of_customers
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.lake import UNSUBSCRIBES, provenance_column
 from profile_pipelines.ledger import Ledger
@@ -120,7 +120,7 @@ def consent_history(
         check_purpose(catalogue, purpose)
     declared = [each.consent for each in catalogue.attributes.values() if each.consent is not None]
     purposes = [purpose] if purpose is not None else list(dict.fromkeys(declared))
-    ids = ids_of_customer(catalogue, lake, profile_id)
+    ids = ids_of_customers(catalogue, lake, [profile_id])
     values = _values(catalogue, lake, ids, purposes)
     acts = ledger.unsubscribes.of_profiles(ids)[::-1]
     messages = ledger.outbox.messages(states=_TRIED, profile_ids=ids, limit=None)

@@ -10,7 +10,7 @@ was in the former one, or (of a record that is gone) one with the same identifie
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -91,44 +91,48 @@ def former_profiles(
     return lake.engine.query(select, relations)
 
 
-def ids_of_customer(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[int]:
-    """The profile's id, then those of former profiles that have gone up in it.
+def gone_up(catalogue: Catalogue, lake: Lake) -> pa.Table:
+    """`former_id` and `profile_id`: the former profiles that are no more, and what they are today.
 
-    A former profile that is still there is another customer's by now, and isn't among them.
+    A former profile that is still there is another customer's by now, and isn't among them. One
+    that has parted is there for each of its parts.
     """
     identities = lake.identities(catalogue).pin()
     former = former_profiles(catalogue, lake, identities)
-    ids = {former_id for former_id, now in _by_pairs(former) if now == profile_id}
-    return [profile_id, *sorted(ids - _living(lake, identities, ids))]
+    if former.num_rows == 0:
+        return former
+    living = identities.current(["record_id", "profile_id"], "now")
+    select = (
+        exp.select(column("former_id", "f"), column("profile_id", "f"))
+        .from_(named("former", "f"))
+        .join(
+            living.sql.subquery("n"),
+            on=column("former_id", "f").eq(column("profile_id", "n")),
+            join_type="anti",
+        )
+    )
+    return lake.engine.query(select, {**living.relations, "former": former})
+
+
+def ids_of_customers(catalogue: Catalogue, lake: Lake, profile_ids: Sequence[int]) -> list[int]:
+    """The profiles' ids, then those of former profiles that have gone up in them."""
+    pairs = pairs_of(gone_up(catalogue, lake))
+    former = {former_id for former_id, profile_id in pairs if profile_id in {*profile_ids}}
+    return [*profile_ids, *sorted(former)]
 
 
 def customers_of(catalogue: Catalogue, lake: Lake, profile_ids: Collection[int]) -> list[int]:
     """The profiles that these ones are today: themselves, or what they have gone up in; a profile
     that is gone and went up in none stays as it is."""
-    identities = lake.identities(catalogue).pin()
     now: dict[int, set[int]] = {}
-    for former_id, profile_id in _by_pairs(former_profiles(catalogue, lake, identities)):
+    for former_id, profile_id in pairs_of(gone_up(catalogue, lake)):
         now.setdefault(former_id, set()).add(profile_id)
-    living = _living(lake, identities, profile_ids)
-    found = [{each} if each in living else now.get(each, {each}) for each in profile_ids]
-    return sorted(set().union(*found))
+    return sorted(set().union(*(now.get(each, {each}) for each in profile_ids)))
 
 
-def _by_pairs(former: pa.Table) -> Iterator[tuple[int, int]]:
-    return zip(former["former_id"].to_pylist(), former["profile_id"].to_pylist(), strict=True)
-
-
-def _living(lake: Lake, identities: Pinned, profile_ids: Collection[int]) -> set[int]:
-    if not profile_ids or not identities.exists:
-        return set()
-    rows = identities.current(["record_id", "profile_id"], "now")
-    select = (
-        exp.select(column("profile_id", "n"))
-        .distinct()
-        .from_(rows.sql.subquery("n"))
-        .where(column("profile_id", "n").isin(*(literal(each) for each in profile_ids)))
-    )
-    return {row["profile_id"] for row in lake.engine.rows(select, rows.relations)}
+def pairs_of(former: pa.Table) -> list[tuple[int, int]]:
+    """(former id, id of today) of what the others found."""
+    return list(zip(former["former_id"].to_pylist(), former["profile_id"].to_pylist(), strict=True))
 
 
 def _by_identifiers(rows: exp.Select, names: Sequence[str]) -> list[exp.Select]:

@@ -8,7 +8,7 @@ ticks that ran at once do so. Nothing here but a profile's id tells who somebody
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,8 @@ class Changes:
     held: int
     followed: str | None = None
     mark: str | None = None
+    carried_over: Mapping[int, int] = field(default_factory=dict[int, int])
+    """By enrolment, which profile it is of from now on."""
 
 
 class Enrolments:
@@ -193,6 +195,7 @@ class Enrolments:
         """Do all that one tick changes, or nothing: Conflict when another tick came first."""
         with self._engine.begin() as connection:
             self._advance(connection, journey, expected, changes, now)
+            self._carry_over(connection, journey, changes.carried_over)
             for move in changes.moves:
                 self._move(connection, journey, move, now)
             self._enter(connection, journey, changes.entered, now)
@@ -236,6 +239,13 @@ class Enrolments:
                 connection.exec_driver_sql(statement, rows.rows())
             else:
                 connection.execute(insert, rows.to_dicts())
+
+    def _carry_over(
+        self, connection: sa.Connection, journey: str, profiles: Mapping[int, int]
+    ) -> None:
+        for enrolment, profile_id in profiles.items():
+            own = sa.and_(_enrolments.c.journey == journey, _enrolments.c.id == enrolment)
+            connection.execute(sa.update(_enrolments).where(own).values(profile_id=profile_id))
 
     def note(self, journey: str, expected: Tick, mark: str) -> None:
         """Keep the mark of a tick that changed nothing, unless another tick came first."""

@@ -14,7 +14,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.channels.files import files_of, folder_of
 from profile_pipelines.consent.history import consent_history
 from profile_pipelines.errors import NotFound, ProfilePipelinesError
-from profile_pipelines.identity.former import ids_of_customer
+from profile_pipelines.identity.former import ids_of_customers
 from profile_pipelines.lake import Lake
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Waiting
@@ -64,7 +64,7 @@ def everything_about(
 def _customer(
     catalogue: Catalogue, lake: Lake, ledger: Ledger, outbox: Path, profile_id: int, now: datetime
 ) -> dict[str, Any]:
-    ids = ids_of_customer(catalogue, lake, profile_id)
+    ids = ids_of_customers(catalogue, lake, [profile_id])
     identities = identity_rows(lake, ids)
     records = stored_records(lake, {row["record_id"] for row in identities})
     children = stored_children(lake, records)

@@ -15,7 +15,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
-from profile_pipelines.identity.former import ids_of_customer
+from profile_pipelines.identity.former import ids_of_customers
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.barred import record_kind
@@ -49,9 +49,7 @@ class People:
 
 def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) -> People:
     """All by which the lake knows the people of these profiles, now and in its history."""
-    profiles = sorted(
-        {each for one in profile_ids for each in ids_of_customer(catalogue, lake, one)}
-    )
+    profiles = sorted(set(ids_of_customers(catalogue, lake, list(profile_ids))))
     names = [f"id_{name}" for name in catalogue.identifiers]
     identities = lake.identities(catalogue).pin()
     records = _records(lake, identities, profiles)
