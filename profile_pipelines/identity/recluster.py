@@ -10,6 +10,7 @@ import polars as pl
 
 from profile_pipelines.identity.affected import Affected
 from profile_pipelines.identity.clusters import Labels, assign_profiles, cluster
+from profile_pipelines.identity.parting import ids_after_parting
 from profile_pipelines.identity.returning import former_ids
 from profile_pipelines.lake import Lake, Pinned
 
@@ -36,6 +37,8 @@ def recluster(
     old, new = affected
     labels, held = cluster(new, names, cap)
     known = _ids(new, old)
+    if pinned.exists:
+        known = ids_after_parting(lake, pinned, new["record_id"], labels, known)
     newcomers = (labels >= 0) & ~np.isin(labels, labels[known > 0])
     if pinned.exists and newcomers.any():
         others = new.with_columns(pl.Series("held_apart", held.astype(bool))).filter(newcomers)

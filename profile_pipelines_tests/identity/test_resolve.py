@@ -209,6 +209,66 @@ def test_a_joined_profile_keeps_the_least_id(tmp_path: Path) -> None:
     assert (result.records, result.profiles, result.changed) == (3, 1, 2)
 
 
+def test_a_join_that_was_a_mistake_leaves_no_trace(tmp_path: Path) -> None:
+    """Whatever their numbers, customers who were joined by a mistyped value are who they were."""
+    world = _World(tmp_path, 100)
+    for number in (9, 2, 5, 1):
+        world.write({number: Identified(f"s{number}", f"w{number}", None)})
+        world.resolve()
+    before = world.profile_ids()
+    assert [before[n][0] for n in (9, 2, 5, 1)] == [1, 2, 3, 4]
+    world.write({2: Identified("s2", "w9", None), 1: Identified("s1", "w5", None)})
+    world.resolve()
+    assert world.profile_ids() == {9: before[9], 2: before[9], 5: before[5], 1: before[5]}
+    world.write({5: Identified("s5", "w9", None)})
+    world.resolve()
+    assert world.profile_ids() == {**before, 2: before[9], 5: before[9]}
+    world.write({n: Identified(f"s{n}", f"w{n}", None) for n in (1, 2, 5)})
+    world.resolve()
+    assert world.profile_ids() == before
+
+
+@settings(max_examples=10, deadline=None)
+@given(identity_steps(), st.data())
+def test_joining_and_parting_again_changes_nobody(
+    steps: list[dict[int, Identified | None]], data: st.DataObject
+) -> None:
+    """A record that joins any customers, and goes again, leaves every id as it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = _World(Path(folder), 100)
+        for step in steps:
+            world.write(step)
+            world.resolve()
+        before = world.profile_ids()
+        values = [[*{record[n] for record in world.records.values()}, None] for n in range(3)]
+        joining = Identified(*(data.draw(st.sampled_from(each)) for each in values))
+        if not any(joining):
+            return
+        world.write({998: joining})
+        world.resolve()
+        world.write({998: None})
+        world.resolve()
+        assert world.profile_ids() == before
+
+
+def test_a_profile_that_parts_stays_with_who_has_had_it_longest(tmp_path: Path) -> None:
+    """Who joined later leaves with a new id; an earlier one that somebody has is not taken."""
+    world = _World(tmp_path, 100)
+    world.write({n: Identified(f"s{n}", f"w{n}", None) for n in (8, 9)})
+    world.resolve()
+    before = world.profile_ids()
+    world.write({2: Identified("s2", "w8", None), 4: Identified("s4", "w9", None)})
+    world.resolve()
+    world.write({2: Identified("s2", "w9", None)})
+    world.resolve()
+    assert world.profile_ids()[2] == before[9]
+    world.write({2: Identified("s2", "w2", None)})
+    world.resolve()
+    after = world.profile_ids()
+    assert (after[8], after[9], after[4]) == (before[8], before[9], before[9])
+    assert after[2] == (3, False)
+
+
 def test_who_comes_back_has_the_id_of_before(tmp_path: Path) -> None:
     """Deleted and put back, or put back as another record: the customer is the same for life."""
     world = _World(tmp_path, 100)
