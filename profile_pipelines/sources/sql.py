@@ -107,7 +107,20 @@ class SqlSource:
                     str(column["name"]): str(column["type"])
                     for column in sa.inspect(connection).get_columns(table, schema)
                 }
-        return {name: types.get(name) or types.get(name.lower(), "unknown") for name in described}
+        return {
+            self._as_mapped(name, connection.dialect): types.get(name)
+            or types.get(name.lower(), "unknown")
+            for name in described
+        }
+
+    def _as_mapped(self, name: str, dialect: sa.Dialect) -> str:
+        """A column's name: in small letters where the database folds plain names to capitals,
+        unless it's mapped in capitals."""
+        folded = dialect.requires_name_normalize and name == name.upper()
+        paths = (f"{name}.", f"{name}[")
+        if folded and not any(f == name or f.startswith(paths) for f in self.sync.mapped_fields):
+            return name.lower()
+        return name
 
     def described(self, connection: sa.Connection) -> dict[str, Column]:
         """The columns of the table or query by name, without reading it."""

@@ -47,6 +47,21 @@ def test_brings_only_the_fields_asked_for_as_text(
     }
 
 
+def test_plain_names_are_told_as_mapped_where_the_database_folds_them(
+    database: sqlite3.Connection, crm: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Snowflake does: EMAIL is `email`, also below a path, unless it's mapped as EMAIL."""
+    monkeypatch.setattr("sqlalchemy.engine.default.DefaultDialect.requires_name_normalize", True)
+    database.execute('create table people (ID integer, EMAIL text, DATA text, "Mixed" text)')
+    database.execute("""insert into people values (1, 'a@b.de', '{"name": "A"}', 'm')""")
+    mapped = {"tier": "data.name", "status": "EMAIL", "level": "Mixed", "ids": "IDS"}
+    crm_source = source(crm, table="people", key="id", attributes=mapped)
+    assert list(crm_source.inspect()) == ["id", "EMAIL", "data", "Mixed"]
+    assert table(crm_source, "id", "EMAIL", "data.name", "Mixed").to_pylist() == [
+        {"id": "1", "EMAIL": "a@b.de", "data.name": "A", "Mixed": "m"}
+    ]
+
+
 def test_paths_look_into_columns_of_json(database: sqlite3.Connection, crm: dict[str, str]) -> None:
     """A field may be a path into a column's JSON; a column of the very name wins."""
     database.execute('create table people (id integer, data text, "data.name" text)')
