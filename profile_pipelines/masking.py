@@ -9,7 +9,7 @@ _DOT = "•"
 _SHOWN = 1
 _SHORT = 4
 _LONGEST = 24
-_EMAIL = re.compile(r"^[^@\s]+@[^@\s]+\.([a-z]{2,6})$", re.IGNORECASE)
+_EMAIL = re.compile(r"^[^@\s]+@[^@\s]+?(?:(\.[a-z]{2,6})|\.[^@\s.]+)$", re.IGNORECASE)
 FLAGS = frozenset({"true", "false", "yes", "no", "y", "n", "t", "f", "0", "1"})
 """What truth values look like in business systems, in lower case."""
 
@@ -19,13 +19,13 @@ def mask(text: str, known: Collection[str] = ()) -> str:
 
     Punctuation and spaces stay, and the first letter or digit of what has four or more. The
     `known` values, which the catalogue itself names, are shown whole. Of an address only the
-    first letter and the last part of the domain are; of long text the start.
+    first letter and the last part of the domain are, if it is short; of long text the start.
     """
     text = text.strip()
     if text in known or text.lower() in known:
         return text
     if address := _EMAIL.match(text):
-        return f"{text[0]}{_DOT * 3}@{_DOT * 3}.{address[1]}"
+        return f"{text[0]}{_DOT * 3}@{_DOT * 3}{address[1] or ''}"
     readable = sum(map(_is_readable, text))
     left = _SHOWN if readable >= _SHORT else 0
     shown: list[str] = []
