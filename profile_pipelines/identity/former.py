@@ -116,8 +116,9 @@ def gone_up(catalogue: Catalogue, lake: Lake) -> pa.Table:
 
 def ids_of_customers(catalogue: Catalogue, lake: Lake, profile_ids: Sequence[int]) -> list[int]:
     """The profiles' ids, then those of former profiles that have gone up in them."""
+    wanted = set(profile_ids)
     pairs = pairs_of(gone_up(catalogue, lake))
-    former = {former_id for former_id, profile_id in pairs if profile_id in {*profile_ids}}
+    former = {former_id for former_id, profile_id in pairs if profile_id in wanted}
     return [*profile_ids, *sorted(former)]
 
 

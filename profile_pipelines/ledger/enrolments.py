@@ -243,9 +243,11 @@ class Enrolments:
     def _carry_over(
         self, connection: sa.Connection, journey: str, profiles: Mapping[int, int]
     ) -> None:
-        for enrolment, profile_id in profiles.items():
-            own = sa.and_(_enrolments.c.journey == journey, _enrolments.c.id == enrolment)
-            connection.execute(sa.update(_enrolments).where(own).values(profile_id=profile_id))
+        own = sa.and_(_enrolments.c.journey == journey, _enrolments.c.id == sa.bindparam("own"))
+        statement = sa.update(_enrolments).where(own).values(profile_id=sa.bindparam("today"))
+        rows = [{"own": enrolment, "today": today} for enrolment, today in profiles.items()]
+        if rows:
+            connection.execute(statement, rows)
 
     def note(self, journey: str, expected: Tick, mark: str) -> None:
         """Keep the mark of a tick that changed nothing, unless another tick came first."""
