@@ -228,7 +228,7 @@ def test_a_join_that_was_a_mistake_leaves_no_trace(tmp_path: Path) -> None:
     assert world.profile_ids() == before
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(identity_steps(), st.data())
 def test_joining_and_parting_again_changes_nobody(
     steps: list[dict[int, Identified | None]], data: st.DataObject
