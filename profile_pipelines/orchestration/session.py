@@ -58,6 +58,9 @@ class Session:
         details: list[str] = []
         try:
             yield details
+        except dg.Failure as failure:
+            self._failed(name, str(failure.description))
+            raise
         except ProfilePipelinesError as error:
             self._failed(name, str(error))
             raise dg.Failure(str(error), allow_retries=True) from None
@@ -94,8 +97,14 @@ def now_of(tags: Mapping[str, str]) -> datetime:
 
 
 def reads_in_full(tags: Mapping[str, str]) -> bool:
-    """Whether a run with these tags reads its sources whole."""
-    return tags.get(FULL_TAG, "").lower() == "true"
+    """Whether a run with these tags reads its sources whole.
+
+    Raises dagster.Failure for anything but `true` and `false`.
+    """
+    told = tags.get(FULL_TAG, "false").strip().lower()
+    if told not in ("true", "false"):
+        raise dg.Failure(f"the run tag {FULL_TAG} must be true or false", allow_retries=False)
+    return told == "true"
 
 
 def _last_own_line(error: BaseException) -> str:
