@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CHECK = "valid_values"
 _SHORTEST_WINDOW_SECONDS = 60
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
+"""The addresses that Dagster takes; it refuses the definitions for any other."""
 
 
 def attribute_key(system: str, attribute: str) -> dg.AssetKey:
@@ -224,7 +225,8 @@ def owners(declared: str | None) -> list[str]:
         return []
     if _EMAIL.fullmatch(declared):
         return [declared]
-    return ["team:" + "-".join(re.findall(r"\w+", declared.removeprefix("team:").lower()))]
+    words = re.findall(r"\w+", declared.removeprefix("team:").lower())
+    return ["team:" + "-".join(words)] if words else []
 
 
 def _spec(catalogue: Catalogue, system: System, name: str) -> dg.AssetSpec:

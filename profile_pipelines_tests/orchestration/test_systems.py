@@ -211,8 +211,13 @@ def test_a_check_before_any_sync_warns(business: Business, instance: dg.DagsterI
         ("privacy@example.com", ["privacy@example.com"]),
         ("Sales operations", ["team:sales-operations"]),
         ("team:crm", ["team:crm"]),
+        ("crm@acme.consulting", ["team:crm-acme-consulting"]),
+        ("jörg@example.com", ["team:jörg-example-com"]),
+        ("???", []),
+        ("team:", []),
     ],
 )
 def test_owners_are_shown_as_dagster_takes_them(declared: str | None, shown: list[str]) -> None:
-    """An owner is an email address, or else becomes a team."""
+    """An owner is an email address, or else becomes a team; Dagster takes few top-level domains."""
     assert owners(declared) == shown
+    assert dg.AssetSpec("tier", owners=owners(declared)).owners == shown
