@@ -1,7 +1,6 @@
 """When systems are synced: one schedule for each system and cadence, and two of the clock's."""
 
 import re
-from collections import defaultdict
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -28,14 +27,14 @@ def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
     timezone = catalogue.settings.timezone
     found = [
         _schedule(
-            f"{system}_{in_words(cron)}",
+            f"{system}_{words}",
             cron,
             [attribute_key(system, name) for name in names],
             timezone,
             f"Syncs {', '.join(names)} of {system}.",
         )
         for system in catalogue.systems
-        for cron, names in _cadences(catalogue, system).items()
+        for words, (cron, names) in _cadences(catalogue, system).items()
     ]
     found.append(
         _schedule(
@@ -77,8 +76,8 @@ def _schedule(
 
 
 def in_words(cron: str) -> str:
-    """A cron schedule as a name, the same for no two schedules."""
-    minute, hour, *days = cron.split()
+    """A cron schedule as a name, the same for no two schedules that tick differently."""
+    minute, hour, *days = cron.replace("?", "*").split()
     if days == ["*", "*", "*"]:
         if hour == "*" and (every := re.fullmatch(r"\*/(\d+)", minute)):
             return f"every_{every[1]}_minutes"
@@ -87,7 +86,7 @@ def in_words(cron: str) -> str:
         if hour.isdecimal() and minute.isdecimal():
             return f"daily_at_{int(hour):02}_{int(minute):02}"
     words = {"*": "any", "/": "_every_", ",": "_and_", "-": "_to_", " ": "__", "#": "_nth_"}
-    return "cron_" + "".join(words.get(c, c) for c in " ".join(cron.split()).lower())
+    return "cron_" + "".join(words.get(c, c) for c in " ".join([minute, hour, *days]).lower())
 
 
 @dg.op(required_resource_keys={"session"}, pool=POOL)
@@ -113,9 +112,10 @@ def compact_lake() -> None:
     fold_change_logs()
 
 
-def _cadences(catalogue: Catalogue, system: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+def _cadences(catalogue: Catalogue, system: str) -> dict[str, tuple[str, list[str]]]:
+    """The schedules in words, with one spelling and the attributes of all: `0 4` is `00 04`."""
+    found: dict[str, tuple[str, list[str]]] = {}
     for sync in catalogue.systems[system].syncs.values():
         for cron, names in cadences_of(sync).items():
-            found[cron] += names
+            found.setdefault(in_words(cron), (cron, []))[1].extend(names)
     return found

@@ -54,6 +54,21 @@ def test_a_tick_syncs_the_attributes_of_its_cadence(
     assert len(result.get_asset_check_evaluations()) == 1
 
 
+@pytest.mark.parametrize("other", ["00 04 * * *", "0  4 * * *", "0 4 ? * *"])
+def test_spellings_of_one_cadence_are_one_schedule(business: Business, other: str) -> None:
+    """Two attributes of a system whose schedules differ in zeros, blanks or `?` tick together."""
+    path = business.folder / "catalog" / "sources" / "crm.yaml"
+    path.write_text(
+        path.read_text().replace("*/15 * * * *", "0 4 * * *").replace("*/5 * * * *", other)
+    )
+    attributes = business.folder / "catalog" / "attributes.yaml"
+    attributes.write_text(attributes.read_text().replace("fresh_within: 1h", "fresh_within: 48h"))
+    found = business.definitions().get_repository_def().schedule_defs
+    assert [each.name for each in found if each.name.startswith("crm")] == ["crm_daily_at_04_00"]
+    daily = schedule(business, "crm_daily_at_04_00")
+    assert daily.description == "Syncs tier, email_opt_in of crm."
+
+
 def test_the_clock_alone_brings_audiences_up_to_date(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
@@ -91,6 +106,7 @@ def test_the_lake_is_compacted_on_schedule(
         ("0 * * * *", "hourly_at_00"),
         ("30 4 * * *", "daily_at_04_30"),
         ("0 6 * * mon-fri", "cron_0__6__any__any__mon_to_fri"),
+        ("0 6 ? * MON-FRI", "cron_0__6__any__any__mon_to_fri"),
     ],
 )
 def test_common_schedules_have_plain_names(cron: str, words: str) -> None:
