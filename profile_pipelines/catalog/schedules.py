@@ -12,7 +12,8 @@ from croniter import CroniterBadDateError, croniter
 
 _START = datetime(2023, 12, 31)
 _SPAN = timedelta(days=400)
-_RANDOM = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
+_UNKNOWN_TO_DAGSTER = re.compile(r"(?<![a-z])[rhw](?![a-z])", re.IGNORECASE)
+"""Random ticks, and the weekday next to a day of the month."""
 
 
 @lru_cache(maxsize=1024)
@@ -22,7 +23,7 @@ def longest_gap(cron: str) -> timedelta:
     Raises ValueError when `cron` isn't a schedule of five fields, or never comes.
     """
     fields = cron.split()
-    if len(fields) != 5 or _RANDOM.search(cron):
+    if len(fields) != 5 or _UNKNOWN_TO_DAGSTER.search(cron):
         raise ValueError("must be a cron schedule of five fields, for example 0 * * * *")
     try:
         expanded: Any = cast(Any, croniter).expand(cron)[0]

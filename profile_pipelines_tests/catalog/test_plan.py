@@ -68,6 +68,7 @@ def test_audience_order(tmp_path: Path):
         ("0 0 * * sun", timedelta(days=7)),
         ("0 3 1 * *", timedelta(days=31)),
         ("0 0 29 2 *", timedelta(days=1461)),
+        ("0 0 * * wed", timedelta(days=7)),
     ],
 )
 def test_longest_gap(cron: str, gap: timedelta):
@@ -76,8 +77,12 @@ def test_longest_gap(cron: str, gap: timedelta):
 
 
 @pytest.mark.parametrize(
-    "cron", ["", "hourly", "@hourly", "60 * * * *", "* * * * * *", "0 0 31 2 *", "H * * * *", "é"]
-)
+    "cron",
+    [
+        "", "hourly", "@hourly", "60 * * * *", "* * * * * *", "0 0 31 2 *", "H * * * *",
+        "0 0 15W * *", "é",
+    ],
+)  # fmt: skip
 def test_no_schedule(cron: str):
     """What isn't a cron schedule of five fields, or never comes, is refused with an example."""
     with pytest.raises(ValueError, match=r"0 \* \* \* \*"):
