@@ -22,8 +22,8 @@ class RunReport:
     """The results of a run's steps, in the order in which they ended.
 
     `now` is the moment that the run took for the present (UTC). `errors` holds what to tell people
-    about the steps that failed: `system.sync`, `identities`, `profiles`, `audiences.name`,
-    `destinations.name`, `journeys.name`, `outbox`. `run_ids` are Dagster's.
+    about the steps that failed: `system.sync`, `checks.system`, `identities`, `profiles`,
+    `audiences.name`, `destinations.name`, `journeys.name`, `outbox`. `run_ids` are Dagster's.
     """
 
     now: datetime

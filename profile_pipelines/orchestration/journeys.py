@@ -114,9 +114,9 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
             details += [f"{result.total('sent'):,} sent", f"{result.total('skipped'):,} skipped"]
             if result.errors:
                 raise ChannelError("; ".join(result.errors.values()))
-        standing = Counter[str]()
-        for each in session.workspace.ledger.outbox.counts():
-            standing[each.state] += each.count
+            standing = Counter[str]()
+            for each in session.workspace.ledger.outbox.counts():
+                standing[each.state] += each.count
         return dg.MaterializeResult(
             metadata={
                 "sent": result.total("sent"),

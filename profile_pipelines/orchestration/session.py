@@ -51,29 +51,38 @@ class Session:
     def step(self, name: str) -> Iterator[list[str]]:
         """Tell the watcher about a step; what it appends to the list is told at the end.
 
-        Any error leaves as dagster.Failure: with its message when that is meant for people, else
-        with the lines of code that it passed, since its message may hold values of customers.
+        Errors leave as from `failing`.
         """
         self.progress.step_started(name)
         details: list[str] = []
         try:
-            yield details
+            with self.failing(name):
+                yield details
         except dg.Failure as failure:
-            self._failed(name, str(failure.description))
+            self.progress.step_finished(name, str(failure.description))
+            raise
+        self.progress.step_finished(name, ", ".join(details))
+
+    @contextmanager
+    def failing(self, name: str) -> Iterator[None]:
+        """Any error leaves as dagster.Failure, and stands in the report.
+
+        With its message when that is meant for people, else with the lines of code that it passed,
+        since its message may hold values of customers.
+        """
+        try:
+            yield
+        except dg.Failure as failure:
+            self.report.errors[name] = str(failure.description)
             raise
         except ProfilePipelinesError as error:
-            self._failed(name, str(error))
+            self.report.errors[name] = str(error)
             raise dg.Failure(str(error), allow_retries=True) from None
         except Exception as error:
             said = f"{type(error).__name__} in {_last_own_line(error)}: an error of the program"
-            self._failed(name, said)
+            self.report.errors[name] = said
             lines = "".join(traceback.format_tb(error.__traceback__))
             raise dg.Failure(said, {"code": dg.MetadataValue.text(lines)}) from None
-        self.progress.step_finished(name, ", ".join(details))
-
-    def _failed(self, name: str, message: str) -> None:
-        self.report.errors[name] = message
-        self.progress.step_finished(name, message)
 
 
 def now_of(tags: Mapping[str, str]) -> datetime:

@@ -145,8 +145,9 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
         from profile_pipelines.ledger import WHOLE_SYNC
 
         session: Session = context.resources.session
-        latest = session.workspace.ledger.latest_of(name)
-        waiting = session.workspace.ledger.set_asides.newest(name)
+        with session.failing(f"checks.{name}"):
+            ledger = session.workspace.ledger
+            latest, waiting = ledger.latest_of(name), ledger.set_asides.newest(name)
         for check in context.selected_asset_check_keys:
             entry = latest.get(check.asset_key.path[-1])
             if entry is None:

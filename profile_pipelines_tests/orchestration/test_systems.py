@@ -9,7 +9,9 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines.orchestration.systems import CHECK, owners
+from profile_pipelines.pipeline import DueSync
 from profile_pipelines_tests.orchestration.conftest import NOW, Business, materialise
 
 
@@ -190,6 +192,26 @@ def test_an_error_of_the_program_tells_no_values(
     [failure] = result.get_step_failure_events()
     assert "ValueError in pipeline.py" in str(failure)
     assert "jane@example.com" not in str(failure)
+
+
+def test_a_check_that_breaks_tells_no_values_and_is_reported(
+    business: Business, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    """Its error is told like that of any step, to Dagster and to who runs the pipeline."""
+    address = "@".join(["jane", "example.com"])
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError(f"cannot convert {address}")
+
+    monkeypatch.setattr("profile_pipelines.ledger.set_asides.SetAsides.newest", broken)
+    result = materialise(business, instance, ["shop", "orders"])
+    [failure] = result.get_step_failure_events()
+    assert "ValueError in" in str(failure)
+    assert address not in str(failure)
+    workspace = business.workspace()
+    due = [DueSync("shop", "customers", ("orders",))]
+    report = run_in_process(workspace, due, now=NOW, downstream=False)
+    assert list(report.errors) == ["checks.shop"]
 
 
 def test_a_check_before_any_sync_warns(business: Business, instance: dg.DagsterInstance) -> None:
