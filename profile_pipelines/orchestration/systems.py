@@ -1,7 +1,7 @@
 """Each system as one subsettable multi-asset, an asset per attribute, each with its check."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -55,7 +55,9 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
         required_resource_keys={"session"},
         description=declared.description or None,
     )
-    def sync_system(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    def sync_system(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
         from profile_pipelines.pipeline import DueSync, sync_attributes
 
         session: Session = context.resources.session
@@ -63,6 +65,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
         if approved := context.run.tags.get(APPROVE_TAG):
             _approve(session, approved, context.run.run_id, now)
         selected = {key.path[-1] for key in context.selected_asset_keys}
+        brought: list[dg.AssetKey] = []
         failures: list[dg.Failure] = []
         for sync, each in declared.syncs.items():
             attributes = tuple(a for a in each.attributes if a in selected)
@@ -97,6 +100,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
             }
             for attribute in attributes:
                 entry = result.attributes[attribute]
+                brought.append(attribute_key(name, attribute))
                 yield dg.MaterializeResult(
                     asset_key=attribute_key(name, attribute),
                     metadata={
@@ -107,7 +111,10 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
                     },
                 )
         if failures:
-            # Failure of one sync leaves the assets of the system's other syncs materialised
+            # Failure of one sync leaves the assets of the system's other syncs materialised. The
+            # op of their checks is left out then: what they found is told here.
+            for result in _check_results(session, catalogue, name, brought):
+                yield _evaluation(result)
             raise failures[0] if len(failures) == 1 else _together(failures)
 
     return sync_system
@@ -142,47 +149,69 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
         required_resource_keys={"session"},
     )
     def check_system(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from profile_pipelines.ledger import WHOLE_SYNC
-
-        session: Session = context.resources.session
-        with session.failing(f"checks.{name}"):
-            ledger = session.workspace.ledger
-            latest, waiting = ledger.latest_of(name), ledger.set_asides.newest(name)
-        for check in context.selected_asset_check_keys:
-            entry = latest.get(check.asset_key.path[-1])
-            if entry is None:
-                yield dg.AssetCheckResult(
-                    asset_key=check.asset_key,
-                    check_name=CHECK,
-                    passed=False,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description="no sync has read this attribute yet",
-                )
-                continue
-            sync, _ = sync_of(catalogue, name, check.asset_key.path[-1])
-            held = [
-                each
-                for each in waiting
-                if each.sync == sync and each.attribute in (WHOLE_SYNC, check.asset_key.path[-1])
-            ]
-            yield dg.AssetCheckResult(
-                asset_key=check.asset_key,
-                check_name=CHECK,
-                passed=not entry.in_quarantine and not entry.set_aside,
-                severity=(
-                    dg.AssetCheckSeverity.ERROR if entry.set_aside else dg.AssetCheckSeverity.WARN
-                ),
-                description=_told(held) if entry.set_aside else None,
-                metadata={
-                    "values_read": entry.values_read,
-                    "invalid_values": entry.invalid,
-                    "in_quarantine": entry.in_quarantine,
-                    **{f"invalid: {reason}": n for reason, n in sorted(entry.reasons.items())},
-                    **(_figures(held) if entry.set_aside else {}),
-                },
-            )
+        keys = [check.asset_key for check in context.selected_asset_check_keys]
+        yield from _check_results(context.resources.session, catalogue, name, keys)
 
     return check_system
+
+
+def _check_results(
+    session: Session, catalogue: Catalogue, system: str, keys: Iterable[dg.AssetKey]
+) -> Iterator[dg.AssetCheckResult]:
+    """What the latest sync of each of these attributes of the system found."""
+    from profile_pipelines.ledger import WHOLE_SYNC
+
+    with session.failing(f"checks.{system}"):
+        ledger = session.workspace.ledger
+        latest, waiting = ledger.latest_of(system), ledger.set_asides.newest(system)
+    for key in keys:
+        attribute = key.path[-1]
+        entry = latest.get(attribute)
+        if entry is None:
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=CHECK,
+                passed=False,
+                severity=dg.AssetCheckSeverity.WARN,
+                description="no sync has read this attribute yet",
+            )
+            continue
+        sync, _ = sync_of(catalogue, system, attribute)
+        held = [
+            each
+            for each in waiting
+            if each.sync == sync and each.attribute in (WHOLE_SYNC, attribute)
+        ]
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=CHECK,
+            passed=not entry.in_quarantine and not entry.set_aside,
+            severity=(
+                dg.AssetCheckSeverity.ERROR if entry.set_aside else dg.AssetCheckSeverity.WARN
+            ),
+            description=_told(held) if entry.set_aside else None,
+            metadata={
+                "values_read": entry.values_read,
+                "invalid_values": entry.invalid,
+                "in_quarantine": entry.in_quarantine,
+                **{f"invalid: {reason}": n for reason, n in sorted(entry.reasons.items())},
+                **(_figures(held) if entry.set_aside else {}),
+            },
+        )
+
+
+def _evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """The result as the event that tells it, from another op than the check's own."""
+    assert result.asset_key is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=CHECK,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        blocking=True,
+    )
 
 
 def _approve(session: Session, approved: str, run_id: str, now: datetime) -> None:

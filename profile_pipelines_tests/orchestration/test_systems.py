@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
+import yaml
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from profile_pipelines.orchestration.run import run_in_process
 from profile_pipelines.orchestration.systems import CHECK, owners
@@ -192,6 +194,34 @@ def test_an_error_of_the_program_tells_no_values(
     [failure] = result.get_step_failure_events()
     assert "ValueError in pipeline.py" in str(failure)
     assert "jane@example.com" not in str(failure)
+
+
+def test_a_sync_that_fails_hides_no_check_of_another(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """What one sync set aside is told by its check, though another of the system's has failed."""
+    path = business.folder / "catalog" / "sources" / "crm.yaml"
+    declared = yaml.safe_load(path.read_text())
+    consent = declared["syncs"]["contacts"]["attributes"].pop("email_opt_in")
+    consents = {**declared["syncs"]["contacts"], "attributes": {"email_opt_in": consent}}
+    declared["syncs"]["consents"] = consents
+    path.write_text(yaml.safe_dump(declared, sort_keys=False))
+    assert materialise(business, instance).success
+    consents["table"] = "gone"
+    path.write_text(yaml.safe_dump(declared, sort_keys=False))
+    spoil_tiers(business)
+    result = materialise(business, instance, now=NOW + timedelta(hours=1))
+    [failure] = result.get_step_failure_events()
+    assert "there is no table 'gone'" in str(failure)
+    found = checks(result)
+    assert set(found) == {"tier", "orders"}
+    assert found["tier"].severity is dg.AssetCheckSeverity.ERROR
+    assert not found["tier"].passed
+    assert found["tier"].blocking
+    key = dg.AssetCheckKey(dg.AssetKey(["crm", "tier"]), CHECK)
+    [latest] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert latest.run_id == result.run_id
+    assert latest.status is AssetCheckExecutionRecordStatus.FAILED
 
 
 def test_a_check_that_breaks_tells_no_values_and_is_reported(
