@@ -1,7 +1,7 @@
 """Each system as one subsettable multi-asset, an asset per attribute, each with its check."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from profile_pipelines.orchestration.session import APPROVE_TAG, Session, now_of
 
 if TYPE_CHECKING:
     from profile_pipelines.ledger import SetAside
+    from profile_pipelines.ledger.ledger import AttributeEntry
 
 CHECK = "valid_values"
 _SHORTEST_WINDOW_SECONDS = 60
@@ -65,7 +66,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
         if approved := context.run.tags.get(APPROVE_TAG):
             _approve(session, approved, context.run.run_id, now)
         selected = {key.path[-1] for key in context.selected_asset_keys}
-        brought: list[dg.AssetKey] = []
+        found: dict[str, AttributeEntry] = {}
         failures: list[dg.Failure] = []
         for sync, each in declared.syncs.items():
             attributes = tuple(a for a in each.attributes if a in selected)
@@ -99,22 +100,26 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
                 **({"schema_drift": "; ".join(result.drift)} if result.drift else {}),
             }
             for attribute in attributes:
-                entry = result.attributes[attribute]
-                brought.append(attribute_key(name, attribute))
+                entry = found[attribute] = result.attributes[attribute]
+                if entry.set_aside:
+                    # materialised it would look fresh, while its values are going stale
+                    continue
                 yield dg.MaterializeResult(
                     asset_key=attribute_key(name, attribute),
                     metadata={
                         **counts,
                         "values_read": entry.values_read,
                         "invalid_values": entry.invalid,
-                        "set_aside": entry.set_aside,
                     },
                 )
-        if failures:
-            # Failure of one sync leaves the assets of the system's other syncs materialised. The
-            # op of their checks is left out then: what they found is told here.
-            for result in _check_results(session, catalogue, name, brought):
+        if failures or any(entry.set_aside for entry in found.values()):
+            # The op of the checks is left out then: what they found is told here, and fails this
+            # one where an attribute was set aside.
+            keys = [attribute_key(name, attribute) for attribute in found]
+            for result in _check_results(session, catalogue, name, keys, found):
                 yield _evaluation(result)
+        if failures:
+            # Failure of one sync leaves the assets of the system's other syncs materialised
             raise failures[0] if len(failures) == 1 else _together(failures)
 
     return sync_system
@@ -150,20 +155,26 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
     )
     def check_system(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         keys = [check.asset_key for check in context.selected_asset_check_keys]
-        yield from _check_results(context.resources.session, catalogue, name, keys)
+        yield from _check_results(context.resources.session, catalogue, name, keys, {})
 
     return check_system
 
 
 def _check_results(
-    session: Session, catalogue: Catalogue, system: str, keys: Iterable[dg.AssetKey]
+    session: Session,
+    catalogue: Catalogue,
+    system: str,
+    keys: Iterable[dg.AssetKey],
+    found: "Mapping[str, AttributeEntry]",
 ) -> Iterator[dg.AssetCheckResult]:
-    """What the latest sync of each of these attributes of the system found."""
+    """What the latest sync of each of these attributes of the system found; the run's own, by
+    attribute, is `found`."""
     from profile_pipelines.ledger import WHOLE_SYNC
 
     with session.failing(f"checks.{system}"):
         ledger = session.workspace.ledger
-        latest, waiting = ledger.latest_of(system), ledger.set_asides.newest(system)
+        latest = {**ledger.latest_of(system), **found}
+        waiting = ledger.set_asides.newest(system)
     for key in keys:
         attribute = key.path[-1]
         entry = latest.get(attribute)

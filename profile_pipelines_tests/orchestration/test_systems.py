@@ -119,6 +119,24 @@ def test_too_many_invalid_values_block_what_depends_on_them(
     assert business.members("gold") == 3
 
 
+def test_an_attribute_that_is_set_aside_does_not_look_fresh(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """It isn't materialised, by which Dagster judges freshness; what the sync brought is."""
+    materialise(business, instance)
+    spoil_tiers(business)
+    result = materialise(business, instance, ["crm", "tier"], ["crm", "email_opt_in"])
+    assert materialised(result) == {"crm/email_opt_in"}
+    assert {name: each.passed for name, each in checks(result).items()} == {
+        "tier": False,
+        "email_opt_in": True,
+    }
+    business.crm(*((n, f"C{n}", "gold", "true", "2026-02-03 10:00:00") for n in range(1, 6)))
+    result = materialise(business, instance, ["crm", "tier"])
+    assert result.success
+    assert materialised(result) == {"crm/tier"}
+
+
 def test_a_set_aside_attribute_tells_why_and_is_let_through_by_a_tag(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
