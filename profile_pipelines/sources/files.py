@@ -81,7 +81,9 @@ class FilesSource:
         with self._readable():
             match self.format:
                 case "csv":
-                    return dict.fromkeys(text_files.csv_header(self.where, self.tree), "string")
+                    mapped = self.sync.mapped_fields
+                    header = text_files.csv_header(self.where, self.tree, mapped)
+                    return dict.fromkeys(header, "string")
                 case "jsonl":
                     lines = text_files.json_lines(self.where, self.tree)
                     return flattened(islice(lines, _INSPECTED_LINES))

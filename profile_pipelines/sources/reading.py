@@ -85,14 +85,17 @@ class Source(Protocol):
         ...
 
 
+def alike(name: str, known: Iterable[str]) -> list[str]:
+    """Those of the names that come near to the one, the most alike first."""
+    by_lower = {known_name.lower(): known_name for known_name in sorted(known)}
+    matches = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    return [by_lower[match] for match in matches]
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint for a name that isn't there: the most alike of those that are."""
     names = sorted(known)
-    by_lower = {known_name.lower(): known_name for known_name in names}
-    alike = [
-        by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-    ]
-    if alike:
-        return "did you mean " + " or ".join(alike) + "?"
+    if found := alike(name, names):
+        return "did you mean " + " or ".join(found) + "?"
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return f"there are: {shown}" if names else "there are none"

@@ -16,7 +16,7 @@ from pyarrow import csv
 from profile_pipelines.errors import MissingField, SourceError
 from profile_pipelines.sources.file_tree import FileTree, FoundFile
 from profile_pipelines.sources.json_records import parse
-from profile_pipelines.sources.reading import BATCH_ROWS, near
+from profile_pipelines.sources.reading import BATCH_ROWS, alike, near
 
 _BLOCK_BYTES = 4 << 20
 """Most bytes of one row of CSV."""
@@ -32,11 +32,11 @@ def read_csv(where: str, tree: FileTree, fields: Sequence[str]) -> Iterator[pa.R
     """The fields of every row as text; empty cells without quotes are null.
 
     Raises `SourceError` for a row with more or fewer cells than the header, and for a file
-    that lacks a field.
+    that lacks a field or a header.
     """
     schema = pa.schema([pa.field(field, pa.string()) for field in fields])
     for file in tree.files():
-        header = _header(where, tree, file)
+        header = _header(where, tree, file, fields)
         for field in fields:
             if field not in header:
                 raise MissingField(
@@ -49,9 +49,9 @@ def read_csv(where: str, tree: FileTree, fields: Sequence[str]) -> Iterator[pa.R
                 yield arranged.slice(start, BATCH_ROWS)
 
 
-def csv_header(where: str, tree: FileTree) -> list[str]:
-    """The columns of the first file."""
-    return _header(where, tree, tree.files()[0])
+def csv_header(where: str, tree: FileTree, fields: Sequence[str]) -> list[str]:
+    """The columns of the first file. Raises `SourceError` when none is like one of `fields`."""
+    return _header(where, tree, tree.files()[0], fields)
 
 
 def json_lines(where: str, tree: FileTree) -> Iterator[Any]:
@@ -113,11 +113,13 @@ def _lines(stream: io.BufferedReader) -> Iterator[bytes]:
         yield line
 
 
-def _header(where: str, tree: FileTree, file: FoundFile) -> list[str]:
+def _header(where: str, tree: FileTree, file: FoundFile, fields: Sequence[str]) -> list[str]:
     try:
         with _opened(where, tree, file) as stream:
             options = csv.ReadOptions(block_size=_BLOCK_BYTES)
-            return csv.open_csv(stream, read_options=options, parse_options=_PARSING).schema.names
+            names: list[str] = csv.open_csv(
+                stream, read_options=options, parse_options=_PARSING
+            ).schema.names
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if _TOO_LONG in str(error):
             raise _too_long(where, file) from None
@@ -125,6 +127,13 @@ def _header(where: str, tree: FileTree, file: FoundFile) -> list[str]:
             f"{where}: {file.path} isn't CSV in UTF-8 "
             f"with a header in its first {_BLOCK_BYTES >> 20} MB"
         ) from None
+    if fields and not any(alike(field, names) for field in fields):
+        # it may be a customer's record, which isn't told
+        raise SourceError(
+            f"{where}: the first line of {file.path} has none of the columns that are mapped, nor "
+            f"one like them ({', '.join(fields)}): is it a header?"
+        )
+    return names
 
 
 def _rows(

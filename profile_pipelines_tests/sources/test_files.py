@@ -196,6 +196,19 @@ def test_a_missing_field_is_named_with_its_likeliest_spelling(tmp_path: Path) ->
             values(files(tmp_path, name), "e_mail")
 
 
+def test_a_first_line_that_is_a_record_is_not_told(tmp_path: Path) -> None:
+    """A file that came without its header has a customer's values where the names should be."""
+    write(tmp_path / "a.csv", "customer_no,orders\nC1,1\n")
+    write(tmp_path / "b.csv", "C2,jane@person.example\nC3,joe@person.example\n")
+    mapped = {"identifiers": {"customer_id": "customer_no"}, "attributes": {"orders": "orders"}}
+    with pytest.raises(SourceError, match=r"first line of b\.csv has none") as caught:
+        table(files(tmp_path, "*.csv", **mapped), "customer_no", "orders")
+    assert "jane" not in str(caught.value)
+    with pytest.raises(SourceError, match=r"\(customer_no, orders\): is it a header\?") as caught:
+        files(tmp_path, "b.csv", **mapped).inspect()
+    assert "jane" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
