@@ -12,7 +12,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES
 from profile_pipelines.orchestration.journeys import downstream_keys
-from profile_pipelines.orchestration.systems import attribute_key, attribute_keys
+from profile_pipelines.orchestration.systems import attribute_key, attribute_keys, attributes_of
 from profile_pipelines.orchestration.webhooks import (
     BY_TAG,
     webhook_keys,
@@ -38,7 +38,7 @@ def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
         *(
             _change_sensor(catalogue, name, seconds)
             for name, system in catalogue.systems.items()
-            if system.connection.type in _HAVE_MARKS
+            if system.connection.type in _HAVE_MARKS and attributes_of(system)
         ),
         *(
             webhook_sensor(name, downstream_keys(catalogue), min(seconds, _WEBHOOK_SECONDS))
@@ -50,11 +50,7 @@ def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
 
 def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDefinition:
     system = catalogue.systems[name]
-    keys = [
-        attribute_key(name, attribute)
-        for sync in system.syncs.values()
-        for attribute in sync.attributes
-    ]
+    keys = [attribute_key(name, attribute) for attribute in attributes_of(system)]
 
     @dg.sensor(
         name=f"{name}_changed",
@@ -90,7 +86,9 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
                         attribute_key(name, attribute)
                         for sync in moved
                         for attribute in system.syncs[sync].attributes
-                    ],
+                    ]
+                    # a sync that only links is read with any other, and has no asset of its own
+                    or keys,
                 )
             ],
             cursor=json.dumps({"number": number, "marks": marks}),

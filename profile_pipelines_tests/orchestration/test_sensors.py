@@ -8,6 +8,7 @@ from contextlib import closing
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
@@ -96,6 +97,34 @@ def test_files_that_move_start_a_sync(business: Business, instance: dg.DagsterIn
     assert sensor.tick() == []
     business.shop({"C1": "100"})
     assert [keys(request) for request in sensor.tick()] == [{"shop/orders"}]
+
+
+def test_a_sync_that_only_links_starts_a_sync_when_it_moves(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """It has no asset of its own: the run covers the system's attributes, with which it's read."""
+    path = business.folder / "catalog" / "sources" / "shop.yaml"
+    declared = yaml.safe_load(path.read_text())
+    customers = declared["syncs"]["customers"]
+    declared["syncs"]["cards"] = {**customers, "path": "cards/*.csv", "attributes": {}}
+    path.write_text(yaml.safe_dump(declared, sort_keys=False))
+    (business.folder / "shop" / "cards").mkdir()
+    cards = business.folder / "shop" / "cards" / "cards.csv"
+    cards.write_text("customer_no\nC1\n")
+    sensor = Sensor(business, "shop_changed", instance)
+    sensor.tick()
+    cards.write_text("customer_no\nC1\nC2\n")
+    assert [keys(request) for request in sensor.tick()] == [{"shop/orders"}]
+
+
+def test_a_system_without_attributes_has_no_sensor(business: Business) -> None:
+    """Nothing of it could be asked for."""
+    path = business.folder / "catalog" / "sources" / "shop.yaml"
+    path.write_text(path.read_text().replace("{orders: orders}", "{}"))
+    attributes = business.folder / "catalog" / "attributes.yaml"
+    attributes.write_text(attributes.read_text().partition("orders:")[0])
+    names = [each.name for each in business.definitions().get_repository_def().sensor_defs]
+    assert sorted(names) == ["bring_up_to_date", "crm_changed"]
 
 
 def test_a_function_with_a_mark_starts_a_sync(
