@@ -5,13 +5,14 @@ attributes would tell Dagster that all of them are fresh.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.orchestration.session import Session, now_of
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
@@ -95,7 +96,8 @@ def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.
     """Starts a run as soon as an event of the system waits, unless one is under way.
 
     The run reads the named records and brings everything up to date: a second one for that would
-    cost seconds. After runs that failed it waits, longer each time.
+    cost seconds. After runs that couldn't read them it waits, longer each time; not after those
+    that failed later, as where a destination is down: the events were read.
     """
     name = f"{system}_webhooks"
     keys = [webhook_key(system), *derived]
@@ -110,19 +112,18 @@ def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.
     )
     def events(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         session: Session = context.resources.session
-        waiting = sum(
-            count
-            for (named, _), count in session.workspace.ledger.inbox.syncs_waiting().items()
-            if named == system
-        )
-        if not waiting:
+        try:
+            inbox = session.workspace.ledger.inbox
+        except ProfilePipelinesError as error:
+            return dg.SkipReason(str(error))
+        if not any(named == system for named, _ in inbox.syncs_waiting()):
             return dg.SkipReason("no event waits")
         runs = context.instance.get_run_records(
             dg.RunsFilter(tags={BY_TAG: name}), limit=_LOOK_BACK
         )
         if any(not record.dagster_run.is_finished for record in runs):
             return dg.SkipReason("a run that reads the named records is under way")
-        until = _pause_until(runs)
+        until = _pause_until(context.instance, system, runs)
         if until is not None and datetime.now(UTC) < until:
             return dg.SkipReason(f"the last run failed; the next begins after {until:%H:%M:%S} UTC")
         known: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
@@ -136,14 +137,22 @@ def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.
     return events
 
 
-def _pause_until(runs: Any) -> datetime | None:
-    """When to try again after the newest runs failed one after another; None: now."""
+def _pause_until(
+    instance: dg.DagsterInstance, system: str, runs: Sequence[dg.RunRecord]
+) -> datetime | None:
+    """When to try again after the newest runs failed to read one after another; None: now."""
     failed = 0
     for record in runs:
-        if record.dagster_run.is_success:
+        if record.dagster_run.is_success or _has_read(instance, system, record.dagster_run.run_id):
             break
         failed += 1
     if not failed or runs[0].end_time is None:
         return None
     wait = min(_FIRST_WAIT * 2 ** (failed - 1), _LONGEST_WAIT)
     return datetime.fromtimestamp(runs[0].end_time, UTC) + wait
+
+
+def _has_read(instance: dg.DagsterInstance, system: str, run_id: str) -> bool:
+    done = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    step = webhook_key(system).to_python_identifier()
+    return any(each.event_log_entry.step_key == step for each in done.records)
