@@ -9,13 +9,15 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import cadences_of
 from profile_pipelines.orchestration.derived import POOL
 from profile_pipelines.orchestration.journeys import downstream_keys
-from profile_pipelines.orchestration.session import Session, now_of
+from profile_pipelines.orchestration.session import Session, now_of, queued_runs
 from profile_pipelines.orchestration.systems import attribute_key
 
 CLOCK_CRON = "*/15 * * * *"
 """Windows such as `within_next: 30 days` move, and values grow stale, by the clock alone; a
 quarter of an hour also meets midnight in every time zone."""
 _COMPACT_CRON = "20 * * * *"
+_BY_TAG = "dagster/schedule_name"
+"""Run tag, set by the daemon: the schedule that asked for the run."""
 
 
 def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
@@ -61,7 +63,10 @@ def schedules(catalogue: Catalogue) -> list[dg.ScheduleDefinition]:
 def _schedule(
     name: str, cron: str, keys: list[dg.AssetKey], timezone: str, description: str
 ) -> dg.ScheduleDefinition:
-    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        # or the queue would grow for as long as runs take longer than the cadence
+        if queued_runs(context.instance, _BY_TAG, name):
+            return dg.SkipReason("a run that waits in the queue will see what is new")
         return dg.RunRequest(asset_selection=keys)  # so that the list of runs shows what it covers
 
     return dg.ScheduleDefinition(

@@ -12,6 +12,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES
 from profile_pipelines.orchestration.journeys import downstream_keys
+from profile_pipelines.orchestration.session import queued_runs
 from profile_pipelines.orchestration.systems import attribute_key, attribute_keys, attributes_of
 from profile_pipelines.orchestration.webhooks import (
     BY_TAG,
@@ -25,6 +26,7 @@ _WEBHOOK_SECONDS = 1
 """Less than the five of the daemon's loop, so that every loop looks, rather than every second."""
 _HAVE_MARKS = ("sql", "files", "custom")
 """Connections that may tell cheaply that something changed; HTTP APIs can't."""
+_IN_THE_QUEUE = dg.SkipReason("a run that waits in the queue will see what is new")
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
@@ -52,8 +54,10 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
     system = catalogue.systems[name]
     keys = [attribute_key(name, attribute) for attribute in attributes_of(system)]
 
+    sensor_name = f"{name}_changed"
+
     @dg.sensor(
-        name=f"{name}_changed",
+        name=sensor_name,
         target=dg.AssetSelection.assets(*keys),
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -77,22 +81,23 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
         if not moved:
             return dg.SkipReason(f"nothing has changed in {name}")
         number = known.get("number", 0) + 1
-        return dg.SensorResult(
-            run_requests=[
-                dg.RunRequest(
-                    # the same for a tick that is evaluated again, another when marks come back
-                    run_key=f"{name}:{number}:{_digest(marks)}",
-                    asset_selection=[
-                        attribute_key(name, attribute)
-                        for sync in moved
-                        for attribute in system.syncs[sync].attributes
-                    ]
-                    # a sync that only links is read with any other, and has no asset of its own
-                    or keys,
-                )
-            ],
-            cursor=json.dumps({"number": number, "marks": marks}),
-        )
+        selection = [
+            attribute_key(name, attribute)
+            for sync in moved
+            for attribute in system.syncs[sync].attributes
+        ]
+        # a sync that only links is read with any other, and has no asset of its own
+        selection = selection or keys
+        cursor = json.dumps({"number": number, "marks": marks})
+        if any(
+            run.asset_selection and run.asset_selection >= set(selection)
+            for run in queued_runs(context.instance, BY_TAG, sensor_name)
+        ):
+            return dg.SensorResult(skip_reason=_IN_THE_QUEUE, cursor=cursor)
+        # the key is the same for a tick that is evaluated again, another when marks come back
+        run_key = f"{name}:{number}:{_digest(marks)}"
+        request = dg.RunRequest(run_key=run_key, asset_selection=selection)
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return changed
 
@@ -143,9 +148,8 @@ def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinitio
                 "runs that do it are under way" if still_waiting else "everything is up to date"
             )
             return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)
-        if _is_queued(instance):
-            reason = "a run that waits in the queue will see what is new"
-            return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)
+        if queued_runs(instance, BY_TAG, UP_TO_DATE):
+            return dg.SensorResult(skip_reason=_IN_THE_QUEUE, cursor=cursor)
         request = dg.RunRequest(
             run_key=f"{UP_TO_DATE}:{_digest([newest, waiting])}",
             asset_selection=derived,
@@ -175,11 +179,6 @@ def _means_to_materialise(
     )
     keys = {record.asset_key for record in planned.records}
     return keys.issuperset(derived)
-
-
-def _is_queued(instance: dg.DagsterInstance) -> bool:
-    waits = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={BY_TAG: UP_TO_DATE})
-    return instance.get_runs_count(waits) > 0
 
 
 def _digest(told: object) -> str:

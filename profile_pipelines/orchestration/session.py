@@ -116,6 +116,13 @@ def reads_in_full(tags: Mapping[str, str]) -> bool:
     return told == "true"
 
 
+def queued_runs(instance: dg.DagsterInstance, tag: str, name: str) -> list[dg.DagsterRun]:
+    """The runs that a sensor or schedule asked for, by the daemon's tag, and that haven't begun:
+    they'll see all that there is by now."""
+    waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={tag: name})
+    return list(instance.get_runs(waiting))
+
+
 def _last_own_line(error: BaseException) -> str:
     package = f"{Path(__file__).parents[1]}{os.sep}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,9 +12,17 @@ from hypothesis import strategies as st
 
 from profile_pipelines.orchestration.schedules import in_words
 from profile_pipelines_tests.orchestration.conftest import Business
+from profile_pipelines_tests.orchestration.test_sensors import ORIGIN
 
 _FIELD = st.sampled_from(["*", "0", "7", "00", "*/5", "1,3", "1-3", "5"])
 _CRONS = st.tuples(_FIELD, _FIELD, _FIELD, _FIELD, _FIELD).map(" ".join)
+
+
+@pytest.fixture
+def recorded() -> Iterator[dg.DagsterInstance]:
+    """An instance that a schedule's tick can open again, as the daemon's code server does."""
+    with dg.instance_for_test() as made:
+        yield made
 
 
 def schedule(business: Business, name: str) -> dg.ScheduleDefinition:
@@ -38,11 +47,11 @@ def test_attributes_are_grouped_by_system_and_cadence(business: Business) -> Non
 
 
 def test_a_tick_syncs_the_attributes_of_its_cadence(
-    business: Business, instance: dg.DagsterInstance
+    business: Business, instance: dg.DagsterInstance, recorded: dg.DagsterInstance
 ) -> None:
     """The run that a tick starts covers the cadence's attributes, with their checks, only."""
     definitions = business.definitions()
-    tick = dg.build_schedule_context(instance, datetime(2026, 3, 1, 12, 5, tzinfo=UTC))
+    tick = dg.build_schedule_context(recorded, datetime(2026, 3, 1, 12, 5, tzinfo=UTC))
     request = schedule(business, "crm_every_5_minutes").evaluate_tick(tick)
     [asked] = request.run_requests or []
     job = definitions.resolve_job_def(schedule(business, "crm_every_5_minutes").job_name)
@@ -52,6 +61,27 @@ def test_a_tick_syncs_the_attributes_of_its_cadence(
         dg.AssetKey(["crm", "email_opt_in"])
     }
     assert len(result.get_asset_check_evaluations()) == 1
+
+
+def test_a_schedule_that_comes_faster_than_its_runs_fills_no_queue(
+    business: Business, recorded: dg.DagsterInstance
+) -> None:
+    """While a run of its own hasn't begun, a tick asks for none: it would find nothing to do."""
+    recorded.create_run_for_job(
+        business.definitions().resolve_implicit_global_asset_job_def(),
+        tags={"dagster/schedule_name": "crm_every_5_minutes"},
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=ORIGIN,
+    )
+    at = datetime(2026, 3, 1, 12, 15, tzinfo=UTC)
+    asked = {
+        name: schedule(business, name)
+        .evaluate_tick(dg.build_schedule_context(recorded, at))
+        .run_requests
+        for name in ("crm_every_5_minutes", "crm_every_15_minutes")
+    }
+    assert not asked["crm_every_5_minutes"]
+    assert asked["crm_every_15_minutes"]
 
 
 @pytest.mark.parametrize("other", ["00 04 * * *", "0  4 * * *", "0 4 ? * *"])

@@ -52,6 +52,19 @@ def keys(request: dg.RunRequest) -> set[str]:
     return {"/".join(key.path) for key in request.asset_selection or []}
 
 
+def queue(
+    business: Business, instance: dg.DagsterInstance, sensor: str, request: dg.RunRequest
+) -> dg.DagsterRun:
+    """A run that a sensor asked for and that hasn't begun."""
+    return instance.create_run_for_job(
+        business.definitions().resolve_implicit_global_asset_job_def(),
+        tags={BY_TAG: sensor},
+        asset_selection=frozenset(request.asset_selection or []),
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=ORIGIN,
+    )
+
+
 def test_a_source_that_moves_starts_a_sync(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
@@ -248,6 +261,22 @@ def test_its_own_run_that_failed_starts_no_other(
     assert sensor.tick() == []
 
 
+def test_a_system_that_moves_faster_than_it_is_read_fills_no_queue(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A run that waits for the system's pool reads all that has moved since it was asked for."""
+    sensor = Sensor(business, "crm_changed", instance)
+    [request] = sensor.tick()
+    queued = queue(business, instance, "crm_changed", request)
+    business.crm((1, "C1", "silver", "true", "2026-02-05 10:00:00"))
+    assert sensor.tick() == []
+    assert "queue" in (sensor.skip_message or "")
+    instance.delete_run(queued.run_id)
+    assert sensor.tick() == []
+    business.crm((1, "C1", "silver", "true", "2026-02-06 10:00:00"))
+    assert len(sensor.tick()) == 1
+
+
 def test_a_run_in_the_queue_will_see_what_is_new(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
@@ -255,14 +284,7 @@ def test_a_run_in_the_queue_will_see_what_is_new(
     sensor = Sensor(business, "bring_up_to_date", instance)
     materialise(business, instance, ["crm", "tier"])
     [request] = sensor.tick()
-    job = business.definitions().resolve_implicit_global_asset_job_def()
-    queued = instance.create_run_for_job(
-        job,
-        tags={BY_TAG: "bring_up_to_date"},
-        asset_selection=frozenset(request.asset_selection or []),
-        status=dg.DagsterRunStatus.QUEUED,
-        remote_job_origin=ORIGIN,
-    )
+    queued = queue(business, instance, "bring_up_to_date", request)
     materialise(business, instance, ["shop", "orders"])
     assert sensor.tick() == []
     instance.delete_run(queued.run_id)
