@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.errors import CatalogueError, ProfilePipelinesError
 from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES
 from profile_pipelines.orchestration.journeys import downstream_keys
 from profile_pipelines.orchestration.session import queued_runs
@@ -22,6 +22,7 @@ from profile_pipelines.orchestration.webhooks import (
 )
 
 UP_TO_DATE = "bring_up_to_date"
+_SECONDS = "PROFILE_PIPELINES_SENSOR_SECONDS"
 _WEBHOOK_SECONDS = 1
 """Less than the five of the daemon's loop, so that every loop looks, rather than every second."""
 _HAVE_MARKS = ("sql", "files", "custom")
@@ -33,9 +34,10 @@ _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
     """All sensors, running from the start.
 
-    They look every 30 seconds, or every `PROFILE_PIPELINES_SENSOR_SECONDS`.
+    They look every 30 seconds, or every `PROFILE_PIPELINES_SENSOR_SECONDS`. Raises CatalogueError
+    when that is no number of seconds.
     """
-    seconds = int(os.environ.get("PROFILE_PIPELINES_SENSOR_SECONDS") or 30)
+    seconds = _interval(os.environ.get(_SECONDS) or "30")
     return [
         *(
             _change_sensor(catalogue, name, seconds)
@@ -48,6 +50,12 @@ def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
         ),
         _up_to_date_sensor(catalogue, seconds),
     ]
+
+
+def _interval(told: str) -> int:
+    if not told.strip().isdecimal() or int(told) == 0:
+        raise CatalogueError([f"{_SECONDS}: {told!r} must be a whole number of seconds above 0"])
+    return int(told)
 
 
 def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDefinition:

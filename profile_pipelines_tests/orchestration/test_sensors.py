@@ -15,6 +15,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 
+from profile_pipelines.errors import CatalogueError
 from profile_pipelines.orchestration.sensors import BY_TAG
 from profile_pipelines_tests.orchestration.conftest import Business, materialise
 
@@ -63,6 +64,16 @@ def queue(
         status=dg.DagsterRunStatus.QUEUED,
         remote_job_origin=ORIGIN,
     )
+
+
+@pytest.mark.parametrize("told", ["30s", "0", "-5", "1.5"])
+def test_an_interval_that_is_none_is_told(
+    business: Business, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """It names the variable; `run` doesn't start what is no number either."""
+    monkeypatch.setenv("PROFILE_PIPELINES_SENSOR_SECONDS", told)
+    with pytest.raises(CatalogueError, match=f"PROFILE_PIPELINES_SENSOR_SECONDS: '{told}' must"):
+        business.definitions()
 
 
 def test_a_source_that_moves_starts_a_sync(
