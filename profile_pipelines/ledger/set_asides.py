@@ -59,7 +59,7 @@ class Excess:
 
     def __str__(self) -> str:
         of = f"{self.count:,} of {self.out_of:,}"
-        limit = f"(limit {self.limit:.0%})"
+        limit = f"(limit {self.limit * 100:.4g}%)"
         match self.kind:
             case "invalid":
                 children = f" of {self.detail}" if self.detail else ""

@@ -139,9 +139,9 @@ def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:
             blocking=True,
             description=(
                 "Fails when the latest sync was set aside: too many of its values were invalid "
-                f"(more than {catalogue.attributes[attribute].max_invalid:.0%}), or it would have "
-                "emptied, changed or deleted too much, or the source has lost the field. The last "
-                "good values stay. Warns while any lie in quarantine."
+                f"(more than {catalogue.attributes[attribute].max_invalid * 100:.4g}%), or it "
+                "would have emptied, changed or deleted too much, or the source has lost the "
+                "field. The last good values stay. Warns while any lie in quarantine."
             ),
         )
         for attribute in attributes_of(catalogue.systems[name])

@@ -160,6 +160,24 @@ def test_a_set_aside_attribute_tells_why_and_is_let_through_by_a_tag(
     assert business.members("gold") == 0
 
 
+def test_a_limit_below_one_percent_is_told_as_it_is(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """Where the check says what it looks at, and where it says what was beyond the limit."""
+    path = business.folder / "catalog" / "attributes.yaml"
+    path.write_text(path.read_text().replace("24h,", "24h, max_invalid: 0.4%,"))
+    spoil_tiers(business)
+    tier = checks(materialise(business, instance, ["crm", "tier"]))["tier"]
+    assert "5 of 10 values are invalid (limit 0.4%)" in (tier.description or "")
+    described = {
+        spec.asset_key.path[-1]: spec.description or ""
+        for definition in business.definitions().asset_checks or []
+        if isinstance(definition, dg.AssetChecksDefinition)
+        for spec in definition.check_specs
+    }
+    assert "more than 0.4%" in described["tier"]
+
+
 def test_a_lost_field_is_told_with_what_to_do(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
