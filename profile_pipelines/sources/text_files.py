@@ -7,6 +7,7 @@ memory or disk ends the read with an error.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -127,7 +128,8 @@ def _header(where: str, tree: FileTree, file: FoundFile, fields: Sequence[str]) 
             f"{where}: {file.path} isn't CSV in UTF-8 "
             f"with a header in its first {_BLOCK_BYTES >> 20} MB"
         ) from None
-    if fields and not any(alike(field, names) for field in fields):
+    columns = {name for field in fields for name in (field, re.split(r"[.\[]", field)[0])}
+    if fields and not any(alike(name, names) for name in columns):
         # it may be a customer's record, which isn't told
         raise SourceError(
             f"{where}: the first line of {file.path} has none of the columns that are mapped, nor "

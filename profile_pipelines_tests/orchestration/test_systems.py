@@ -127,6 +127,9 @@ def test_an_attribute_that_is_set_aside_does_not_look_fresh(
     spoil_tiers(business)
     result = materialise(business, instance, ["crm", "tier"], ["crm", "email_opt_in"])
     assert materialised(result) == {"crm/email_opt_in"}
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags["dagster/max_retries"] == "0"
     assert {name: each.passed for name, each in checks(result).items()} == {
         "tier": False,
         "email_opt_in": True,
