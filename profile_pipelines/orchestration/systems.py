@@ -232,7 +232,7 @@ def _evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
 def _approve(session: Session, approved: str, run_id: str, now: datetime) -> None:
     """Once more in a run that is retried: then there is nothing left to approve."""
     set_asides = session.workspace.ledger.set_asides
-    if any(each.run_id == approved and each.approved_at for each in set_asides.all()):
+    if any(each.run_id.endswith(approved) and each.approved_at for each in set_asides.all()):
         return
     with session.step("approval") as details:
         rows = set_asides.approve(approved, by=f"run {run_id}", now=now)
