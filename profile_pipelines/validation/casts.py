@@ -9,6 +9,7 @@ from 100,000,000,000 on.
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import polars as pl
 
@@ -23,6 +24,9 @@ _WRITTEN_OUT = ((19_000_101, 20_991_231), (19_000_101_000_000, 20_991_231_235_95
 """Numbers that are dates or times as they stand: as seconds they'd be of 1970, as milliseconds of
 the 26th century."""
 _BASIC = r"^(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)([.Z+-].*)?$"
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""0001-01-01 and 9999-12-31, counted from 1970."""
+_MICROSECONDS_A_DAY = 86_400_000_000
 _DECIMAL = pl.Decimal(18, 4)
 _DECIMAL_LIMIT = 10**14
 POLARS_TYPES: dict[str, pl.DataType] = {
@@ -143,14 +147,31 @@ def _date(raw: pl.Series, timezone: str) -> pl.Series:
         return raw
     if raw.dtype == pl.String:
         text = raw.str.strip_chars()
-        dates = text.str.to_date("%Y-%m-%d", strict=False)
+        dates = within_reach(text.str.to_date("%Y-%m-%d", strict=False))
         if dates.null_count() == raw.null_count():
             return dates
         compact = text.str.extract(_COMPACT).str.to_date("%Y%m%d", strict=False)
         dates = dates.to_frame("d").select(pl.coalesce("d", compact.alias("c")))["d"]
-        longer = _timestamp(text).dt.convert_time_zone(timezone).dt.date()
+        longer = local_dates(_timestamp(text), timezone)
         return dates.to_frame("d").select(pl.coalesce("d", longer.alias("l")))["d"].rename(raw.name)
-    return _timestamp(raw).dt.convert_time_zone(timezone).dt.date()
+    return local_dates(_timestamp(raw), timezone)
+
+
+def local_dates(instants: pl.Series, zone: str) -> pl.Series:
+    """The calendar dates in `zone`; the last hours of 9999 stay in it, as the first of year 1 do:
+    they say "never", or "always"."""
+    return instants.dt.convert_time_zone(zone).dt.date().clip(date.min, date.max)
+
+
+def within_reach(times: pl.Series) -> pl.Series:
+    """Null what lies outside the years 1 to 9999, such as `+12026-01-01`: Python has no such dates,
+    and what is read from the lake would break on them."""
+    unit = 1 if times.dtype == pl.Date else _MICROSECONDS_A_DAY
+    numbers = times.to_physical()
+    within = (numbers >= _FIRST_DAY * unit) & (numbers < (_LAST_DAY + 1) * unit)
+    if within.all():
+        return times
+    return times.to_frame("t").select(pl.when(within).then("t").alias(times.name))[times.name]
 
 
 def _timestamp(raw: pl.Series) -> pl.Series:
@@ -166,7 +187,7 @@ def _timestamp(raw: pl.Series) -> pl.Series:
     if raw.dtype.is_numeric():
         return _epoch(raw)
     if raw.dtype == pl.String:
-        return _timestamp_text(raw.str.strip_chars())
+        return within_reach(_timestamp_text(raw.str.strip_chars()))
     return _nothing(raw, "timestamp")
 
 

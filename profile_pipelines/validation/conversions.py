@@ -36,7 +36,9 @@ from profile_pipelines.validation.casts import (
     cast,
     epoch_timestamps,
     iso_timestamps,
+    local_dates,
     local_timestamps,
+    within_reach,
 )
 
 _V = pl.col("v")
@@ -209,14 +211,15 @@ class _Column:
             return
         if form not in WORDS and not has_time(form) and not _is_time(self.values):
             text = as_text(self.values).str.strip_chars()
-            self._set(text.str.to_date(form, strict=False), reason)
+            self._set(within_reach(text.str.to_date(form, strict=False)), reason)
             return
         if form == "iso" and not _is_time(self.values):
             # a bare day is the same day in every time zone
-            days = as_text(self.values).str.strip_chars().str.to_date("%Y-%m-%d", strict=False)
+            text = as_text(self.values).str.strip_chars()
+            days = within_reach(text.str.to_date("%Y-%m-%d", strict=False))
         else:
             days = pl.Series("d", [None], dtype=pl.Date).new_from_index(0, len(self.values))
-        local = self._times(form, step.zone).dt.convert_time_zone(self._timezone).dt.date()
+        local = local_dates(self._times(form, step.zone), self._timezone)
         dates = pl.DataFrame({"d": days, "l": local}).select(pl.coalesce("d", "l"))["d"]
         self._set(dates, reason)
 
@@ -230,10 +233,12 @@ class _Column:
             return epoch_timestamps(numbers, milliseconds=form == "epoch_ms")
         text = as_text(self.values).str.strip_chars()
         if form == "iso":
-            return iso_timestamps(text, zone)
-        if "%z" in form:
-            return text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
-        return local_timestamps(text, form, zone)
+            times = iso_timestamps(text, zone)
+        elif "%z" in form:
+            times = text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+        else:
+            times = local_timestamps(text, form, zone)
+        return within_reach(times)
 
     def _number(self, form: str) -> None:
         pattern, separators = _NUMBERS[form]

@@ -62,6 +62,13 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("timestamp", "/Date(1772452800000+0100)/", NOON),
         ("timestamp", "Mon, 02 Mar 2026 12:00:00 GMT", NOON),
         ("timestamp", "20261399120000", None),
+        ("date", "9999-12-31T23:59:59.999Z", date(9999, 12, 31)),
+        ("date", "+12026-03-02", None),
+        ("date", "0000-01-01", None),
+        ("date", "0000-12-31T23:30:00Z", None),
+        ("timestamp", "9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("timestamp", "9999-12-31T23:59:59-05:00", None),
+        ("timestamp", "+12026-03-02T12:00:00Z", None),
         ("timestamp", "soon", None),
         ("list", '["a", "b"]', ["a", "b"]),
         ("list", "a; b,,c ", ["a", "b", "c"]),
@@ -106,6 +113,12 @@ def test_typed_columns_are_read_as_the_declared_type(
 ) -> None:
     """Sources with types of their own are read as well as text."""
     assert cast(raw, target, "Europe/Berlin").to_list() == expected
+
+
+def test_the_first_moment_is_of_the_first_day() -> None:
+    """Where the clocks are behind UTC it would be a day of the year 0, which there isn't."""
+    for raw in (pl.Series(["0001-01-01T00:00:00Z"]), pl.Series([datetime(1, 1, 1)])):
+        assert cast(raw, "date", "America/New_York").to_list() == [date(1, 1, 1)]
 
 
 @settings(max_examples=200, deadline=None)
