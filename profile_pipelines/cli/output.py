@@ -123,10 +123,15 @@ def spell(value: Any, timezone: str = "UTC") -> str:
 
 
 def spell_time(moment: datetime | None, timezone: str) -> str:
-    """A moment to the minute, in the catalogue's time zone."""
+    """A moment to the minute, in the catalogue's time zone; the first and the last hours of all,
+    which may have no local time, in UTC."""
     if moment is None:
         return NOTHING
-    return f"{moment.astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M}"
+    try:
+        local = moment.astimezone(ZoneInfo(timezone))
+    except OverflowError:
+        local = moment.astimezone(UTC)
+    return local.replace(tzinfo=None).isoformat(" ", "minutes")
 
 
 def spell_duration(duration: timedelta | None) -> str:

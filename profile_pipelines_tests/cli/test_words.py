@@ -81,6 +81,8 @@ def test_what_is_no_moment(text: str) -> None:
         (Decimal("100"), "100"),
         (date(2026, 3, 14), "2026-03-14"),
         (datetime(2026, 3, 14, 8, 30, tzinfo=UTC), "2026-03-14 09:30"),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "9999-12-31 23:59"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01 00:53"),
         (["a", "b"], "a, b"),
         ([], "(none)"),
         ("[bold]x", "[bold]x"),
@@ -90,6 +92,11 @@ def test_what_is_no_moment(text: str) -> None:
 def test_values(value: object, text: str) -> None:
     """Values are spelled for people; control characters can't reach the terminal."""
     assert spell(value, "Europe/Berlin") == text
+
+
+def test_the_first_moment_of_all_is_spelled_west_of_greenwich() -> None:
+    """Its local time would be of the year 0."""
+    assert spell(datetime(1, 1, 1, tzinfo=UTC), "America/New_York") == "0001-01-01 00:00"
 
 
 def test_durations_and_shares() -> None:
