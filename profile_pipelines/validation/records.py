@@ -198,7 +198,7 @@ class RecordValidator:
                     )
                 )
         if typed.columns:
-            found.append(failures(self._schema, typed))
+            found.append(failures(self._schema, _null_empty_lists(typed)))
         if not found:
             return pl.DataFrame(
                 schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String}

@@ -66,6 +66,18 @@ def test_an_empty_list_is_a_missing_value(tmp_path: Path, tags: str) -> None:
     assert len(company.customers.members("untagged").to_arrow()) == 1
 
 
+def test_an_empty_list_is_not_what_is_required(tmp_path: Path) -> None:
+    """It is a missing value there, too."""
+    declared = catalogue(("crm",), ("tags",))
+    declared["attributes"]["tags"] |= {"valid": {"required": True}, "max_invalid": "100%"}
+    company = Company(tmp_path, declared)
+    company.put("crm", "1", no="1", changed=stamp(-3), tags="[]")
+    company.put("crm", "2", no="2", changed=stamp(-3), tags="a")
+    company.run()
+    assert _cells(company) == {("1", "tags", "[]")}
+    assert {each["reason"] for each in _quarantine(company)} == {"is required"}
+
+
 def test_a_bad_cell_does_not_fall_back_to_the_last_good_value(company: Company) -> None:
     """A value that turns bad is missing from then on: the old one may be wrong by now."""
     _fill(company)
