@@ -305,9 +305,10 @@ def _since_epoch(numbers: pl.Series, micros: pl.Expr) -> pl.Series:
 
 
 def _list(raw: pl.Series) -> pl.Series:
-    """A JSON array, or words separated by commas or semicolons; it may be empty."""
+    """A JSON array, or words separated by commas or semicolons; it may be empty. A missing entry
+    is none."""
     if raw.dtype == pl.List:
-        values = raw.cast(pl.List(pl.String), strict=False)
+        values = raw.cast(pl.List(pl.String), strict=False).list.drop_nulls()
     elif raw.dtype == pl.String:
         distinct = raw.unique().to_list()
         split = {text: _split(text) for text in distinct if text is not None}
@@ -326,9 +327,13 @@ def _split(text: str) -> list[str] | None:
     if stripped.startswith("["):
         try:
             items = json.loads(stripped)
-        except ValueError:
+        except (ValueError, RecursionError):  # a thousand brackets are no list of ours either
             return None
-        return [str(item) for item in items if item is not None]
+        return [
+            item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+            for item in items
+            if item is not None
+        ]
     words = stripped.replace(";", ",").split(",")
     return [word.strip() for word in words if word.strip()]
 

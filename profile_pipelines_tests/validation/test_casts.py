@@ -73,6 +73,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("list", '["a", "b"]', ["a", "b"]),
         ("list", "a; b,,c ", ["a", "b", "c"]),
         ("list", "[broken", None),
+        ("list", '["a", null, true, 1.5, {"ä": [1]}]', ["a", "true", "1.5", '{"ä": [1]}']),
         ("string", " as it is ", " as it is "),
     ],
 )
@@ -102,6 +103,7 @@ def test_text_is_read_as_the_declared_type(
         ("timestamp", pl.Series([date(2026, 3, 2)]), [datetime(2026, 3, 2, tzinfo=UTC)]),
         ("timestamp", pl.Series([datetime(2026, 3, 2, 12)]), [NOON]),
         ("list", pl.Series([[1, 2], []]), [["1", "2"], []]),
+        ("list", pl.Series([["a", None], [None]]), [["a"], []]),
         ("list", pl.Series([1]), [None]),
         ("string", pl.Series([1, None]), ["1", None]),
         ("string", pl.Series([["a"]]), ['["a"]']),
@@ -113,6 +115,11 @@ def test_typed_columns_are_read_as_the_declared_type(
 ) -> None:
     """Sources with types of their own are read as well as text."""
     assert cast(raw, target, "Europe/Berlin").to_list() == expected
+
+
+def test_a_list_without_end_is_not_read() -> None:
+    """The JSON reader gives up on it; the values beside it are read."""
+    assert cast(pl.Series(["[" * 100_000, '["a"]']), "list", "UTC").to_list() == [None, ["a"]]
 
 
 def test_the_first_moment_is_of_the_first_day() -> None:
