@@ -27,6 +27,7 @@ _BASIC = r"^(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)([.Z+-].*)?$"
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """0001-01-01 and 9999-12-31, counted from 1970."""
 _MICROSECONDS_A_DAY = 86_400_000_000
+_NO_FRACTION = r"^([+-]?\d+)\.0*$"
 _DECIMAL = pl.Decimal(18, 4)
 _DECIMAL_LIMIT = 10**14
 POLARS_TYPES: dict[str, pl.DataType] = {
@@ -92,12 +93,18 @@ def _text(raw: pl.Series) -> pl.Series:
 def _integer(raw: pl.Series) -> pl.Series:
     if raw.dtype.is_integer():
         return raw.cast(pl.Int64, strict=False)
+    if raw.dtype.is_decimal():  # never by way of a float, which holds 15 digits
+        number = pl.col("v").cast(pl.Int64, strict=False)
+        return raw.to_frame("v").select(
+            pl.when(number == pl.col("v")).then(number).alias(raw.name)
+        )[raw.name]
     numbers, plain = raw, None
     if raw.dtype == pl.String:
         numbers = raw.str.strip_chars()
         plain = numbers.cast(pl.Int64, strict=False)
         if plain.null_count() == numbers.null_count():
             return plain
+        plain = numbers.str.replace(_NO_FRACTION, "$1").cast(pl.Int64, strict=False)
     floats = numbers.cast(pl.Float64, strict=False)
     whole = floats.to_frame("v").select(
         pl.when(pl.col("v") == pl.col("v").floor()).then(pl.col("v"))
@@ -116,6 +123,8 @@ def _decimal(raw: pl.Series) -> pl.Series:
             return exact
         rest = _fitting(text.cast(pl.Float64, strict=False)).cast(_DECIMAL, strict=False)
         return exact.to_frame("e").select(pl.coalesce("e", rest.alias("f")))["e"].rename(raw.name)
+    if raw.dtype.is_decimal():
+        return raw.cast(_DECIMAL, strict=False)
     if raw.dtype.is_numeric():
         return _fitting(raw).cast(_DECIMAL, strict=False)
     return _nothing(raw, "decimal")

@@ -23,6 +23,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("integer", " 42 ", 42),
         ("integer", "9007199254740993", 9007199254740993),
         ("integer", "42.0", 42),
+        ("integer", "9007199254740993.00", 9007199254740993),
         ("integer", "1e3", 1000),
         ("integer", "42.5", None),
         ("integer", "9223372036854775808", None),
@@ -93,6 +94,10 @@ def test_text_is_read_as_the_declared_type(
     [
         ("integer", pl.Series([1.0, 1.5, None]), [1, None, None]),
         ("integer", pl.Series([True, False]), [1, 0]),
+        ("integer", pl.Series([Decimal("9007199254740993.0"), Decimal("5.5")]), [2**53 + 1, None]),
+        ("integer", pl.Series([Decimal(2**63), Decimal(-(2**63))]), [None, -(2**63)]),
+        ("decimal", pl.Series([Decimal("99999999999999.9999")]), [Decimal("99999999999999.9999")]),
+        ("decimal", pl.Series([Decimal("99999999999999.99995")]), [None]),
         ("decimal", pl.Series([0.1, float("nan"), float("inf")]), [Decimal("0.1"), None, None]),
         ("decimal", pl.Series([2**62, -5]), [None, Decimal(-5)]),
         ("decimal", pl.Series([1e14, -1e300]), [None, None]),
