@@ -50,8 +50,13 @@ class Frame:
         return self._table
 
     def to_pandas(self) -> pd.DataFrame:
-        """As a pandas frame; columns keep their Arrow types where pandas has none such."""
-        return self._table.to_pandas()
+        """As a pandas frame. Numbers and truth values stay what they are beside missing ones:
+        as `Int64` and `boolean`, in place of pandas' floats and objects."""
+        import pandas as pd
+        import pyarrow as pa
+
+        kept = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+        return self._table.to_pandas(types_mapper=kept.get)
 
     def to_polars(self) -> pl.DataFrame:
         """As a Polars frame."""

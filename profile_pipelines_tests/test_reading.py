@@ -255,6 +255,16 @@ def test_frames_come_in_three_kinds(company: Company) -> None:
     assert polars.columns == arrow.column_names == list(pandas.columns)
 
 
+def test_pandas_keeps_numbers_beside_missing_ones(company: Company) -> None:
+    """A float would hold 15 digits of them, and a truth value would be an object."""
+    company.put("crm", "a", no="C-001", changed=stamp(-3), points="9007199254740993", opt_in="1")
+    company.run()
+    pandas = company.customers.profiles().to_pandas()
+    assert pandas["points"].isna().tolist() == [False, True]
+    assert int(pandas["points"].iloc[0]) == 9007199254740993
+    assert (str(pandas["points"].dtype), str(pandas["opt_in"].dtype)) == ("Int64", "boolean")
+
+
 def test_types_survive_the_whole_way(tmp_path: Path) -> None:
     """Decimals, dates, times and lists come out as they went in."""
     company = Company(tmp_path, catalogue(("crm",)))
