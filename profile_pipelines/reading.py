@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
@@ -68,13 +69,17 @@ class Frame:
 
 
 class Customers:
-    """Reads a workspace. Nothing here writes; every call sees the latest committed state."""
+    """Reads a workspace. Nothing here writes; every call sees the latest committed state.
+
+    A moment is a time, or a date for its first moment. Without an offset it is wall-clock time in
+    the catalogue's time zone, as on the command line.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
     def profile(
-        self, identifier: str, *, as_of: datetime | None = None, now: datetime | None = None
+        self, identifier: str, *, as_of: date | None = None, now: date | None = None
     ) -> ProfileView:
         """The profile with this identifier, in any spelling.
 
@@ -84,11 +89,11 @@ class Customers:
         return self.profiles_with(identifier, as_of=as_of, now=now)[0]
 
     def profiles_with(
-        self, identifier: str, *, as_of: datetime | None = None, now: datetime | None = None
+        self, identifier: str, *, as_of: date | None = None, now: date | None = None
     ) -> list[ProfileView]:
         """All profiles with this identifier, at most ten. Raises NotFound."""
         space = self.workspace
-        at = now or datetime.now(UTC)
+        at, as_of = self._present(now), self._moment(as_of)
         with ThreadPoolExecutor(1) as beside:
             # SQLAlchemy loads while the engine reads the lake: a quarter of what a profile takes
             coverage = beside.submit(lambda: space.ledger.coverage(as_of))
@@ -107,7 +112,7 @@ class Customers:
         return history_of(space.catalogue, space.lake, found[0])
 
     def consent_history(
-        self, identifier: str, *, purpose: str | None = None, now: datetime | None = None
+        self, identifier: str, *, purpose: str | None = None, now: date | None = None
     ) -> dict[int, list[ConsentHistory]]:
         """By profile with this identifier: its customer's consents, to one purpose or to all.
 
@@ -116,8 +121,7 @@ class Customers:
         """
         from profile_pipelines.consent.history import consent_history
 
-        space = self.workspace
-        at = now or datetime.now(UTC)
+        space, at = self.workspace, self._present(now)
         return {
             each: consent_history(
                 space.catalogue, space.lake, space.ledger, each, now=at, purpose=purpose
@@ -125,29 +129,29 @@ class Customers:
             for each in find_customers(space.catalogue, space.lake, identifier)[:10]
         }
 
-    def everything_about(self, identifier: str, *, now: datetime | None = None) -> dict[str, Any]:
+    def everything_about(self, identifier: str, *, now: date | None = None) -> dict[str, Any]:
         """Everything that is held about a customer, for an access request; see docs/privacy.md.
 
         Raises NotFound when nobody ever had the identifier.
         """
         from profile_pipelines.privacy.access import everything_about
 
-        space, at = self.workspace, now or datetime.now(UTC)
+        space, at = self.workspace, self._present(now)
         outbox = space.places.outbox
         return everything_about(
             space.catalogue, space.lake, space.ledger, outbox, identifier, now=at
         )
 
-    def profiles(self, *, as_of: datetime | None = None, provenance: bool = False) -> Frame:
+    def profiles(self, *, as_of: date | None = None, provenance: bool = False) -> Frame:
         """All profiles: `profile_id`, a list column per identifier type, the attributes.
 
         With `provenance`, `<attribute>__from` names the systems that decided each value.
         """
         return _frame(self.workspace, self.profile_rows(as_of=as_of, provenance=provenance))
 
-    def profile_rows(self, *, as_of: datetime | None = None, provenance: bool = False) -> Rows:
+    def profile_rows(self, *, as_of: date | None = None, provenance: bool = False) -> Rows:
         """The same as a SELECT, for exports that are larger than memory."""
-        space = self.workspace
+        space, as_of = self.workspace, self._moment(as_of)
         catalogue = space.catalogue
         pinned = space.lake.profiles(catalogue).pin()
         attributes = catalogue.attributes
@@ -191,29 +195,30 @@ class Customers:
                 select = select.select(exp.alias_(words, f"{name}__from", quoted=True))
         return Rows(select, {**rows.relations, **ids.relations})
 
-    def members(self, audience: str, *, as_of: datetime | None = None) -> Frame:
+    def members(self, audience: str, *, as_of: date | None = None) -> Frame:
         """The audience's rows: `profile_id`, `member`, `held`, by id. Raises UnknownName."""
         space = self.workspace
         find_declared("audience", audience, space.catalogue.audiences)
         pinned = space.lake.audience(audience).pin()
         columns = ["profile_id", "member", "held"]
-        rows = pinned.as_of(as_of, columns, "a")
+        rows = pinned.as_of(self._moment(as_of), columns, "a")
         return _frame(space, Rows(rows.sql.order_by(column("profile_id", "a")), rows.relations))
 
     def audience_changes(self, audience: str) -> Frame:
         """Everything recorded of an audience: `profile_id`, `member`, `held`, `recorded_at`…
 
-        In the order of the commits, then of the profiles' ids.
+        In the order of the commits, then of the profiles' ids. Raises UnknownName.
         """
+        find_declared("audience", audience, self.workspace.catalogue.audiences)
         pinned = self.workspace.lake.audience(audience).pin()
         rows = pinned.changes(["profile_id", "member", "held"], "a")
         ordered = rows.sql.order_by(column("seq"), column("profile_id"))
         return _frame(self.workspace, Rows(ordered, rows.relations))
 
-    def freshness(self, *, now: datetime | None = None) -> list[SourceFreshness]:
+    def freshness(self, *, now: date | None = None) -> list[SourceFreshness]:
         """The age of each attribute by source."""
         space = self.workspace
-        return freshness(space.catalogue, space.ledger.coverage(), now or datetime.now(UTC))
+        return freshness(space.catalogue, space.ledger.coverage(), self._present(now))
 
     def filled(self) -> dict[str, float]:
         """By attribute: the share of all profiles that have a value."""
@@ -252,6 +257,17 @@ class Customers:
                     if each.is_aggregating:
                         tables.append(_quarantine(space, name, sync, of_children=True))
         return Frame(pa.concat_tables(tables))
+
+    def _moment(self, given: date | None) -> datetime | None:
+        if given is None:
+            return None
+        moment = given if isinstance(given, datetime) else datetime.combine(given, time())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=ZoneInfo(self.workspace.catalogue.settings.timezone))
+        return moment.astimezone(UTC)
+
+    def _present(self, given: date | None) -> datetime:
+        return self._moment(given) or datetime.now(UTC)
 
 
 def open_workspace(

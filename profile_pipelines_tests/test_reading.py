@@ -173,6 +173,21 @@ def test_the_past_reads_as_it_was(company: Company) -> None:
     assert members == {-1: 0, 0: 1, 1: 1, 2: 1}
 
 
+def test_moments_without_an_offset_are_of_the_catalogues_clock(company: Company) -> None:
+    """As on the command line, in every call; a date is its first moment."""
+    company.declare({**company.declared, "settings": {"timezone": "Asia/Tokyo"}})
+    company.run()
+    customers, before, then = company.customers, datetime(2026, 3, 2, 20, 59), datetime(2026, 3, 3)
+    assert customers.profile("1", as_of=datetime(2026, 3, 2, 21)).profile_id == 1
+    assert customers.profile("1", now=then).values["status"].age == 3 * HOUR
+    assert {each.age for each in customers.freshness(now=then.date())} == {3 * HOUR}
+    with pytest.raises(NotFound, match="as of 2026-03-02 20:59"):
+        customers.profile("1", as_of=before)
+    for as_of, count in {before: 0, then: 2, then.date(): 2, date(2026, 3, 2): 0}.items():
+        assert len(customers.profiles(as_of=as_of)) == count
+        assert len(customers.members("active", as_of=as_of)) == count / 2
+
+
 def test_every_past_state_is_kept_exactly(company: Company) -> None:
     """What was read at a moment is what is read as of it ever after, compacted or not."""
     seen: dict[datetime, list[dict[str, object]]] = {}
@@ -305,8 +320,9 @@ def test_members_and_their_changes_are_read(company: Company) -> None:
         (1, START),
         (2, START + HOUR),
     ]
-    with pytest.raises(UnknownName, match="no audience others; there is only active"):
-        company.customers.members("others")
+    for read in (company.customers.members, company.customers.audience_changes):
+        with pytest.raises(UnknownName, match="no audience others; there is only active"):
+            read("others")
 
 
 def test_the_quarantine_is_read_by_system(company: Company) -> None:
