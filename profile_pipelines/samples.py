@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlglot import exp
@@ -15,9 +16,14 @@ _CANDIDATES = 500
 
 
 def profiles_by_id(
-    workspace: Workspace, ids: Sequence[int], attributes: Iterable[str] = ()
+    workspace: Workspace,
+    ids: Sequence[int],
+    attributes: Iterable[str] = (),
+    *,
+    as_of: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """The given profiles by id: `profile_id`, a sorted list per identifier type, the attributes.
+    """The given profiles by id, now or as of a moment: `profile_id`, a sorted list per identifier
+    type, the attributes.
 
     Ids without a profile are left out.
     """
@@ -28,7 +34,7 @@ def profiles_by_id(
         query=exp.select(column("profile_id")).from_("wanted").subquery(),
     )
     names = list(attributes)
-    profiles = lake.profiles(catalogue).pin().current(["profile_id", *names], "p")
+    profiles = lake.profiles(catalogue).pin().as_of(as_of, ["profile_id", *names], "p")
     found = {
         row["profile_id"]: row
         for row in lake.engine.query(
@@ -37,7 +43,7 @@ def profiles_by_id(
         ).to_pylist()
     }
     columns = [f"id_{name}" for name in catalogue.identifiers]
-    records = lake.identities(catalogue).pin().current(["profile_id", *columns], "i")
+    records = lake.identities(catalogue).pin().as_of(as_of, ["profile_id", *columns], "i")
     spellings: dict[int, dict[str, set[str]]] = {
         profile_id: {name: set() for name in catalogue.identifiers} for profile_id in found
     }

@@ -122,7 +122,7 @@ def members(
     }
     chosen = sorted(id_ for id_, row in state.items() if row["held" if held else "member"])
     shown = chosen[: limit or (None if as_json else _ROWS)]
-    found = profiles_by_id(space, shown)
+    found = profiles_by_id(space, shown, as_of=moment)
     if as_json:
         identifiers = {row["profile_id"]: row for row in found}
         print_json([{**state[id_], **identifiers.get(id_, {})} for id_ in shown])

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from profile_pipelines_tests.cli.conftest import Command
+from profile_pipelines_tests.company import Company, catalogue, stamp
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -138,6 +139,40 @@ def test_audiences(command: Command, home: Path) -> None:
     few = command("audience", "members", "email_reachable", "--limit", "2", "--json").json
     assert [str(row["profile_id"]) for row in few] == [
         line.split()[0] for line in shown.out.splitlines()[1:]
+    ]
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """One with three customers, whose commands the command line's are."""
+    declared = catalogue(("crm",), ("status", "tier"))
+    declared["audiences"]["active"] = {"where": {"status": {"is": "active"}}}
+    company = Company(tmp_path, declared)
+    for name in ("ann", "bob", "eve"):
+        values = {"no": name, "email": f"{name}@x.de", "status": "active", "tier": "gold"}
+        company.put("crm", name, changed=stamp(-5), **values)
+    monkeypatch.setenv("PROFILE_PIPELINES_CATALOG", str(company.workspace.places.catalogue))
+    monkeypatch.setenv("PROFILE_PIPELINES_LAKE", str(company.lake))
+    monkeypatch.setenv("PROFILE_PIPELINES_LEDGER", company.ledger)
+    return company
+
+
+def test_members_of_a_past_moment_are_told_as_they_were(command: Command, company: Company) -> None:
+    """With the identifiers of then, and also who is gone by now."""
+    then = company.now.isoformat()
+    company.run()
+    company.put("crm", "ann", no="ann", email="new@x.de", changed=stamp(0.5), status="churned")
+    company.remove("crm", "bob")
+    company.run(full=True)
+    shown = command("audience", "members", "active", "--as-of", then)
+    assert [line.split()[-1] for line in shown.out.splitlines()[1:]] == [
+        "ann@x.de", "bob@x.de", "eve@x.de",
+    ]  # fmt: skip
+    assert "3 members" in shown.err
+    found = command("audience", "members", "active", "--as-of", then, "--json").json
+    assert [row["email"] for row in found] == [["ann@x.de"], ["bob@x.de"], ["eve@x.de"]]
+    assert [row["email"] for row in command("audience", "members", "active", "--json").json] == [
+        ["eve@x.de"]
     ]
 
 
