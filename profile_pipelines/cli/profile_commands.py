@@ -75,18 +75,23 @@ def export(
 ) -> None:
     """Write all profiles as JSON lines, CSV or Parquet."""
     import sys
+    from datetime import UTC, datetime
 
     from profile_pipelines.cli.moments import past
-    from profile_pipelines.cli.output import note, spell_many
+    from profile_pipelines.cli.output import joined, note, spell_many
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.exporting import FORMATS, export_profiles, export_to_file
+    from profile_pipelines.profiles.view import attributes_not_kept
 
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is no format; there are {', '.join(FORMATS)}")
     if output is None and form == "parquet" and sys.stdout.isatty():
         raise typer.BadParameter("Parquet is no text: name a file with -o, or use a pipe")
     customers = open_customers()
-    moment = past(as_of, customers.workspace.catalogue.settings.timezone)
+    catalogue = customers.workspace.catalogue
+    moment = past(as_of, catalogue.settings.timezone)
+    if moment is not None and (gone := attributes_not_kept(catalogue, moment, datetime.now(UTC))):
+        note(f"history no longer kept (keep_history): {joined(gone)}")
     if output is None:
         export_profiles(customers, sys.stdout.buffer, form, as_of=moment, provenance=receipts)
         return

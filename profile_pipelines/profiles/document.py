@@ -9,7 +9,8 @@ from profile_pipelines.profiles.view import Change, ProfileView, Value
 
 
 def profile_document(view: ProfileView, history: Sequence[Change] | None) -> dict[str, Any]:
-    """Identifiers, attributes with receipts, audiences; and the history where it is given."""
+    """Identifiers, attributes with receipts, audiences, the attributes of which `keep_history`
+    has left nothing of that moment; and the history where it is given."""
     document: dict[str, Any] = {
         "profile_id": view.profile_id,
         "as_of": view.as_of,
@@ -17,6 +18,7 @@ def profile_document(view: ProfileView, history: Sequence[Change] | None) -> dic
         "attributes": {name: value_document(value) for name, value in view.values.items()},
         "audiences": view.audiences,
         "held_in": view.held_in,
+        "not_kept": view.not_kept,
     }
     if history is not None:
         document["history"] = [change_document(each) for each in history]

@@ -147,6 +147,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
     """One with three customers, whose commands the command line's are."""
     declared = catalogue(("crm",), ("status", "tier"))
     declared["audiences"]["active"] = {"where": {"status": {"is": "active"}}}
+    declared["attributes"]["tier"]["keep_history"] = "10 days"
     company = Company(tmp_path, declared)
     for name in ("ann", "bob", "eve"):
         values = {"no": name, "email": f"{name}@x.de", "status": "active", "tier": "gold"}
@@ -174,6 +175,19 @@ def test_members_of_a_past_moment_are_told_as_they_were(command: Command, compan
     assert [row["email"] for row in command("audience", "members", "active", "--json").json] == [
         ["eve@x.de"]
     ]
+
+
+def test_what_is_no_longer_kept_is_told(command: Command, company: Company) -> None:
+    """By every way to ask for a moment before `keep_history`: not as a value that was missing."""
+    then = company.now.isoformat()
+    company.run()
+    [found] = command("profile", "show", "ann", "--as-of", then, "--json").json
+    assert found["not_kept"] == ["tier"]
+    assert command("profile", "show", "ann", "--json").json[0]["not_kept"] == []
+    told = "history no longer kept (keep_history): tier"
+    assert told in command("profile", "show", "ann", "--as-of", then).out
+    assert told in command("profiles", "export", "--as-of", then).err
+    assert command("profiles", "export").err == ""
 
 
 def test_preview_counts_the_held(command: Command, home: Path) -> None:
