@@ -204,6 +204,26 @@ class Customers:
         rows = pinned.as_of(self._moment(as_of), columns, "a")
         return _frame(space, Rows(rows.sql.order_by(column("profile_id", "a")), rows.relations))
 
+    def audience_size(self, audience: str) -> tuple[int, int] | None:
+        """How many are members, and how many are held; None before the first evaluation.
+
+        Raises UnknownName.
+        """
+        space = self.workspace
+        find_declared("audience", audience, space.catalogue.audiences)
+        pinned = space.lake.audience(audience).pin()
+        if not pinned.exists:
+            return None
+        rows = pinned.current(["profile_id", "member", "held"], "a")
+        counts = exp.select(
+            *(
+                exp.alias_(exp.CountIf(this=column(name, "a")), name, quoted=True)
+                for name in ("member", "held")
+            )
+        ).from_(rows.sql.subquery("a"))
+        [found] = space.lake.engine.rows(counts, rows.relations)
+        return found["member"] or 0, found["held"] or 0  # over no rows a sum is missing
+
     def audience_changes(self, audience: str) -> Frame:
         """Everything recorded of an audience: `profile_id`, `member`, `held`, `recorded_at`…
 

@@ -17,19 +17,20 @@ def list_(as_json: AsJson = False) -> None:
     """List the audiences with their size at the last evaluation."""
     from profile_pipelines.cli.output import NOTHING, print_json, spell_count, stdout, table
     from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.reading import Customers
 
     workspace = open_workspace()
+    customers = Customers(workspace)
     found = []
     for name, declared in workspace.catalogue.audiences.items():
-        pinned = workspace.lake.audience(name).pin()
-        counts = pinned.state.get("counts", {}) if pinned.exists else {}
+        members, held = customers.audience_size(name) or (None, None)
         found.append(
             {
                 "audience": name,
                 "description": declared.description,
                 "owner": declared.owner,
-                "members": counts.get("members"),
-                "held": counts.get("held"),
+                "members": members,
+                "held": held,
             }
         )
     if as_json:

@@ -177,6 +177,19 @@ def test_members_of_a_past_moment_are_told_as_they_were(command: Command, compan
     ]
 
 
+def test_the_list_counts_nobody_who_was_erased(command: Command, company: Company) -> None:
+    """It agrees with the members from that moment, not only after the next run."""
+    assert command("audience", "list", "--json").json[0]["members"] is None
+    company.run()
+    assert command("erase", "bob", "--yes").code == 0
+    [listed] = command("audience", "list", "--json").json
+    assert (listed["members"], listed["held"]) == (2, 0)
+    assert len(command("audience", "members", "active", "--json").json) == 2
+    for name in ("ann", "eve"):
+        assert command("erase", name, "--yes").code == 0
+    assert command("audience", "list", "--json").json[0]["members"] == 0
+
+
 def test_what_is_no_longer_kept_is_told(command: Command, company: Company) -> None:
     """By every way to ask for a moment before `keep_history`: not as a value that was missing."""
     then = company.now.isoformat()
