@@ -151,7 +151,7 @@ def _live(world: World, rounds: list[list[tuple[str, ...]]]) -> None:
 
 
 _RANDOM = settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -188,7 +188,7 @@ def test_tables(
 
 
 @pytest.mark.slow
-@settings(_RANDOM, max_examples=3)
+@settings(_RANDOM, max_examples=2)
 @given(rounds=_rounds())
 def test_postgresql(
     rounds: list[list[tuple[str, ...]]],

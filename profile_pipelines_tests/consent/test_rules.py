@@ -141,7 +141,7 @@ def _sent(company: Reminders, ids: dict[str, int], number: int) -> set[str]:
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=4, max_size=14))
 @example([("click", "1"), ("send",), ("run",), ("restore", "1"), ("send",), ("merge",), ("send",)])
 @example([("wait", 4), ("sync", "crm"), ("send",), ("sync", "billing"), ("send",)])

@@ -267,7 +267,7 @@ STEPS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=4, max_size=10))
 def test_what_changes_touch_is_all_that_has_to_be_merged(steps: list[tuple[str, ...]]) -> None:
     """After any acts and moves, merging everything anew gives the same."""
