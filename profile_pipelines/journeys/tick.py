@@ -20,7 +20,6 @@ from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, named
-from profile_pipelines.identity.former import gone_up
 from profile_pipelines.journeys.chance import share_of
 from profile_pipelines.journeys.definition import definition_of, read_definition
 from profile_pipelines.journeys.entry import (
@@ -31,6 +30,7 @@ from profile_pipelines.journeys.entry import (
     keep_entry_up,
     members,
 )
+from profile_pipelines.journeys.joined import carried_over, were_once
 from profile_pipelines.journeys.mark import Mark, digest_of
 from profile_pipelines.journeys.moving import EXITS, Moved, Moving
 from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
@@ -118,7 +118,7 @@ def tick(
         mapped = journey.mapping is not None and journey.mapping.version in mark.versions
         if not mapped and not mark.is_due(now) and mark.asked == asked(mark.versions):
             return _result(name, mark.active, {}, _nothing(before), wrote=False)
-    active, carried_over = _carried_over(catalogue, lake, enrolments.active(name))
+    active, carried = carried_over(catalogue, lake, enrolments.active(name))
     active, taken, passages = _taken_over(journey, active, current)
     newcomers = _newcomers(
         catalogue, lake, enrolments, coverage, journey, pinned, before, active, now=now, dry=dry
@@ -166,7 +166,7 @@ def tick(
         next_id=before.next_id + len(newcomers),
         held=sum(moved.held for moved in results.values()),
         followed=followed_of(journey),
-        carried_over=carried_over,
+        carried_over=carried,
     )
     result = _result(name, len(active), results, changes)
     if not dry:
@@ -222,40 +222,8 @@ def _newcomers(
     found = found[~np.isin(found, inside)]
     if kind != "always" and len(found) and len(inside):
         # who was in it as another profile was in it
-        former = _gone_up(catalogue, lake).filter(pl.col("former_id").is_in(inside))
-        found = found[~np.isin(found, former["profile_id"].to_numpy())]
+        found = found[~np.isin(found, were_once(catalogue, lake, inside))]
     return np.sort(found)
-
-
-def _carried_over(
-    catalogue: Catalogue, lake: Lake, active: pl.DataFrame
-) -> tuple[pl.DataFrame, dict[int, int]]:
-    """The enrolments, those of customers who have become other profiles under these; and by
-    enrolment which profiles these are.
-
-    Where such a profile is in the journey itself it stays alone there.
-    """
-    if active.is_empty():
-        return active, {}
-    former = _gone_up(catalogue, lake).rename({"former_id": "profile_id", "profile_id": "today"})
-    first = former.group_by("profile_id").agg(pl.col("today").min())
-    carried = (
-        active.select("id", "profile_id")
-        .join(first, on="profile_id")
-        .join(active, left_on="today", right_on="profile_id", how="anti")
-        .group_by("today")
-        .agg(pl.col("id").min())
-    )
-    if carried.is_empty():
-        return active, {}
-    today = pl.coalesce("today", "profile_id")
-    active = active.join(carried, on="id", how="left", maintain_order="left")
-    profiles = dict(zip(carried["id"].to_list(), carried["today"].to_list(), strict=True))
-    return active.with_columns(profile_id=today).drop("today"), profiles
-
-
-def _gone_up(catalogue: Catalogue, lake: Lake) -> pl.DataFrame:
-    return cast(pl.DataFrame, pl.from_arrow(gone_up(catalogue, lake)))
 
 
 def _taken_over(

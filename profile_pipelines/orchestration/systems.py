@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import schedule_of, sync_of
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from profile_pipelines.ledger.ledger import AttributeEntry
 
 CHECK = "valid_values"
+_RETRIES_TAG = "dagster/max_retries"
+"""Run tag, read by the daemon: how often a run that failed is repeated."""
 _SHORTEST_WINDOW_SECONDS = 60
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 """The addresses that Dagster takes; it refuses the definitions for any other."""
@@ -119,7 +120,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
             keys = [attribute_key(name, attribute) for attribute in found]
             if not failures:
                 # to read again would bring the same
-                context.instance.add_run_tags(context.run.run_id, {MAX_RETRIES_TAG: "0"})
+                context.instance.add_run_tags(context.run.run_id, {_RETRIES_TAG: "0"})
             for result in _check_results(session, catalogue, name, keys, found):
                 yield _evaluation(result)
         if failures:
