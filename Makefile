@@ -7,8 +7,12 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 unexport PYTHONDONTWRITEBYTECODE
+.DEFAULT_GOAL := demo
 
-.PHONY: demo test test-services test-live lint up bench install clean
+.PHONY: help demo test test-services test-live lint up bench install clean
+
+help: ## tell what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: $(READY) ## create the environment, run the main job on the sample systems, show the result
 	$(BIN)/profile-pipelines demo

@@ -18,8 +18,6 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import sqlalchemy
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 LONG_AGO, FAR_AHEAD = pd.Timestamp(2000, 1, 1), pd.Timestamp(2100, 1, 1)
 NO_CUSTOMER = ["", "-", "-1", "N/A", "UNKNOWN"]
@@ -133,32 +131,41 @@ def validate(frame: pd.DataFrame, table: str) -> tuple[pd.DataFrame, int]:
     return frame.dropna(subset=["customer_id", "email"], how="all"), invalid
 
 
-def identify(tables: dict[str, pd.DataFrame]) -> tuple[pd.Series, pd.Series]:
-    """The profile of every customer id and of every e-mail: connected components of the records."""
+def identify(tables: dict[str, pd.DataFrame]) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """The profile of every customer id, the one of every e-mail that isn't shared by several
+    customer ids, and each profile's e-mails."""
     pairs = pd.concat([frame[["customer_id", "email"]] for frame in tables.values()])
     pairs = pairs.drop_duplicates()
-    number_codes, numbers = pd.factorize(pairs["customer_id"])
-    email_codes, emails = pd.factorize(pairs["email"])
-    both = (number_codes >= 0) & (email_codes >= 0)
-    nodes = len(numbers) + len(emails)
-    ends = number_codes[both], email_codes[both] + len(numbers)
-    graph = coo_array((np.ones(both.sum(), np.int8), ends), shape=(nodes, nodes))
-    _, labels = connected_components(graph, directed=False)
-    return (
-        pd.Series(labels[: len(numbers)], index=numbers),
-        pd.Series(labels[len(numbers) :], index=emails),
+    known = pairs["customer_id"].dropna().unique()
+    numbers = pd.Series(np.arange(len(known)), index=known)
+    bearers = pairs.dropna(subset=["email"])
+    bearers = bearers.assign(
+        profile_id=bearers["customer_id"].map(numbers)  # pyright: ignore[reportArgumentType]
     )
+    spread = bearers.groupby("email")["profile_id"].agg(["min", "max"])
+    alone = spread.index[spread["min"].isna()]
+    one = spread["min"][spread["min"] == spread["max"]].astype("int64")
+    new = pd.Series(len(numbers) + np.arange(len(alone)), index=alone)
+    theirs = bearers.dropna(subset=["profile_id"]).drop_duplicates(["profile_id", "email"])
+    addresses = pd.Series(theirs["profile_id"].astype("int64").to_numpy(), index=theirs["email"])
+    return numbers, pd.concat([one, new]), pd.concat([addresses, new])
 
 
 def newest(frame: pd.DataFrame, numbers: pd.Series, emails: pd.Series) -> pd.DataFrame:
-    """One row per profile: of each attribute the newest value that isn't null."""
+    """One row per profile: of each attribute the newest value that isn't null, of consents the
+    most restrictive one."""
     profile = frame["customer_id"].map(numbers)  # pyright: ignore[reportArgumentType]
     profile = profile.fillna(frame["email"].map(emails))  # pyright: ignore[reportArgumentType]
-    frame = frame.assign(profile_id=profile.astype("int64"))
+    frame = frame.assign(profile_id=profile).dropna(subset=["profile_id"])
+    frame["profile_id"] = frame["profile_id"].astype("int64")
     if "preferred_channel" in frame:
         frame["channel_at"] = frame["updated_at"].where(frame["preferred_channel"].notna())
     frame = frame.drop(columns=["customer_id", "email"]).sort_values("updated_at")
-    return frame.groupby("profile_id").last()
+    grouped = frame.groupby("profile_id")
+    merged = grouped.last()
+    if "email_opt_in" in frame:
+        merged["email_opt_in"] = grouped["email_opt_in"].min()
+    return merged
 
 
 def collect(identifiers: pd.Series) -> dict[int, list[str]]:
@@ -228,9 +235,9 @@ def main(url: str, folder: Path, now: datetime) -> None:
         for table in SCHEMAS:
             tables[table], failed = validate(read(connection, table), table)
             invalid += failed
-    numbers, emails = identify(tables)
+    numbers, emails, addresses = identify(tables)
     profiles = merge({t: newest(frame, numbers, emails) for t, frame in tables.items()})
-    for position, (name, keys) in enumerate({"customer_id": numbers, "email": emails}.items()):
+    for position, (name, keys) in enumerate({"customer_id": numbers, "email": addresses}.items()):
         profiles.insert(position, name, profiles.index.map(collect(keys)))
     (folder / "audiences").mkdir(parents=True, exist_ok=True)
     profiles = profiles.rename_axis("profile_id").reset_index()

@@ -15,10 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import polars.selectors as cs
 
 LONG_AGO, FAR_AHEAD = date(2000, 1, 1), date(2100, 1, 1)
 NO_CUSTOMER = ["", "-", "-1", "N/A", "UNKNOWN"]
@@ -168,35 +166,36 @@ def valid(name: str, rule: list[str] | tuple) -> pl.Expr:
     return pl.col(name).is_between(*rule) if isinstance(rule, tuple) else pl.col(name).is_in(rule)
 
 
-def identify(tables: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Every customer id and every e-mail with its profile: connected components of the records."""
+def identify(
+    tables: dict[str, pl.DataFrame],
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The profile of every customer id, the one of every e-mail (null: shared by several customer
+    ids), and all e-mails of each profile."""
     pairs = pl.concat([frame.select("customer_id", "email") for frame in tables.values()]).unique()
-    numbers = pairs.select("customer_id").drop_nulls().unique().with_row_index("node")
-    emails = pairs.select("email").drop_nulls().unique().with_row_index("node", numbers.height)
-    edges = (
-        pairs.drop_nulls()
-        .join(numbers, on="customer_id")
-        .join(emails, on="email", suffix="_email")
-        .select("node", "node_email")
+    numbers = pairs.select("customer_id").drop_nulls().unique().with_row_index("profile_id")
+    numbers = numbers.with_columns(pl.col("profile_id").cast(pl.Int64))
+    bearers = pairs.drop_nulls("email").join(numbers, on="customer_id", how="left")
+    spread = bearers.group_by("email").agg(
+        profile_id=pl.col("profile_id").min(), last=pl.col("profile_id").max()
     )
-    nodes = numbers.height + emails.height
-    ends = edges["node"].to_numpy(), edges["node_email"].to_numpy()
-    graph = coo_array((np.ones(edges.height, np.int8), ends), shape=(nodes, nodes))
-    _, labels = connected_components(graph, directed=False)
-    profile = pl.Series("profile_id", labels).cast(pl.Int64)
-    return (
-        numbers.select("customer_id", profile.head(numbers.height)),
-        emails.select("email", profile.tail(emails.height)),
+    alone = spread.filter(pl.col("last").is_null()).with_columns(
+        profile_id=numbers.height + pl.int_range(pl.len(), dtype=pl.Int64)
     )
+    one = spread.filter(pl.col("profile_id") == pl.col("last"))
+    emails = pl.concat([one, alone]).select("profile_id", "email")
+    theirs = bearers.select("profile_id", "email").drop_nulls().unique()
+    return numbers, emails, pl.concat([theirs, alone.select("profile_id", "email")])
 
 
 def newest(frame: pl.DataFrame, numbers: pl.DataFrame, emails: pl.DataFrame) -> pl.DataFrame:
-    """One row per profile: of each attribute the newest value that isn't null."""
+    """One row per profile: of each attribute the newest value that isn't null, of consents the
+    most restrictive one."""
     frame = (
         frame.join(numbers, on="customer_id", how="left")
         .join(emails, on="email", how="left", suffix="_email")
         .with_columns(pl.coalesce("profile_id", "profile_id_email"))
         .drop("row_id", "customer_id", "email", "profile_id_email")
+        .drop_nulls("profile_id")
     )
     if "preferred_channel" in frame.columns:
         has_one = pl.col("preferred_channel").is_not_null()
@@ -206,7 +205,10 @@ def newest(frame: pl.DataFrame, numbers: pl.DataFrame, emails: pl.DataFrame) -> 
         frame.filter(several)
         .sort("updated_at")
         .group_by("profile_id")
-        .agg(pl.all().drop_nulls().last())
+        .agg(
+            pl.all().exclude("email_opt_in").drop_nulls().last(),
+            cs.by_name("email_opt_in", require_all=False).min(),
+        )
     )
     return pl.concat([frame.filter(~several), merged.select(frame.columns)]).drop("updated_at")
 
@@ -282,13 +284,16 @@ def main(url: str, folder: Path, now: datetime, *, landed: bool) -> None:
             read_changed(url, table, folder / f"{table}.parquet") if landed else read(url, table)
         )
         invalid += failed
-    numbers, emails = identify(tables)
+    numbers, emails, addresses = identify(tables)
     systems = {table: newest(frame, numbers, emails) for table, frame in tables.items()}
     keys = (
         numbers.group_by("profile_id")
         .agg("customer_id")
         .join(
-            emails.group_by("profile_id").agg("email"), on="profile_id", how="full", coalesce=True
+            addresses.group_by("profile_id").agg("email"),
+            on="profile_id",
+            how="full",
+            coalesce=True,
         )
     )
     profiles = merge(systems, keys)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from profile_pipelines.catalog.plan import find_declared
+from profile_pipelines.pipeline import in_turn
 from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,21 +27,28 @@ def deliver(
     clock: Callable[[], datetime],
     dry: bool = False,
     progress: Callable[[int], None] | None = None,
+    waits: Callable[[str], None] | None = None,
 ) -> DeliveryResult:
-    """Bring a destination to the present of its audience; `dry` only counts.
+    """Bring a destination to the present of its audience; `dry` only counts. While another run is
+    at it, `waits` is told so.
 
     Raises UnknownName when the catalogue declares none such, and DestinationError or Conflict
     when nothing was begun; what ended a run early is the result's `error`.
     """
-    delivery = delivery_to(workspace, name, clock, progress)
-    return delivery.preview() if dry else delivery.run()
+    if dry:
+        return delivery_to(workspace, name, clock, progress).preview()
+    return in_turn(workspace, lambda: delivery_to(workspace, name, clock, progress).run(), waits)
 
 
 def empty_destination(
-    workspace: Workspace, name: str, *, clock: Callable[[], datetime]
+    workspace: Workspace,
+    name: str,
+    *,
+    clock: Callable[[], datetime],
+    waits: Callable[[str], None] | None = None,
 ) -> DeliveryResult:
-    """Remove everybody from a destination. Raises like `deliver`."""
-    return delivery_to(workspace, name, clock, None).empty()
+    """Remove everybody from a destination. Waits and raises like `deliver`."""
+    return in_turn(workspace, lambda: delivery_to(workspace, name, clock, None).empty(), waits)
 
 
 def delivery_to(
@@ -51,7 +59,7 @@ def delivery_to(
 ) -> Delivery:
     """What brings a destination to the present, empties it or erases people there. Raises like
     `deliver`."""
-    workspace.check_lake()
+    workspace.check_lake(now=clock())
     from profile_pipelines.activation.deliver import Delivery
     from profile_pipelines.activation.targets import open_target, place_of
 
@@ -60,9 +68,7 @@ def delivery_to(
     return Delivery(
         catalogue,
         workspace.lake,
-        ledger.deliveries,
-        ledger.coverage(),
-        ledger.unsubscribes,
+        ledger,
         destination,
         place_of(destination),
         lambda: open_target(catalogue, destination, workspace.places.exports),

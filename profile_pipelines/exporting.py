@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from io import TextIOWrapper
@@ -15,7 +12,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from profile_pipelines.flat_values import in_csv, in_json
+from profile_pipelines.catalog.spelling import json_text
+from profile_pipelines.csv_writer import CsvWriter
+from profile_pipelines.private_files import temporary_folder
 from profile_pipelines.reading import Customers
 from profile_pipelines.whole_file import whole_file
 
@@ -33,12 +32,13 @@ def export_profiles(
 ) -> int:
     """Write the profiles, by id, to an open file; how many there are.
 
-    In CSV lists are JSON; in JSON and CSV times are ISO 8601 in UTC. With `provenance` there is a
+    In CSV lists are JSON, and a text that a spreadsheet program would compute has an apostrophe in
+    front; in JSON and CSV times are ISO 8601 in UTC. With `provenance` there is a
     further column `<attribute>__from` for each attribute.
     """
     rows = customers.profile_rows(as_of=as_of, provenance=provenance)
-    with tempfile.TemporaryDirectory(prefix="profile_pipelines_") as folder:
-        whole = Path(folder) / "profiles.parquet"
+    with temporary_folder("export") as folder:
+        whole = folder / "profiles.parquet"
         customers.workspace.lake.engine.write(rows.sql, rows.relations, str(whole))
         with pq.ParquetFile(whole) as file:
             count = file.metadata.num_rows
@@ -76,16 +76,15 @@ def _rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
 
 
 def _write_json_lines(file: pq.ParquetFile, target: IO[bytes]) -> None:
-    encode = json.JSONEncoder(ensure_ascii=False, default=in_json).encode
     for row in _rows(file):
-        target.write(encode(row).encode() + b"\n")
+        target.write(json_text(row).encode() + b"\n")
 
 
 def _write_csv(file: pq.ParquetFile, target: IO[bytes]) -> None:
     text = TextIOWrapper(target, encoding="utf-8", newline="")
-    writer = csv.writer(text)
-    writer.writerow(file.schema_arrow.names)
+    writer = CsvWriter(text)
+    writer.row(file.schema_arrow.names)
     for row in _rows(file):
-        writer.writerow([in_csv(value) for value in row.values()])
+        writer.row(row.values())
     text.flush()
     text.detach()

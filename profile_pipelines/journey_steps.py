@@ -3,50 +3,72 @@ their messages are sent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from profile_pipelines.catalog.plan import find_declared
 from profile_pipelines.errors import NotFound
-from profile_pipelines.pipeline import again
+from profile_pipelines.pipeline import again, in_turn
 from profile_pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from profile_pipelines.catalog.journeys import Journey
     from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.channels.eligibility import Eligibility, Preview, Recheck
     from profile_pipelines.journeys.difference import JourneyDifference
     from profile_pipelines.journeys.explain import Explanation
     from profile_pipelines.journeys.history import StepDay
     from profile_pipelines.journeys.simulate import SimulatedTick
     from profile_pipelines.journeys.status import JourneyStatus
     from profile_pipelines.journeys.tick import TickResult
+    from profile_pipelines.ledger.outbox import Claimed
+
+_Looked = TypeVar("_Looked")
 
 
 def tick_journey(
-    workspace: Workspace, name: str, *, now: datetime, dry: bool = False, run_id: str = "tick"
+    workspace: Workspace,
+    name: str,
+    *,
+    now: datetime,
+    dry: bool = False,
+    run_id: str = "tick",
+    waits: Callable[[str], None] | None = None,
 ) -> TickResult:
     """Move one journey to the present, again when another run was faster; `dry` writes nothing.
+    While another run is at it, `waits` is told so.
 
-    Raises UnknownName when the catalogue declares none such.
+    Raises UnknownName when the catalogue declares none such, Held when the other run didn't end.
     """
-    workspace.check_lake()
+    workspace.check_lake(now=now)
     from profile_pipelines.journeys.tick import tick
 
     _journey(workspace, name)
-    return again(
-        lambda: tick(
-            workspace.catalogue,
-            workspace.lake,
-            workspace.ledger.enrolments,
-            workspace.ledger.coverage(),
-            name,
-            now=now,
-            run_id=run_id,
-            dry=dry,
+
+    def ticked() -> TickResult:
+        done = again(
+            lambda: tick(
+                workspace.catalogue,
+                workspace.lake,
+                workspace.ledger.enrolments,
+                workspace.ledger.coverage(),
+                name,
+                now=now,
+                run_id=run_id,
+                dry=dry,
+            )
         )
-    )
+        # the lake knows that there are these enrolments and messages before any is sent
+        workspace.pairing.advance(now=now, always=done.wrote and not dry)
+        return done
+
+    def alone() -> TickResult:
+        with workspace.ledger.holds.holding(f"journey {name}"):
+            return ticked()
+
+    return ticked() if dry else in_turn(workspace, alone, waits)
 
 
 def journey_status(workspace: Workspace, name: str, *, now: datetime) -> JourneyStatus:
@@ -161,9 +183,12 @@ def preview_message(
     catalogue = workspace.catalogue
     declared = find_declared("template", template, catalogue.templates)
     found = find_profiles(catalogue, workspace.lake, identifier)[:1]
-    values = values_of(catalogue, workspace.lake, found, declared.variables)[found[0]]
-    rendering = Rendering(declared, now, ZoneInfo(catalogue.settings.timezone))
-    return rendering.rendered(values, journey="preview", unsubscribe_url=None)
+    own = catalogue.settings.timezone_attribute
+    names = declared.variables | ({own} if own else set())
+    values = values_of(catalogue, workspace.lake, found, names)[found[0]]
+    return Rendering(declared, now).rendered(
+        values, catalogue.settings.zone_of(values), journey="preview", unsubscribe_url=None
+    )
 
 
 def _journey(workspace: Workspace, name: str) -> Journey:
@@ -175,29 +200,55 @@ def dispatch(
     *,
     clock: Callable[[], datetime],
     progress: Callable[[int], None] | None = None,
+    waits: Callable[[str], None] | None = None,
 ) -> DispatchResult:
-    """Send what is due in the outbox; `clock` tells the present (aware)."""
-    workspace.check_lake()
+    """Send what is due in the outbox; `clock` tells the present (aware). While another run looks
+    at messages, `waits` is told so."""
+    workspace.check_lake(now=clock())
     from profile_pipelines.channels.dispatch import Dispatch
     from profile_pipelines.journeys.recheck import not_wanted
 
     catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
     coverage = ledger.coverage()
+    eligibility = _eligibility(
+        workspace,
+        lambda claimed, now: not_wanted(catalogue, lake, ledger.enrolments, coverage, claimed, now),
+    )
+
+    def alone(look: Callable[[], _Looked]) -> _Looked:
+        def held() -> _Looked:
+            with ledger.holds.holding("outbox"):
+                return look()
+
+        return in_turn(workspace, held, waits)
+
+    return Dispatch(
+        catalogue,
+        ledger.outbox,
+        eligibility,
+        workspace.places.outbox,
+        clock=clock,
+        alone=alone,
+        progress=progress,
+        told=lambda: workspace.pairing.advance(now=clock(), always=True),
+    ).run()
+
+
+def preview_decided(
+    workspace: Workspace, tick: TickResult, *, now: datetime, sample: int = 3
+) -> Preview:
+    """What would become of the messages of a dry tick at this moment, and some of them."""
+
+    def moved_just_now(claimed: Sequence[Claimed], now: datetime) -> dict[str, str]:
+        """The tick has looked at whether they still make sense."""
+        return {}
+
+    return _eligibility(workspace, moved_just_now).preview(tick.decided, sample, now)
+
+
+def _eligibility(workspace: Workspace, recheck: Recheck) -> Eligibility:
+    from profile_pipelines.channels.eligibility import Eligibility
     from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
 
     links = UnsubscribeLinks.from_environment()
-    return Dispatch(
-        catalogue,
-        lake,
-        ledger.outbox,
-        coverage,
-        workspace.places.outbox,
-        recheck=lambda claimed, now: not_wanted(
-            catalogue, lake, ledger.enrolments, coverage, claimed, now
-        ),
-        caps={name: each.cap for name, each in catalogue.journeys.items() if each.cap},
-        unsubscribes=ledger.unsubscribes,
-        unsubscribing=links.link if links else lambda profile_id, purpose: None,
-        clock=clock,
-        progress=progress,
-    ).run()
+    return Eligibility(workspace.catalogue, workspace.lake, workspace.ledger, recheck, links)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import TypeChanged
+from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.landing.children import children_table
 from profile_pipelines.workspace import Workspace
@@ -11,7 +14,11 @@ from profile_pipelines.workspace import Workspace
 
 def lake_tables(workspace: Workspace) -> list[LakeTable]:
     """All of them, written to or not."""
-    catalogue, lake = workspace.catalogue, workspace.lake
+    return tables_of(workspace.catalogue, workspace.lake)
+
+
+def tables_of(catalogue: Catalogue, lake: Lake) -> list[LakeTable]:
+    """The tables that a catalogue has in a lake."""
     return [
         *(
             lake.source(catalogue, system, name)
@@ -30,6 +37,20 @@ def lake_tables(workspace: Workspace) -> list[LakeTable]:
         *(lake.audience(name) for name in catalogue.audiences),
         *(lake.entry(name) for name, each in catalogue.journeys.items() if each.enter_when),
     ]
+
+
+def changed_types(workspace: Workspace) -> dict[str, str]:
+    """By column, how it is stored and declared now, where the two differ: no run can go on with it.
+
+    Raises LakeError where the lake can't be read, or is another catalogue's.
+    """
+    found: dict[str, str] = {}
+    for table in lake_tables(workspace):
+        try:
+            table.pin()
+        except TypeChanged as error:
+            found = {**error.columns, **found}
+    return found
 
 
 def last_commit(workspace: Workspace) -> datetime | None:

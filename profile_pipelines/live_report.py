@@ -28,6 +28,8 @@ class LiveField:
     invalid: int = 0
     samples: tuple[str, ...] = ()
     hint: str = ""
+    problem: str = ""
+    """Why the mapping can't work although the field is there."""
 
 
 @dataclass
@@ -44,10 +46,14 @@ class LiveSync:
     empty: bool = False
     drift: tuple[str, ...] = ()
     """How the source's fields differ from those that the last sync saw."""
+    dialects: tuple[str, ...] = ()
+    """How the CSV files are written that the sample was read from."""
     repeated: int = 0
     """Records of the sample whose key one before them has, too."""
     keys: str = ""
     """What to say where they are many."""
+    late: str = ""
+    """What to say where records came too late to be read as changes, by the source's count."""
     fields: list[LiveField] = field(default_factory=list[LiveField])
 
 
@@ -61,6 +67,8 @@ class MatchRate:
     matched: float | None
     """Found in any other system; None when no other system has this identifier."""
     by_system: dict[str, float]
+    problem: str = ""
+    """Why records can't be joined by it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class LiveReport:
 
     syncs: list[LiveSync]
     matches: list[MatchRate]
+    unset: tuple[str, ...] = ()
+    """A line for each environment variable that the systems need and that isn't set; then nothing
+    was read."""
+    unset_later: tuple[str, ...] = ()
+    """Likewise what only a run needs, for webhooks, channels and destinations."""
 
     @property
     def missing(self) -> list[str]:
@@ -82,6 +95,22 @@ class LiveReport:
         ]
 
     @property
+    def broken(self) -> list[str]:
+        """A line for every mapping whose field is there, and that can't work all the same."""
+        fields = [
+            f"{each.system}.{each.sync}: {' '.join(dict.fromkeys([found.role, found.name]))}: "
+            f"{found.problem}"
+            for each in self.syncs
+            for found in each.fields
+            if found.problem
+        ]
+        return fields + [
+            f"{rate.system}: identifier {rate.identifier}: {rate.problem}"
+            for rate in self.matches
+            if rate.problem
+        ]
+
+    @property
     def untold(self) -> list[str]:
         """A line for every sync without a record that could tell of its fields."""
         return [
@@ -92,11 +121,12 @@ class LiveReport:
 
     @property
     def failed(self) -> list[str]:
-        """A line for every sync that couldn't be read."""
-        return [
+        """A line for every sync that couldn't be read, and for what it needs to be read."""
+        unread = [
             each.problem
             if each.problem.startswith(each.system)
             else f"{each.system}.{each.sync}: {each.problem}"
             for each in self.syncs
             if each.problem is not None
         ]
+        return [*self.unset, *unread]

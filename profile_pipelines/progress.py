@@ -28,6 +28,10 @@ class RunProgress(Protocol):
         """A step has read so much."""
         ...
 
+    def waiting(self, name: str, detail: str) -> None:
+        """A step waits; `detail` says for whom, and since when they hold it up."""
+        ...
+
     def step_finished(self, name: str, detail: str) -> None:
         """A step has ended; `detail` says in a few words what it did, or why it failed."""
         ...
@@ -40,6 +44,9 @@ class Unwatched:
         """Nothing."""
 
     def read(self, name: str, so_far: HowFar) -> None:
+        """Nothing."""
+
+    def waiting(self, name: str, detail: str) -> None:
         """Nothing."""
 
     def step_finished(self, name: str, detail: str) -> None:

@@ -19,14 +19,16 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 from profile_pipelines.audiences.staleness import SourceFreshness, freshness
-from profile_pipelines.catalog.plan import find_declared
+from profile_pipelines.catalog.models import COMBINING
+from profile_pipelines.catalog.plan import find_declared, is_incremental
 from profile_pipelines.engine.sql import column
-from profile_pipelines.errors import NotFound
-from profile_pipelines.lake.lake import COMBINING, provenance_column
+from profile_pipelines.errors import NotFound, ProfilePipelinesError
+from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.lake_place import lake_place
 from profile_pipelines.profiles.lookup import find_customers, find_profiles
+from profile_pipelines.profiles.past_rules import catalogue_then
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
+from profile_pipelines.validation import CLOCKS_DIFFER
 from profile_pipelines.workspace import Places, Workspace
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class Customers:
     ) -> list[ProfileView]:
         """All profiles with this identifier, at most ten. Raises NotFound."""
         space = self.workspace
-        at, as_of = self._present(now), self._moment(as_of)
+        at, as_of = self._present(now), self._past(as_of, now)
         with ThreadPoolExecutor(1) as beside:
             # SQLAlchemy loads while the engine reads the lake: a quarter of what a profile takes
             coverage = beside.submit(lambda: space.ledger.coverage(as_of))
@@ -151,9 +153,12 @@ class Customers:
 
     def profile_rows(self, *, as_of: date | None = None, provenance: bool = False) -> Rows:
         """The same as a SELECT, for exports that are larger than memory."""
-        space, as_of = self.workspace, self._moment(as_of)
+        space, as_of = self.workspace, self._past(as_of)
         catalogue = space.catalogue
         pinned = space.lake.profiles(catalogue).pin()
+        if as_of is not None:
+            catalogue = catalogue_then(catalogue, pinned.state, as_of)
+            pinned = space.lake.profiles(catalogue).pin()
         attributes = catalogue.attributes
         columns = ["profile_id"]
         for name, attribute in attributes.items():
@@ -201,7 +206,7 @@ class Customers:
         find_declared("audience", audience, space.catalogue.audiences)
         pinned = space.lake.audience(audience).pin()
         columns = ["profile_id", "member", "held"]
-        rows = pinned.as_of(self._moment(as_of), columns, "a")
+        rows = pinned.as_of(self._past(as_of), columns, "a")
         return _frame(space, Rows(rows.sql.order_by(column("profile_id", "a")), rows.relations))
 
     def audience_size(self, audience: str) -> tuple[int, int] | None:
@@ -239,6 +244,25 @@ class Customers:
         """The age of each attribute by source."""
         space = self.workspace
         return freshness(space.catalogue, space.ledger.coverage(), self._present(now))
+
+    def left_out(self) -> dict[str, int]:
+        """By `system.sync`: how many records of a database came too late to be read as changes,
+        at least, by its own count."""
+        from profile_pipelines.landing.children import children_table
+        from profile_pipelines.landing.counted import records_left_out
+
+        space = self.workspace
+        found: dict[str, int] = {}
+        for system, declared in space.catalogue.systems.items():
+            for name, sync in declared.syncs.items():
+                if declared.connection.type == "sql" and is_incremental(sync):
+                    if sync.is_aggregating:
+                        table = children_table(space.catalogue, space.lake, system, name)
+                    else:
+                        table = space.lake.source(space.catalogue, system, name)
+                    if count := records_left_out(table.pin()):
+                        found[f"{system}.{name}"] = count
+        return found
 
     def filled(self) -> dict[str, float]:
         """By attribute: the share of all profiles that have a value."""
@@ -278,6 +302,26 @@ class Customers:
                         tables.append(_quarantine(space, name, sync, of_children=True))
         return Frame(pa.concat_tables(tables))
 
+    def shared_identifiers(self) -> Frame:
+        """The values of identifiers that join nobody, since they fit several customers.
+
+        Columns: `identifier`, `value` (in its normal form), how many `profiles` and `records` have
+        it; those of most profiles first.
+        """
+        from profile_pipelines.identity.shared import shared_values
+
+        return Frame(shared_values(self.workspace.catalogue, self.workspace.lake))
+
+    def held_apart(self) -> Frame:
+        """The records that belong to no customer, or to a cluster above `max_cluster`.
+
+        Columns: `system`, `sync`, `record_key`, `profile_id` (none: no profile), and the normal
+        form of each identifier.
+        """
+        from profile_pipelines.identity.shared import held_apart
+
+        return Frame(held_apart(self.workspace.catalogue, self.workspace.lake))
+
     def _moment(self, given: date | None) -> datetime | None:
         if given is None:
             return None
@@ -285,6 +329,23 @@ class Customers:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=ZoneInfo(self.workspace.catalogue.settings.timezone))
         return moment.astimezone(UTC)
+
+    def _past(self, given: date | None, now: date | None = None) -> datetime | None:
+        """The moment. Raises ProfilePipelinesError where nothing is known of it yet: it lies after
+        the present and after all that is on record."""
+        moment = self._moment(given)
+        if moment is None or moment <= self._present(now) + CLOCKS_DIFFER:
+            return moment
+        space = self.workspace
+        merged = space.lake.profiles(space.catalogue).pin().committed_at
+        known = [merged, *space.ledger.coverage().values()]
+        if any(each is not None and moment <= each for each in known):
+            return moment
+        raise ProfilePipelinesError(
+            f"{moment:%Y-%m-%dT%H:%M:%SZ} lies in the future, of which nothing is known yet: as-of "
+            "takes a past moment (`audience preview NAME --now WHEN` shows what the clock alone "
+            "will change)"
+        )
 
     def _present(self, given: date | None) -> datetime:
         return self._moment(given) or datetime.now(UTC)
@@ -297,18 +358,11 @@ def open_workspace(
 ) -> Customers:
     """Open a catalogue with its lake and ledger for reading.
 
-    What isn't given comes from `PROFILE_PIPELINES_CATALOG`, `_LAKE` and `_LEDGER`. Raises
-    CatalogueError with all mistakes at once.
+    What isn't given comes from `PROFILE_PIPELINES_CATALOG`, `_LAKE` and `_LEDGER`; lake and ledger
+    lie beside the catalogue otherwise. Raises CatalogueError with all mistakes at once.
     """
-    places = Places.from_environment()
     return Customers(
-        Workspace(
-            Places(
-                Path(catalogue) if catalogue else places.catalogue,
-                lake_place(str(lake)) if lake else places.lake,
-                ledger or places.ledger,
-            )
-        )
+        Workspace(Places.from_environment(catalogue=catalogue, lake=lake, ledger=ledger))
     )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from profile_pipelines.activation.deliver import DeliveryResult
     from profile_pipelines.audiences.materialise import AudienceResult
     from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.consent.bounces import BouncesResult
     from profile_pipelines.identity import IdentitiesResult
     from profile_pipelines.journeys.tick import TickResult
     from profile_pipelines.landing import SyncResult
@@ -34,6 +35,7 @@ class RunReport:
     audiences: list[AudienceResult] = field(default_factory=list)
     deliveries: list[DeliveryResult] = field(default_factory=list)
     journeys: list[TickResult] = field(default_factory=list)
+    bounces: list[BouncesResult] = field(default_factory=list)
     dispatch: DispatchResult | None = None
     errors: dict[str, str] = field(default_factory=dict)
     run_ids: list[str] = field(default_factory=list)
@@ -54,6 +56,16 @@ class RunReport:
         ]
 
     @property
+    def set_anything_aside(self) -> bool:
+        """Whether anything that was read stays out, so that the last good values stand."""
+        return bool(self.set_aside) or any(each.set_aside for each in [*self.syncs, *self.named])
+
+    @property
+    def in_doubt(self) -> str:
+        """What to tell people of messages of unknown fate; empty where there are none."""
+        return "" if self.dispatch is None else self.dispatch.about_doubt
+
+    @property
     def wrote_anything(self) -> bool:
         """Whether any record, profile, membership, delivery, enrolment or message is another."""
         return (
@@ -63,5 +75,6 @@ class RunReport:
             or any(result.wrote for result in self.audiences)
             or any(result.wrote for result in self.deliveries)
             or any(result.wrote for result in self.journeys)
+            or any(result.new for result in self.bounces)
             or (self.dispatch is not None and bool(self.dispatch.counts))
         )

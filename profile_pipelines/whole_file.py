@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.store_errors import machine_error
 
 
 @contextmanager
@@ -18,7 +19,8 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
     A symlink stays: what it points to is replaced, with the permissions that it had; with `private`
     only its owner can read it. What exists and isn't a regular file, such as a named pipe or
-    /dev/stdout, is written to as it is. Raises ProfilePipelinesError when it can't be written.
+    /dev/stdout, is written to as it is. Raises ProfilePipelinesError when it can't be written,
+    MachineError where that is the machine's fault.
     """
     try:
         if path.exists() and not path.is_file():
@@ -39,4 +41,7 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as error:
-        raise ProfilePipelinesError(f"{path} can't be written: {error.strerror}") from None
+        raise (
+            machine_error(error, path, "written")
+            or ProfilePipelinesError(f"{path} can't be written: {error.strerror}")
+        ) from None

@@ -46,6 +46,12 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
 }
 
 
+def joining(declared: dict[str, Any]) -> dict[str, Any]:
+    """The catalogue, changed so that a customer may have several customer numbers."""
+    declared["identifiers"]["customer_no"]["per_profile"] = "unlimited"
+    return declared
+
+
 def catalogue(
     systems: tuple[str, ...] = ("crm", "billing"), attributes: tuple[str, ...] = tuple(ATTRIBUTES)
 ) -> dict[str, Any]:

@@ -191,10 +191,9 @@ class Api:
 
 def as_json(body: object) -> bytes:
     """The bytes of a JSON document; the same whenever the same is said."""
-    from profile_pipelines.flat_values import in_json
+    from profile_pipelines.catalog.spelling import json_text
 
-    text = json.dumps(body, default=in_json, ensure_ascii=False, separators=(",", ":"))
-    return text.encode()
+    return json_text(body, compact=True).encode()
 
 
 def _limiters(where: str, limit: RateLimit | None) -> list[RateLimiter]:

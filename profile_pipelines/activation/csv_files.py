@@ -1,25 +1,17 @@
-"""CSV that is safe to open in a spreadsheet program.
-
-A text that such a program would take for a formula gets an apostrophe in front, as OWASP's page
-on CSV injection advises; numbers, dates and truth values stay as they are.
-"""
+"""CSV files as destinations."""
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from profile_pipelines.activation.files import FileTarget
-from profile_pipelines.flat_values import in_csv
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+from profile_pipelines.csv_writer import CsvWriter, cell
 
 
 class CsvTarget(FileTarget):
@@ -29,7 +21,7 @@ class CsvTarget(FileTarget):
 
     def _write(self, path: Path, rows: pl.DataFrame) -> None:
         with _writing(path) as writer:
-            writer.writerow([cell(name) for name in rows.columns])
+            writer.row(rows.columns)
             _write_rows(writer, rows)
 
     def _without(self, path: Path, ids: pl.Series, rows: pl.DataFrame | None) -> None:
@@ -41,11 +33,11 @@ class CsvTarget(FileTarget):
                 heads = next(reader)
                 at = heads.index("profile_id")
                 names = heads if rows is None else [cell(name) for name in rows.columns]
-                writer.writerow(names)
+                writer.cells(names)
                 places = [heads.index(name) if name in heads else None for name in names]
                 for row in reader:
                     if row[at] not in gone:
-                        writer.writerow(["" if i is None else row[i] for i in places])
+                        writer.cells(["" if i is None else row[i] for i in places])
                 if rows is not None:
                     _write_rows(writer, rows)
             os.replace(unfinished, path)
@@ -53,22 +45,13 @@ class CsvTarget(FileTarget):
             raise self._unwritable(error) from None
 
 
-def cell(value: object) -> str:
-    """A value as a cell that no spreadsheet program computes."""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return in_csv(value)
-
-
 @contextmanager
-def _writing(path: Path) -> Iterator[Any]:
+def _writing(path: Path) -> Iterator[CsvWriter]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
-        yield csv.writer(opened)
+        yield CsvWriter(opened)
 
 
-def _write_rows(writer: Any, rows: pl.DataFrame) -> None:
+def _write_rows(writer: CsvWriter, rows: pl.DataFrame) -> None:
     for row in rows.iter_rows():
-        writer.writerow(
-            [cell(json.dumps(e, ensure_ascii=False) if isinstance(e, list) else e) for e in row]
-        )
+        writer.row(row)

@@ -15,14 +15,13 @@ from uuid import uuid4
 
 from profile_pipelines.activation.plan import NO_DIGEST, Plan, planned
 from profile_pipelines.activation.target import Batch, Target
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.destinations import Destination
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.consent.permission import Unsubscribed, without_consent
 from profile_pipelines.errors import DestinationError
 from profile_pipelines.lake import Lake
-from profile_pipelines.ledger.deliveries import Deliveries, Operation
-from profile_pipelines.ledger.unsubscribes import Unsubscribes
+from profile_pipelines.ledger import Ledger
+from profile_pipelines.ledger.deliveries import Operation
 
 if TYPE_CHECKING:
     import polars as pl
@@ -75,9 +74,7 @@ class Delivery:
         self,
         catalogue: Catalogue,
         lake: Lake,
-        deliveries: Deliveries,
-        coverage: Coverage,
-        unsubscribes: Unsubscribes,
+        ledger: Ledger,
         destination: Destination,
         place: str,
         open_target: Callable[[], Target],
@@ -87,9 +84,9 @@ class Delivery:
     ) -> None:
         self._catalogue = catalogue
         self._lake = lake
-        self._deliveries = deliveries
-        self._coverage = coverage
-        self._unsubscribed = Unsubscribed(catalogue, lake, unsubscribes)
+        self._deliveries = ledger.deliveries
+        self._coverage = ledger.coverage()
+        self._unsubscribed = Unsubscribed(catalogue, lake, ledger)
         self._destination = destination
         self._name = destination.destination
         self._place = place
@@ -111,7 +108,7 @@ class Delivery:
     def run(self) -> DeliveryResult:
         """Bring the destination to the present. `error` says why it couldn't be, or not wholly.
 
-        Raises Conflict when another run is at it.
+        Raises Held while another run is at it.
         """
         return self._run(self._deliver)
 
@@ -129,7 +126,7 @@ class Delivery:
     def _run(self, work: Callable[[Target], None], *, whole: bool = True) -> DeliveryResult:
         result, deliveries = self._result, self._deliveries
         self._check_place()
-        self._by = deliveries.runs.take(self._name, self._place, now=self._clock())
+        self._by = deliveries.runs.take(self._name, self._place)
         not_before = deliveries.runs.standing(self._name).not_before
         error: str | None = "the run was lost"
         counts: Mapping[str, int] | None = None
@@ -183,12 +180,12 @@ class Delivery:
 
         standing = self._deliveries.rows(self._name)
         if target.is_empty() and not standing.is_empty():
-            self._deliveries.reset(self._name, self._by, now=self._clock())
+            self._deliveries.reset(self._name, self._by)
             standing = standing.clear()
         plan = self._plan(standing)
         sizes = dict(standing.group_by("batch").len().drop_nulls().iter_rows())
         if plan.drop:
-            self._deliveries.drop(self._name, self._by, plan.drop, now=self._clock())
+            self._deliveries.drop(self._name, self._by, plan.drop)
         at_once = self._at_once(target)
         stuck: set[int] = set()
         for batch_id, rows in _batches(self._name, plan.remove, sizes, at_once, self._clock()):
@@ -230,7 +227,7 @@ class Delivery:
             refused = self._send(target, "remove", batch_id, part)
             self._result.removed += len(part) - len(refused)
         refused_before = standing.filter(~there)["profile_id"].to_list()
-        self._deliveries.drop(self._name, self._by, refused_before, now=self._clock())
+        self._deliveries.drop(self._name, self._by, refused_before)
 
     def _at_once(self, target: Target) -> int | None:
         sizes = (target.at_once, self._destination.batch_size)

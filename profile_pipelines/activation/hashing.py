@@ -19,9 +19,14 @@ from collections.abc import Mapping
 
 from profile_pipelines.catalog.destination_checks import GOOGLE_ADDRESS
 from profile_pipelines.catalog.destinations import GoogleCustomerMatch, MetaAudience
+from profile_pipelines.catalog.spelling import value_text
+from profile_pipelines.catalog.telephones import e164, region_of
 
 _META_PLAIN = frozenset({"EXTERN_ID", "MADID"})
 _GOOGLE_PLAIN = frozenset({"region_code", "postal_code"})
+_TITLE = r"^(?:mrs|mr|ms|miss|dr|prof)(?:\.\s*|\s+)(?=\S)"
+_SUFFIX = r"(?<=\S)(?:,\s*|\s+)(?:jr|sr|ii|iii|iv)\.?$"
+"""What Google doesn't have in names."""
 
 
 def hashed_key(
@@ -34,9 +39,9 @@ def hashed_key(
     google = isinstance(target, GoogleCustomerMatch)
     found = [
         _hashed(
-            _google(kind, str(value), target.calling_code)
+            _google(kind, value_text(value), target.calling_code)
             if google
-            else _meta(kind, str(value), target.calling_code),
+            else _meta(kind, value_text(value), target.calling_code),
             plain=kind in (_GOOGLE_PLAIN if google else _META_PLAIN),
         )
         if value is not None
@@ -71,15 +76,16 @@ def _meta(kind: str, text: str, calling_code: str | None) -> str:
         case "PHONE":
             return telephone(text, calling_code).removeprefix("+")
         case "FN" | "LN":
-            return re.sub(r"[^\w]|_", "", text)
+            return _letters(text, digits=True)
         case "CT" | "ST":
-            return re.sub(r"[\W\d_]", "", text)
+            return _letters(text, digits=False)
         case "ZIP":
-            return re.sub(r"\s", "", text).partition("-")[0]
+            text = re.sub(r"\s", "", text)
+            return text[:5] if re.fullmatch(r"\d{5}-\d{4}", text) else text.replace("-", "")
         case "DOBM" | "DOBD":
             return text.zfill(2)
         case "GEN":
-            return text[:1]
+            return text[:1] if text[:1] in ("f", "m") else ""
         case _:
             return text
 
@@ -99,25 +105,23 @@ def _google(kind: str, text: str, calling_code: str | None) -> str:
             return text.upper()
         case "postal_code":
             return text
+        case "given_name":
+            return re.sub(_TITLE, "", text.lower())
         case _:
-            return text.lower()
+            return re.sub(_SUFFIX, "", text.lower())
 
 
 def telephone(text: str, calling_code: str | None) -> str:
     """A telephone number as E.164 (`+4930123456`).
 
-    One without a calling code (`030 123456`) gets the given one in place of its leading zero; ""
-    where none is given, or for what is no number.
+    One without a calling code (`030 123456`) is a national one of the country with the given code;
+    "" where none is given, or for what can be no number.
     """
-    digits = re.sub(r"\D", "", re.sub(r"\(0\)", "", text))
-    if text.strip().startswith("+"):
-        found = digits
-    elif digits.startswith("00"):
-        found = digits[2:]
-    elif calling_code is not None:
-        found = calling_code + digits.removeprefix("0")
-    elif digits.startswith("0"):
-        found = ""
-    else:
-        found = digits
-    return f"+{found}" if 7 <= len(found) <= 15 and not found.startswith("0") else ""
+    return e164(text, region_of(calling_code))
+
+
+def _letters(text: str, *, digits: bool) -> str:
+    """Without punctuation, signs and spaces: letters of all scripts with their vowel signs and
+    accents stay, and digits where they are wanted."""
+    kept = ("L", "M", "N") if digits else ("L", "M")
+    return "".join(sign for sign in text if unicodedata.category(sign)[0] in kept)

@@ -189,6 +189,9 @@ def _members(
     found = lake.engine.query(select, {**rows.relations, **audience.relations})
     members = cast(pl.DataFrame, pl.from_arrow(found))
     # asked last, so that a click while the profiles were read counts
-    gone = pl.Series(sorted(unsubscribed.of(destination.consent)), dtype=pl.Int64())
-    out = pl.col("profile_id").is_in(gone.implode())
-    return members.with_columns(consented=pl.col("consented") & ~out)
+    told = members["profile_id"].to_list()
+    out = unsubscribed.of(destination.consent)
+    out |= unsubscribed.at_addresses(destination.consent, told)
+    gone = pl.Series(sorted(out), dtype=pl.Int64())
+    is_out = pl.col("profile_id").is_in(gone.implode())
+    return members.with_columns(consented=pl.col("consented") & ~is_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from profile_pipelines.activation.target import Batch, Refusals, Remote
 from profile_pipelines.catalog.destinations import Destination, SqlTable
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.secrets import resolve
+from profile_pipelines.catalog.spelling import json_text
 from profile_pipelines.errors import DestinationError, SourceError
 
 _TYPES: dict[str, Any] = {
@@ -134,6 +134,5 @@ class SqlTarget(Remote):
 
 def _plain(row: dict[str, object]) -> dict[str, object]:
     return {
-        name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
-        for name, value in row.items()
+        name: json_text(value) if isinstance(value, list) else value for name, value in row.items()
     }

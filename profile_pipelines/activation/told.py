@@ -14,6 +14,7 @@ from profile_pipelines.catalog.destinations import (
     MetaAudience,
 )
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.spelling import value_text
 from profile_pipelines.lake import Lake
 from profile_pipelines.profiles.values import value_table
 
@@ -66,4 +67,4 @@ def told_rows(
 
 
 def _texts(values: pl.Series) -> list[str | None]:
-    return [None if each is None or each == "" else str(each) for each in values]
+    return [None if each is None or each == "" else value_text(each) for each in values]

@@ -3,8 +3,8 @@
 A test on a stale value is unknown; `all`, `any` and `none` are SQL's own three-valued AND, OR and
 NOT OR, so that a condition which fresh values decide stands. Membership of other audiences and
 recorded changes come from relations that are left-joined by `profile_id`: their rows must be unique
-by it. Only comparisons, COALESCE, CASE, CONTAINS, STARTS_WITH and ARRAY_CONTAINS occur, which are
-the same in DuckDB and Spark.
+by it. Only comparisons, COALESCE, CASE, CONTAINS, STARTS_WITH, ARRAY_CONTAINS, the size of a list
+that is there, MONTH and DAY occur, which are the same in DuckDB and Spark.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
-from profile_pipelines.catalog.conditions import Condition
+from profile_pipelines.catalog.conditions import Condition, tested_by
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.operators import Operators
 from profile_pipelines.engine.operators import has, or_false, passes, within
@@ -144,21 +144,28 @@ class _Compiler:
         return _unless(held, or_false(column("member", alias)))
 
     def _test(self, name: str, operators: Operators) -> exp.Expr:
-        attribute, stale = self.context.attributes[name], self.context.stale[name]
-        missing = column(name, PROFILES).is_(exp.null())
-        self.missing[name] = missing
-        self.stale[name] = _stale(name, attribute, stale, missing)
+        """Unknown where the value, or one that it is compared with, is stale."""
+        unknown: list[exp.Expr] = []
+        for each in tested_by(name, operators):
+            attribute, stale = self.context.attributes[each], self.context.stale[each]
+            missing = column(each, PROFILES).is_(exp.null())
+            self.missing[each] = missing
+            self.stale[each] = _stale(each, attribute, stale, missing)
+            if stale.codes or stale.missing:
+                unknown.append(self.stale[each])
         tests = [self._operator(name, operator, value) for operator, value in operators]
-        if not stale.codes and not stale.missing:
+        if not unknown:
             return exp.and_(*tests)
-        return _unless(self.stale[name], exp.and_(*tests))
+        return _unless(exp.or_(*unknown), exp.and_(*tests))
 
     def _operator(self, name: str, operator: str, value: object) -> exp.Expr:
         attribute = self.context.attributes[name]
         tested = column(name, PROFILES)
         if operator == "changed_within":
             return exp.and_(exp.not_(tested.is_(exp.null())), self._changed(name, value))
-        return passes(tested, attribute.type, operator, value, self.context.clock)
+        return passes(
+            tested, attribute.type, operator, value, self.context.clock, _column_of_profile
+        )
 
     def _changed(self, name: str, value: object) -> exp.Expr:
         window = recent(value, self.context.clock)
@@ -173,6 +180,10 @@ class _Compiler:
             alias = f"changed__{len(self.joins)}"
             self.joins[key] = Join(alias, changes.subquery(exp.to_identifier(alias, quoted=True)))
         return exp.not_(column("profile_id", self.joins[key].alias).is_(exp.null()))
+
+
+def _column_of_profile(name: str) -> exp.Expr:
+    return column(name, PROFILES)
 
 
 def _stale(name: str, attribute: Attribute, stale: StaleSources, missing: exp.Expr) -> exp.Expr:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
 from profile_pipelines.catalog.aggregates import Aggregate, ChildField
 from profile_pipelines.catalog.conditions import Condition, check_condition
 from profile_pipelines.catalog.convert_checks import convert_mistakes
+from profile_pipelines.catalog.mapped_fields import MappedField
 from profile_pipelines.catalog.mistakes import Path, did_you_mean, in_words
 from profile_pipelines.catalog.models import Attribute
-from profile_pipelines.catalog.systems import SourceField, Sync
+from profile_pipelines.catalog.systems import Sync
 
 _BECOMES: Mapping[str, tuple[str, ...]] = {
     "integer": ("integer", "decimal"),
@@ -20,13 +21,17 @@ _BECOMES: Mapping[str, tuple[str, ...]] = {
 """The attribute types, beside its own, that a child's type can become."""
 
 
-def child_attributes(fields: Mapping[str, ChildField], system: str) -> dict[str, Attribute]:
-    """The child fields as attributes, by which they are checked, cast and compared."""
+def child_attributes(
+    fields: Mapping[str, ChildField], system: str, ordered: Collection[str] = ()
+) -> dict[str, Attribute]:
+    """The child fields as attributes, by which they are checked, cast and compared; `ordered` names
+    those whose lists are no sets."""
     return {
         name: Attribute(
             type=each.type,
             sources=[system],
             fresh_within=timedelta(days=1),
+            ordered=name in ordered,
             # what becomes of the customers' values is watched, see docs/adr/0009
             max_emptied=1,
             max_changed=1,
@@ -50,7 +55,7 @@ def aggregate_mistakes(
         )
     children = child_attributes(sync.fields, system)
     for name, each in sync.fields.items():
-        field = SourceField(field=each.field or name, convert=each.convert)
+        field = MappedField(**each.under(name))
         for path, text in convert_mistakes(field, children[name]):
             yield ("fields", name, *path), text.replace("the attribute's", "the field's")
     for name, mapped in sync.attributes.items():
@@ -74,22 +79,27 @@ def _function(
     aggregate: Aggregate, sync: Sync, attribute: Attribute | None
 ) -> Iterator[tuple[Path, str]]:
     function, of, by = aggregate.function, aggregate.of, aggregate.by
-    for key, name in ((function, of), ("by", by)):
+    for key, name in ((function, of), ("by", None if by is None else by.field)):
         if name is not None and name not in sync.fields:
             hint = did_you_mean(name, sync.fields, all_of="there are")
             yield (key,), f"unknown field{hint or '; declare it under the sync as fields'}"
-    if by is not None and by in sync.fields:
-        kind = sync.fields[by].type
-        if kind not in ("date", "timestamp"):
-            yield ("by",), f"must be a date or timestamp; its type is {kind}"
+    if by is not None and by.field in sync.fields:
+        kind = sync.fields[by.field].type
+        if by.words and kind != "string":
+            yield ("by",), f"orders words, but the type of {by.field} is {kind}"
+        elif kind in ("boolean", "list"):
+            yield ("by",), f"needs values in order; the field's type is {kind}"
     if function == "last" and by is None and sync.updated_at is None:
-        yield ("last",), "needs `by`, the field with the time that makes a child the newest"
+        yield ("last",), "needs `by`, the field that makes a child the last, such as a time"
     if attribute is None or (of is not None and of not in sync.fields):
         return
     if function == "count":
         wanted: tuple[str, ...] = ("integer", "decimal")
     else:
         kind = sync.fields[of or ""].type
+        if function in ("any", "all") and kind != "boolean":
+            yield (function,), f"needs a boolean; the field's type is {kind}"
+            return
         if function == "sum" and kind not in ("integer", "decimal"):
             yield (function,), f"needs numbers; the field's type is {kind}"
             return

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from profile_pipelines.catalog.channels import SmtpChannel, WebhookChannel
 from profile_pipelines.catalog.draft import Draft
+from profile_pipelines.catalog.journeys import Journey, steps_of
 from profile_pipelines.catalog.mistakes import Path, did_you_mean
+from profile_pipelines.catalog.send_times import Window, next_allowed
+
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+"""What is open in the two weeks from any day is so in all."""
 
 
 def channel_mistakes(draft: Draft) -> Iterator[tuple[Path, str]]:
@@ -18,12 +25,40 @@ def channel_mistakes(draft: Draft) -> Iterator[tuple[Path, str]]:
         if isinstance(channel, WebhookChannel):
             for index, told in enumerate(channel.attributes):
                 yield from _told(draft, told, (*at, "attributes", index))
-        if isinstance(channel, SmtpChannel) and "\n" in f"{channel.sender}{channel.reply_to}":
+        if isinstance(channel, SmtpChannel) and "\n" in (
+            f"{channel.sender}{channel.reply_to}{channel.return_path}"
+        ):
             yield (*at, "from"), "an address is one line"
+        if channel.feedback is not None and channel.to is None:
+            yield (*at, "feedback"), "is about addresses; say which in `to`"
+        never = _never(draft, name)
+        if never:
+            yield (*at, *(["window"] if channel.window else [])), never
         if channel.consent is not None:
             wrong = consent_mistake(draft, channel.consent)
             if wrong:
                 yield (*at, "consent"), wrong
+
+
+def _never(draft: Draft, name: str, own: Window | None = None) -> str | None:
+    """What is wrong where a channel, and a journey's own window, never let a message through."""
+    channel = draft.channels.channels.get(name)
+    limits = [draft.channels.limits, *([channel] if channel is not None else [])]
+    quiet = [each.quiet_hours for each in limits if each.quiet_hours]
+    windows = [*(each.window for each in limits if each.window), *([own] if own else [])]
+    if not windows or next_allowed(_SOME_DAY, ZoneInfo("UTC"), quiet, windows) is not None:
+        return None
+    return f"never lets a message go out over {name}, with the other windows and quiet hours"
+
+
+def window_mistakes(draft: Draft, journey: Journey) -> Iterator[tuple[Path, str]]:
+    """Path below the journey and text, where its window lets nothing out over a channel."""
+    if journey.window is not None:
+        names = {step.send.channel for _, step in steps_of(journey) if step.send is not None}
+        for name in sorted(names & set(draft.channels.channels)):
+            wrong = _never(draft, name, journey.window)
+            if wrong:
+                yield ("window",), wrong
 
 
 def consent_mistake(draft: Draft, purpose: str) -> str | None:

@@ -2,70 +2,43 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, time, timedelta
-from typing import Annotated, Literal, cast
-from zoneinfo import ZoneInfo
+from datetime import timedelta
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
+from profile_pipelines.catalog.caps import MessageCap
 from profile_pipelines.catalog.connections import Rate
-from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Secret, Text
+from profile_pipelines.catalog.declaration import (
+    Declaration,
+    Duration,
+    Name,
+    Secret,
+    Text,
+    WebAddress,
+)
+from profile_pipelines.catalog.email_addresses import named_address
+from profile_pipelines.catalog.feedback import Feedback
+from profile_pipelines.catalog.send_times import OpenHours, Quiet
 
 
-class QuietHours(Declaration):
-    """From a time of day until another, in the catalogue's time zone; it may go over midnight."""
-
-    start: time
-    end: time
-
-    @classmethod
-    def read(cls, value: object) -> object:
-        """Let `21:00 to 08:00` stand for start and end."""
-        if isinstance(value, dict | QuietHours):
-            return cast(object, value)
-        match = re.fullmatch(r"\s*(\d\d?):(\d\d)\s+to\s+(\d\d?):(\d\d)\s*", str(value))
-        try:
-            if match is None:
-                raise ValueError
-            hours = [time(int(match[1]), int(match[2])), time(int(match[3]), int(match[4]))]
-        except ValueError:
-            raise ValueError("must be two times of day, for example 21:00 to 08:00") from None
-        if hours[0] == hours[1]:
-            raise ValueError("begin and end at the same time; leave quiet hours out instead")
-        return {"start": hours[0], "end": hours[1]}
-
-    def until(self, now: datetime, timezone: ZoneInfo) -> datetime | None:
-        """When the quiet hours end in which `now` lies; None when it lies outside them.
-
-        An end that a change to summer time leaves out is the moment after the gap.
-        """
-        local = now.astimezone(timezone)
-        clock = local.time().replace(tzinfo=None)
-        over_midnight = self.end < self.start
-        quiet = (
-            clock >= self.start or clock < self.end
-            if over_midnight
-            else self.start <= clock < self.end
-        )
-        if not quiet:
-            return None
-        day = local.date()
-        if over_midnight and clock >= self.start:
-            day += timedelta(days=1)
-        return datetime.combine(day, self.end, timezone).astimezone(now.tzinfo)
+def _address(text: str) -> str:
+    named_address(text)
+    return text
 
 
-Quiet = Annotated[QuietHours, BeforeValidator(QuietHours.read, json_schema_input_type=str)]
+_Address = Annotated[str, AfterValidator(_address)]
 
 
 class MessageLimits(Declaration):
     """What keeps customers from too many messages, and from those at night."""
 
-    cap: Rate | None = None
+    cap: MessageCap | None = None
     """At most so many messages for one customer, such as `3 per 7 days`."""
     quiet_hours: Quiet | None = None
-    """When nothing is sent, such as `21:00 to 08:00`, in the catalogue's time zone."""
+    """When nothing is sent, such as `21:00 to 08:00`, by the customer's clock."""
+    window: OpenHours | None = None
+    """When alone messages are sent, such as `mon-fri 09:00-17:00`, by the customer's clock."""
 
 
 class _Channel(MessageLimits):
@@ -77,6 +50,10 @@ class _Channel(MessageLimits):
     """At most so many messages for all customers, such as `100 per second`."""
     attempts: int = Field(default=8, ge=1, le=50)
     """How often a message is tried; each wait is twice as long as the one before."""
+    feedback: Feedback | None = Field(
+        default=None, examples=[{"provider": "mailgun", "signing_key": {"env": "MAILGUN_KEY"}}]
+    )
+    """Who tells what became of the messages: bounces and complaints suppress addresses."""
     description: str = ""
 
 
@@ -92,9 +69,12 @@ class SmtpChannel(_Channel):
     """How the connection is encrypted; `tls` from the start (port 465)."""
     username: Text | None = None
     password: Secret | None = None
-    sender: str = Field(alias="from", examples=["Example <hello@example.com>"])
+    sender: _Address = Field(alias="from", examples=["Example <hello@example.com>"])
     """The address in From."""
-    reply_to: str | None = None
+    reply_to: _Address | None = None
+    """Where answers go."""
+    return_path: _Address | None = None
+    """Where mail servers send back what they can't deliver; by default to the address in From."""
     timeout: Duration = timedelta(seconds=30)
 
 
@@ -104,7 +84,7 @@ class WebhookChannel(_Channel):
     type: Literal["webhook"]
     to: Name | None = None
     """The identifier or attribute that holds the customer's address."""
-    url: Text
+    url: WebAddress
     secret: Secret
     """Signs each call: HMAC-SHA256 of `<timestamp>.<body>`, in the header Webhook-Signature."""
     headers: dict[str, Text] = {}

@@ -17,17 +17,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from profile_pipelines.catalog.compared_values import (
+    DayFromToday,
+    OtherAttribute,
+    comparable,
+    condition_value,
+    others_in,
+)
 from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.mistakes import Path, did_you_mean, in_words
 from profile_pipelines.catalog.operators import (
     NOT_EMPTY,
     OPERATORS_OF,
     Operators,
-    condition_value,
     mistake,
     without_null,
 )
 from profile_pipelines.catalog.periods import parse_period
+from profile_pipelines.catalog.plain_words import located
 
 if TYPE_CHECKING:
     from profile_pipelines.catalog.models import Attribute
@@ -72,7 +79,7 @@ class Condition(BaseModel):
             )
         key, value = next(iter(nodes.items()))
         if value is None:
-            raise mistake(f"`{key}` has no value")
+            raise located([((str(key),), f"`{key}` has no value")])
         return cast("object", data)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -90,9 +97,16 @@ class Condition(BaseModel):
 
 
 def attributes_of(condition: Condition) -> frozenset[str]:
-    """The attributes that the condition tests itself, not by way of other audiences."""
-    own = {condition.test[0]} if condition.test else set[str]()
+    """The attributes that the condition tests itself, not by way of other audiences, and those
+    that it compares them with."""
+    own = set(tested_by(*condition.test)) if condition.test else set[str]()
     return frozenset(own.union(*map(attributes_of, condition.children)))
+
+
+def tested_by(name: str, operators: Operators) -> list[str]:
+    """The attribute that a test is on, then those that it is compared with."""
+    others = (other for _, value in operators for other in others_in(value))
+    return list(dict.fromkeys((name, *others)))
 
 
 def audiences_of(condition: Condition) -> frozenset[str]:
@@ -118,7 +132,7 @@ def check_condition(
     if condition.test is not None:
         name, operators = condition.test
         if name in attributes:
-            for path, text in _check_test(operators, attributes[name]):
+            for path, text in _check_test(operators, name, attributes):
                 found.append(((name, *path), text))
         else:
             hint = did_you_mean(name, attributes, all_of="there are")
@@ -126,58 +140,97 @@ def check_condition(
     return found
 
 
-def _check_test(operators: Operators, attribute: Attribute) -> Iterator[tuple[Path, str]]:
+def _check_test(
+    operators: Operators, name: str, attributes: Mapping[str, Attribute]
+) -> Iterator[tuple[Path, str]]:
+    attribute = attributes[name]
     for operator, value in operators:
         if operator not in OPERATORS_OF[attribute.type]:
             allowed = in_words(OPERATORS_OF[attribute.type], "or")
             yield (operator,), f"doesn't apply to type {attribute.type}; write {allowed}"
             continue
         match operator:
-            case "within_next" | "within_last" | "more_than_ago":
+            case (
+                "within_next" | "within_last" | "more_than_ago"
+                | "anniversary_within_next" | "anniversary_within_last"
+            ):  # fmt: skip
                 if attribute.type == "date" and parse_period(value).exact:
                     yield (operator,), "a date has no hours; write days, weeks, months or years"
             case "in" | "not_in" | "has_any" | "has_all":
                 for index, item in enumerate(value):
-                    for text in _check_value(item, attribute):
-                        yield (operator, index), text
+                    for path, text in _check_value(item, name, attributes):
+                        yield (operator, index, *path), text
             case "between":
-                texts = [(i, text) for i in (0, 1) for text in _check_value(value[i], attribute)]
-                yield from (((operator, index), text) for index, text in texts)
-                if not texts and _reversed(value, attribute):
+                found = [
+                    ((i, *path), text)
+                    for i in (0, 1)
+                    for path, text in _check_value(value[i], name, attributes)
+                ]
+                yield from (((operator, *path), text) for path, text in found)
+                if not found and _reversed(value, attribute):
                     yield (operator,), "the lower end stands first: [lowest, highest]"
             case "changed_within":
                 kept = attribute.keep_history
                 if kept is not None and parse_period(value).longest > kept:
                     text = f"the history of this attribute is kept for {format_duration(kept)} only"
                     yield (operator,), text
-            case "present" | "missing" | "contains" | "starts_with":
+            case "present" | "missing" | "empty" | "contains" | "starts_with":
                 pass
             case _:
-                yield from (((operator,), text) for text in _check_value(value, attribute))
+                for path, text in _check_value(value, name, attributes):
+                    yield (operator, *path), text
 
 
-def _check_value(value: object, attribute: Attribute) -> Iterator[str]:
+def _check_value(
+    value: object, name: str, attributes: Mapping[str, Attribute]
+) -> Iterator[tuple[Path, str]]:
+    attribute = attributes[name]
+    if isinstance(value, OtherAttribute):
+        yield from ((("attribute",), text) for text in _check_other(value, name, attributes))
+        return
     try:
         typed = condition_value(attribute.type, value)
     except ValueError as error:
-        yield str(error)
+        yield (), str(error)
         return
-    if typed == "today" and attribute.type in ("date", "timestamp"):
+    if isinstance(typed, DayFromToday):
         return
     valid = attribute.valid
     if valid.in_ is not None and attribute.type != "timestamp" and typed not in valid.in_:
         hint = did_you_mean(str(typed), map(str, valid.in_), all_of="there are")
-        yield f"isn't among the valid values{hint}"
+        yield (), f"isn't among the valid values{hint}"
     order = _order(typed)
     if valid.min is not None and order < _order(valid.min):
-        yield f"is below the lowest valid value, {valid.min}"
+        yield (), f"is below the lowest valid value, {valid.min}"
     if valid.max is not None and order > _order(valid.max):
-        yield f"is above the highest valid value, {valid.max}"
+        yield (), f"is above the highest valid value, {valid.max}"
+
+
+def _check_other(
+    value: OtherAttribute, name: str, attributes: Mapping[str, Attribute]
+) -> Iterator[str]:
+    other = value.attribute
+    if other not in attributes:
+        yield f"unknown attribute {other}{did_you_mean(other, attributes, all_of='there are')}"
+    elif other == name:
+        yield f"compares {name} with itself; name another attribute"
+    elif not comparable(attributes[name].type, attributes[other].type):
+        yield (
+            f"the type of {other} is {attributes[other].type}, and that of {name} is "
+            f"{attributes[name].type}; compare attributes of one type, or numbers"
+        )
 
 
 def _reversed(ends: tuple[object, object], attribute: Attribute) -> bool:
+    """Whether nothing can lie between the ends, whatever day it is."""
+    if any(isinstance(end, OtherAttribute) for end in ends):
+        return False
     low, high = (condition_value(attribute.type, end) for end in ends)
-    return "today" not in (low, high) and _order(low) > _order(high)
+    if isinstance(low, DayFromToday) and isinstance(high, DayFromToday):
+        # months have 28 to 31 days
+        return all(low.on(day) > high.on(day) for day in (date(2023, 2, 1), date(2024, 7, 1)))
+    moving = isinstance(low, DayFromToday) or isinstance(high, DayFromToday)
+    return not moving and _order(low) > _order(high)
 
 
 def _order(value: Any) -> Any:

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from profile_pipelines.catalog.declaration import Declaration, Duration, Secret, Size, Text
+from profile_pipelines.catalog.declaration import (
+    DatabaseAddress,
+    Declaration,
+    Duration,
+    Secret,
+    Size,
+    Text,
+    Zone,
+)
 from profile_pipelines.catalog.durations import parse_duration
 
 Location = Literal["query", "body", "variables"]
@@ -20,7 +28,9 @@ class SqlConnection(Declaration):
     """Any database that SQLAlchemy reaches; a URL that holds a password must be `{env: NAME}`."""
 
     type: Literal["sql"]
-    url: Text
+    url: DatabaseAddress
+    zone: Zone = "UTC"
+    """The time zone of times that bear none, such as Europe/Berlin."""
 
 
 class BearerAuth(Declaration):
@@ -194,6 +204,8 @@ class RestConnection(Declaration):
     """The largest answer that is taken, unpacked."""
     max_download: Size = 20 * 2**30
     """The largest result of a bulk job that is taken, unpacked."""
+    zone: Zone = "UTC"
+    """The time zone of times that bear none, such as Europe/Berlin."""
 
     @field_validator("base_url")
     @classmethod
@@ -210,6 +222,8 @@ class FilesConnection(Declaration):
     root: Text
     options: dict[str, Text] = {}
     """What the object store needs: region, endpoint, credentials."""
+    zone: Zone = "UTC"
+    """The time zone of times that bear none, such as Europe/Berlin."""
 
 
 class CustomConnection(Declaration):
@@ -220,6 +234,8 @@ class CustomConnection(Declaration):
     """`module:function`, or the name of an entry point in the group `profile_pipelines.sources`."""
     options: dict[str, Text] = {}
     """The keyword arguments of the function."""
+    zone: Zone = "UTC"
+    """The time zone of times that bear none, such as Europe/Berlin."""
 
 
 Connection = Annotated[

@@ -11,15 +11,16 @@ from profile_pipelines.catalog.mistakes import Path, did_you_mean, in_words
 from profile_pipelines.catalog.values import AttributeType, typed_value
 
 if TYPE_CHECKING:
+    from profile_pipelines.catalog.mapped_fields import MappedField
     from profile_pipelines.catalog.models import Attribute
-    from profile_pipelines.catalog.systems import SourceField
+    from profile_pipelines.catalog.systems import Sync
 
 Kind = Literal["raw", "text", "list", "number", "date", "timestamp"]
 """What a value is between two steps; `raw` is the source's own value, whatever it is."""
 
 _TEXTUAL: tuple[Kind, ...] = ("raw", "text", "list")
 _TAKES: dict[str, tuple[Kind, ...]] = {
-    **dict.fromkeys(("trim", "lower", "upper", "map", "replace", "extract"), _TEXTUAL),
+    **dict.fromkeys(("trim", "lower", "upper", "map", "replace", "extract", "pad"), _TEXTUAL),
     "default": ("raw", "text", "list", "number", "date", "timestamp"),
     "split": ("raw", "text"),
     "first": ("raw", "list"),
@@ -48,17 +49,33 @@ _LEADS_TO: dict[Kind, tuple[AttributeType, ...]] = {
 }
 
 
-def convert_mistakes(field: SourceField, attribute: Attribute) -> Iterator[tuple[Path, str]]:
+def control_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    """What is wrong with the steps of a sync's control fields, each with its path below it."""
+    for at, field in sync.roles:
+        kind = _at_first(field)
+        before = ""
+        for index, step in enumerate(field.convert):
+            name = step_name(step)
+            if kind not in _TAKES[name]:
+                yield (*at, "convert", index), _out_of_place(name, kind, before)
+                break
+            kind, before = _after(kind, name), name
+        else:
+            if kind == "list" and field.convert:
+                todo = "one value is needed; add first, last or {join: …}"
+                yield (*at, "convert", len(field.convert) - 1), f"leads to a list, and {todo}"
+
+
+def convert_mistakes(field: MappedField, attribute: Attribute) -> Iterator[tuple[Path, str]]:
     """What is wrong with the steps for this attribute, each with its path below the field."""
-    kind: Kind = "list" if leads_to_list(field.field) else "raw"
+    kind = _at_first(field)
     before = ""
     for index, step in enumerate(field.convert):
         name = step_name(step)
         if kind not in _TAKES[name]:
             yield ("convert", index), _out_of_place(name, kind, before)
             return
-        if kind != "list" or name not in ("trim", "lower", "upper", "map", "replace", "extract"):
-            kind = _GIVES.get(name, "text" if kind == "raw" and name != "default" else kind)
+        kind = _after(kind, name)
         before = name
         if all(isinstance(later, DefaultStep) for later in field.convert[index + 1 :]):
             yield from _written_values(index, step, attribute)
@@ -68,6 +85,19 @@ def convert_mistakes(field: SourceField, attribute: Attribute) -> Iterator[tuple
         todo = "; add first, last or {join: …}" if kind == "list" else ""
         path: Path = ("convert", len(field.convert) - 1) if field.convert else ()
         yield path, f"leads to a {kind}, but {wanted}{todo}"
+
+
+def _after(kind: Kind, name: str) -> Kind:
+    """What a value is after a step; a text step changes the entries of a list."""
+    if kind == "list" and _TAKES[name] == _TEXTUAL:
+        return kind
+    return _GIVES.get(name, "text" if kind == "raw" and name != "default" else kind)
+
+
+def _at_first(field: MappedField) -> Kind:
+    if field.join:
+        return "text"
+    return "list" if leads_to_list(field.field) else "raw"
 
 
 def _out_of_place(name: str, kind: Kind, before: str) -> str:

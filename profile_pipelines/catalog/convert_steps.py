@@ -6,16 +6,25 @@ is quarantined; a missing value stays missing until a `default`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, field_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from profile_pipelines.catalog.currencies import minor_digits
-from profile_pipelines.catalog.declaration import Declaration
+from profile_pipelines.catalog.declaration import Declaration, Zone
 from profile_pipelines.catalog.mistakes import did_you_mean, in_words
+from profile_pipelines.catalog.plain_words import located
 from profile_pipelines.catalog.time_formats import check_format
-from profile_pipelines.catalog.time_zones import time_zone
 from profile_pipelines.catalog.validity import pattern_mistakes
 
 Word = Literal["trim", "lower", "upper", "first", "last"]
@@ -99,20 +108,44 @@ class JoinStep(Declaration):
     join: str = Field(examples=[", "])
 
 
-class _TimeStep(Declaration):
-    zone: str = "UTC"
-    """IANA name of the time zone of times that bear no offset."""
+class PadStep(Declaration):
+    """Shorter texts are filled up at their beginning."""
 
-    @field_validator("zone")
-    @classmethod
-    def _is_zone(cls, zone: str) -> str:
-        return time_zone(zone)
+    class Padding(Declaration):
+        to: int = Field(ge=1, le=1000, examples=[5])
+        """How many characters there are then."""
+        with_: str = Field(default="0", alias="with", min_length=1, max_length=1)
+        """The character to fill up with."""
+
+    pad: Padding = Field(examples=[{"to": 5, "with": "0"}])
+
+
+class _TimeStep(Declaration):
+    zone: Zone | None = None
+    """IANA name of the time zone of times that bear no offset; without it, the sync's."""
+    pivot: int | None = Field(default=None, ge=0, le=99)
+    """The last year that `%y` takes for one of the 2000s; later ones are of the 1900s."""
+
+    @property
+    def form(self) -> str:
+        """The format of the times."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _pivot_is_of_short_years(self) -> Self:
+        if self.pivot is not None and "%y" not in self.form:
+            raise located([(("pivot",), "goes with %y, a year of two digits; take it out")])
+        return self
 
 
 class DateStep(_TimeStep):
-    """A calendar date in the catalogue's time zone: of `iso`, `epoch`, `epoch_ms` or a format."""
+    """A calendar date: of `iso`, `epoch`, `epoch_ms`, `excel` or a format."""
 
     date: str = Field(examples=["%d.%m.%Y"])
+
+    @property
+    def form(self) -> str:
+        return self.date
 
     @field_validator("date")
     @classmethod
@@ -122,9 +155,13 @@ class DateStep(_TimeStep):
 
 
 class TimestampStep(_TimeStep):
-    """An instant: of `iso`, `epoch`, `epoch_ms` or a format."""
+    """An instant: of `iso`, `epoch`, `epoch_ms`, `excel` or a format."""
 
     timestamp: str = Field(examples=["%d.%m.%Y %H:%M"])
+
+    @property
+    def form(self) -> str:
+        return self.timestamp
 
     @field_validator("timestamp")
     @classmethod
@@ -171,6 +208,7 @@ _MODELS: dict[str, type[Declaration]] = {
     "extract": ExtractStep,
     "split": SplitStep,
     "join": JoinStep,
+    "pad": PadStep,
     "date": DateStep,
     "timestamp": TimestampStep,
     "minor_units": MinorUnitsStep,
@@ -212,6 +250,11 @@ def _tag(value: object) -> str:
     return "Word"
 
 
+def gives_one_value(steps: Sequence[object]) -> bool:
+    """Whether one of the steps makes one value of a list."""
+    return any(step in ("first", "last") or isinstance(step, JoinStep) for step in steps)
+
+
 ConvertStep = Annotated[
     Annotated[
         Annotated[Word, Tag("Word")]
@@ -221,6 +264,7 @@ ConvertStep = Annotated[
         | Annotated[ExtractStep, Tag("ExtractStep")]
         | Annotated[SplitStep, Tag("SplitStep")]
         | Annotated[JoinStep, Tag("JoinStep")]
+        | Annotated[PadStep, Tag("PadStep")]
         | Annotated[DateStep, Tag("DateStep")]
         | Annotated[TimestampStep, Tag("TimestampStep")]
         | Annotated[MinorUnitsStep, Tag("MinorUnitsStep")]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 
 from profile_pipelines.catalog.aggregate_checks import aggregate_mistakes
 from profile_pipelines.catalog.channel_checks import channel_mistakes
-from profile_pipelines.catalog.conditions import (
-    KEYWORDS,
-    attributes_of,
-    audiences_of,
-    check_condition,
-)
-from profile_pipelines.catalog.convert_checks import convert_mistakes
+from profile_pipelines.catalog.conditions import KEYWORDS
+from profile_pipelines.catalog.convert_checks import control_mistakes, convert_mistakes
 from profile_pipelines.catalog.destination_checks import destination_mistakes
 from profile_pipelines.catalog.draft import Draft, Kind
 from profile_pipelines.catalog.durations import format_duration
-from profile_pipelines.catalog.journey_checks import journey_mistakes
-from profile_pipelines.catalog.mistakes import did_you_mean
-from profile_pipelines.catalog.models import Attribute
+from profile_pipelines.catalog.journey_checks import condition_mistakes, journey_mistakes
+from profile_pipelines.catalog.mistakes import Path, did_you_mean
+from profile_pipelines.catalog.models import Attribute, Identifier
 from profile_pipelines.catalog.plan import audience_cycle
 from profile_pipelines.catalog.schedules import longest_gap
+from profile_pipelines.catalog.survivorship_checks import survivorship_mistakes
 from profile_pipelines.catalog.sync_checks import sync_mistakes
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.webhook_checks import webhook_mistakes
@@ -36,7 +33,7 @@ MAX_SYSTEMS = 61
 _KEPT_NAMES = frozenset([
     *KEYWORDS, "profile_id", "record_id", "record_key", "updated_at", "quarantine", "changed",
     "seq", "recorded_at", "run_id", "removed", "system", "sync", "member", "held", "held_apart",
-    "deleted", "ordinal", "previous_profile_id",
+    "shared_identifiers", "further_of", "deleted", "ordinal", "previous_profile_id",
 ])  # fmt: skip
 
 _KEPT_SYSTEMS = frozenset(
@@ -48,17 +45,17 @@ _KEPT_SYSTEMS = frozenset(
 def cross_check(draft: Draft) -> None:
     """Add to the draft every mistake that shows only when its declarations are seen together."""
     _check_whole(draft)
-    for name, attribute in draft.attributes.items():
+    for name, attribute in draft.also_salvaged("attribute", draft.attributes).items():
         _check_attribute(draft, name, attribute)
-    for name, system in draft.systems.items():
+    for name, system in draft.also_salvaged("system", draft.systems).items():
         _check_system(draft, name, system)
     _check_audiences(draft)
     for path, text in channel_mistakes(draft):
         draft.report("channels", "", path, text)
-    for name, journey in draft.journeys.items():
+    for name, journey in draft.also_salvaged("journey", draft.journeys).items():
         for path, text in journey_mistakes(draft, journey):
             draft.report("journey", name, path, text)
-    for name, destination in draft.destinations.items():
+    for name, destination in draft.also_salvaged("destination", draft.destinations).items():
         for path, text in destination_mistakes(draft, destination):
             draft.report("destination", name, path, text)
 
@@ -69,6 +66,37 @@ def _check_whole(draft: Draft) -> None:
             draft.missing(file, text)
     for name in draft.declared("system")[MAX_SYSTEMS:]:
         draft.report("system", name, ("system",), f"at most {MAX_SYSTEMS} systems can be declared")
+    for name, identifier in list(draft.identifiers.items())[:1]:
+        if identifier.profiles is not None:
+            text = "is for weaker identifiers: the first one tells the profiles apart"
+            draft.report("identifier", name, ("profiles",), text)
+    for name, identifier in draft.identifiers.items():
+        for path, text in _trust_mistakes(draft, name, identifier):
+            draft.report("identifier", name, path, text)
+    zone = draft.settings.timezone_attribute
+    if zone is not None:
+        at = ("timezone_attribute",)
+        if draft.is_unknown("attribute", zone):
+            hint = did_you_mean(zone, draft.declared("attribute"))
+            draft.report("settings", "", at, f"unknown attribute {zone}{hint}")
+        elif zone in draft.attributes and draft.attributes[zone].type != "string":
+            text = f"needs a string; the type of {zone} is {draft.attributes[zone].type}"
+            draft.report("settings", "", at, text)
+
+
+def _trust_mistakes(draft: Draft, name: str, identifier: Identifier) -> Iterator[tuple[Path, str]]:
+    for index, system in enumerate(identifier.sources):
+        at = ("sources", index)
+        if draft.is_unknown("system", system):
+            hint = did_you_mean(system, draft.declared("system"), all_of="there are")
+            yield at, f"unknown system {system}{hint}"
+        elif system in identifier.sources[:index]:
+            yield at, f"names {system} twice; keep the place that it should have"
+        elif system in draft.systems and not any(
+            name in sync.identifiers for sync in draft.systems[system].syncs.values()
+        ):
+            todo = f"map it in sources/{system}.yaml or take {system} out here"
+            yield at, f"system {system} maps no field to {name}; {todo}"
 
 
 def _check_attribute(draft: Draft, name: str, attribute: Attribute) -> None:
@@ -77,6 +105,8 @@ def _check_attribute(draft: Draft, name: str, attribute: Attribute) -> None:
 
     if name in _KEPT_NAMES or name.startswith("id_"):
         report((), "is a name that the lake and conditions keep for themselves; choose another")
+    if ("identifier", name) in draft.places:
+        report((), "is the name of an identifier, too; choose another for one of them")
     for index, system in enumerate(attribute.sources):
         at = ("sources", index)
         if draft.is_unknown("system", system):
@@ -93,6 +123,8 @@ def _check_attribute(draft: Draft, name: str, attribute: Attribute) -> None:
         report(("merge",), f"most_restrictive needs a boolean; its type is {attribute.type}")
     if attribute.merge in ("min", "max") and attribute.type in ("boolean", "list"):
         report(("merge",), f"{attribute.merge} needs values in order; its type is {attribute.type}")
+    if attribute.ordered and attribute.type != "list":
+        report(("ordered",), f"is for lists; its type is {attribute.type}")
     if attribute.consent is not None and attribute.type != "boolean":
         report(("consent",), f"a consent is a boolean, true or false; its type is {attribute.type}")
     gap = _gap_at_truth(draft, name, attribute)
@@ -127,9 +159,12 @@ def _check_system(draft: Draft, name: str, system: System) -> None:
     mapped: dict[str, str] = {}
     for sync_name, sync in system.syncs.items():
         at = ("syncs", sync_name)
-        for path, text in sync_mistakes(system.connection, sync):
+        for path, text in (*sync_mistakes(system.connection, sync), *control_mistakes(sync)):
             draft.report("system", name, (*at, *path), text)
-        for path, text in aggregate_mistakes(sync, draft.attributes, name):
+        for path, text in (
+            *aggregate_mistakes(sync, draft.attributes, name),
+            *survivorship_mistakes(sync, draft.attributes),
+        ):
             draft.report("system", name, (*at, *path), text)
         for child in sync.fields:
             if child in _KEPT_NAMES or child.startswith("id_"):
@@ -169,23 +204,12 @@ def _mapping_mistake(
 
 
 def _check_audiences(draft: Draft) -> None:
-    names = draft.declared("audience")
-    for name, audience in draft.audiences.items():
-        flawed = [
-            *(a for a in attributes_of(audience.where) if _hidden(draft, "attribute", a)),
-            *(a for a in audiences_of(audience.where) if _hidden(draft, "audience", a)),
-        ]
-        if not flawed:
-            for path, text in check_condition(audience.where, draft.attributes, names):
-                draft.report("audience", name, ("where", *path), text)
+    for name, audience in draft.also_salvaged("audience", draft.audiences).items():
+        for path, text in condition_mistakes(draft, audience.where):
+            draft.report("audience", name, ("where", *path), text)
     rest = dict(draft.audiences)
     while cycle := audience_cycle(rest):
         around = " → ".join(cycle)
         text = f"the audience depends on itself: {around}; take one of these references out"
         draft.report("audience", cycle[0], ("where",), text)
         rest.pop(cycle[0])
-
-
-def _hidden(draft: Draft, kind: Kind, name: str) -> bool:
-    known = draft.attributes if kind == "attribute" else draft.audiences
-    return draft.is_flawed(kind, name, known)

@@ -7,19 +7,23 @@ from datetime import timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
+    PlainSerializer,
     Tag,
     ValidationError,
     model_validator,
 )
 
 from profile_pipelines.catalog.durations import parse_duration
+from profile_pipelines.catalog.periods import Period, format_period, parse_period
 from profile_pipelines.catalog.plain_words import explain_keys
+from profile_pipelines.catalog.time_zones import time_zone
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=63)]
 """Lower case words joined by single underscores; `__` is kept for the lake's own columns."""
@@ -28,11 +32,20 @@ _DurationText = Annotated[str, Field(pattern=r"^\s*\d+\s*[a-zA-Z]+\s*$", example
 Duration = Annotated[
     timedelta, BeforeValidator(parse_duration, json_schema_input_type=_DurationText)
 ]
+Span = Annotated[
+    Period,
+    BeforeValidator(lambda value: _span(value), json_schema_input_type=_DurationText),
+    PlainSerializer(format_period),
+]
+"""A length of time in which days are days of the calendar, and hours exact."""
 Share = Annotated[
     float,
     BeforeValidator(lambda value: _share(value), json_schema_input_type=float | str),
     Field(ge=0, le=1),
 ]
+
+Zone = Annotated[str, AfterValidator(lambda name: time_zone(name))]
+"""The IANA name of a time zone."""
 
 _SizeText = Annotated[str, Field(pattern=r"^\s*\d+\s*[kMG]?B\s*$", examples=["200 MB"])]
 Size = Annotated[
@@ -71,6 +84,30 @@ def _text_or_secret(value: object) -> str:
 Text = Annotated[
     Annotated[str, Tag("text")] | Annotated[Secret, Tag("secret")], Discriminator(_text_or_secret)
 ]
+
+
+def _address(text: str | Secret, schemes: str, example: str) -> str | Secret:
+    if isinstance(text, str) and not re.match(rf"({schemes})://", text, re.IGNORECASE):
+        raise ValueError(f"must begin with a scheme, for example {example}")
+    return text
+
+
+WebAddress = Annotated[
+    Text,
+    AfterValidator(lambda text: _address(text, "https?", "https://api.example.com/v1")),
+]
+"""The address of something on the web, or `{env: NAME}`."""
+DatabaseAddress = Annotated[
+    Text,
+    AfterValidator(
+        lambda text: _address(text, r"[a-z][\w+.-]*", "postgresql://reader@db.example.com/crm")
+    ),
+]
+"""An SQLAlchemy URL, or `{env: NAME}`, as it must be where it holds a password."""
+
+
+def _span(value: object) -> Period:
+    return value if isinstance(value, Period) else parse_period(value)
 
 
 def _share(value: object) -> object:

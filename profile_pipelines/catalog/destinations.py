@@ -8,7 +8,15 @@ from typing import Annotated, Literal, cast
 from pydantic import BeforeValidator, Field
 
 from profile_pipelines.catalog.connections import Rate
-from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Secret, Text
+from profile_pipelines.catalog.declaration import (
+    DatabaseAddress,
+    Declaration,
+    Duration,
+    Name,
+    Secret,
+    Text,
+    WebAddress,
+)
 
 PersonId = Literal["id", "email", "cio_id"]
 
@@ -42,7 +50,7 @@ class SqlTable(Declaration):
     """A table in any database that SQLAlchemy reaches; it is made when it isn't there."""
 
     type: Literal["sql"]
-    url: Text
+    url: DatabaseAddress
     table: str = Field(pattern=r"^\w+(\.\w+)?$", max_length=127, examples=["marketing.renewals"])
     """The table, perhaps with its schema."""
 
@@ -63,7 +71,7 @@ class WebhookTarget(ApiTarget):
     """Signed POSTs of JSON with an Idempotency-Key: a batch of added or removed customers each."""
 
     type: Literal["webhook"]
-    url: Text
+    url: WebAddress
     secret: Secret
     """Signs each call: HMAC-SHA256 of `<timestamp>.<body>`, in the header Webhook-Signature."""
     headers: dict[str, Text] = {}
@@ -73,7 +81,7 @@ class Braze(ApiTarget):
     """A custom attribute of Braze's users that is true for members."""
 
     type: Literal["braze"]
-    url: Text = Field(examples=["https://rest.iad-01.braze.com"])
+    url: WebAddress = Field(examples=["https://rest.iad-01.braze.com"])
     """The REST endpoint of the workspace."""
     api_key: Secret
     external_id: Name = Field(examples=["customer_id"])
@@ -86,7 +94,7 @@ class CustomerIo(ApiTarget):
     """A manual segment of Customer.io."""
 
     type: Literal["customer_io"]
-    url: Text = "https://track.customer.io"
+    url: WebAddress = "https://track.customer.io"
     """The Track API; in Europe `https://track-eu.customer.io`."""
     site_id: Text
     api_key: Secret
@@ -102,7 +110,7 @@ class HubSpotList(ApiTarget):
     """A static list of HubSpot's contacts."""
 
     type: Literal["hubspot_list"]
-    url: Text = "https://api.hubapi.com"
+    url: WebAddress = "https://api.hubapi.com"
     token: Secret
     """The token of a private app with the scopes crm.lists.read, crm.lists.write and
     crm.objects.contacts.read."""
@@ -125,7 +133,7 @@ class MetaAudience(_Hashed):
     """A custom audience of Meta (Facebook, Instagram)."""
 
     type: Literal["meta_audience"]
-    url: Text = "https://graph.facebook.com/v25.0"
+    url: WebAddress = "https://graph.facebook.com/v25.0"
     access_token: Secret
     audience_id: str = Field(pattern=r"^\d+$")
     """The number of the custom audience, as text."""
@@ -135,13 +143,13 @@ class GoogleCustomerMatch(_Hashed):
     """A Customer Match list of Google, over the Data Manager API."""
 
     type: Literal["google_customer_match"]
-    url: Text = "https://datamanager.googleapis.com"
+    url: WebAddress = "https://datamanager.googleapis.com"
     client_id: Text
     client_secret: Secret
     refresh_token: Secret
     """With client_id and client_secret: the OAuth client and what its user granted, for the scope
     `https://www.googleapis.com/auth/datamanager`."""
-    login_url: Text = "https://oauth2.googleapis.com/token"
+    login_url: WebAddress = "https://oauth2.googleapis.com/token"
     account_id: str = Field(pattern=r"^\d+$")
     """The advertiser's account in Google Ads, without hyphens."""
     login_account_id: str | None = Field(default=None, pattern=r"^\d+$")

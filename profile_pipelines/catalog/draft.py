@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from profile_pipelines.catalog.channels import Channels
 from profile_pipelines.catalog.destinations import Destination
@@ -13,9 +13,11 @@ from profile_pipelines.catalog.message_templates import MessageTemplate
 from profile_pipelines.catalog.mistakes import Mistake, Path, spell_path
 from profile_pipelines.catalog.models import Attribute, Audience, Identifier, Settings
 from profile_pipelines.catalog.preset_files import LoadedPreset
+from profile_pipelines.catalog.salvage import Salvaged
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import Document
 
+_T = TypeVar("_T")
 Kind = Literal[
     "settings",
     "identifier",
@@ -61,6 +63,12 @@ class Draft:
     destinations: dict[str, Destination] = field(default_factory=dict[str, Destination])
     channels: Channels = field(default_factory=Channels)
     templates: dict[str, MessageTemplate] = field(default_factory=dict[str, MessageTemplate])
+    salvaged: dict[tuple[Kind, str], Salvaged[Any]] = field(
+        default_factory=dict[tuple[Kind, str], "Salvaged[Any]"]
+    )
+    """What is left of declarations that have mistakes."""
+    channel_names: set[str] = field(default_factory=set[str])
+    """Also of those that have mistakes."""
     template_names: set[str] = field(default_factory=set[str])
     """Also of those that have mistakes."""
     places: dict[tuple[Kind, str], Place] = field(default_factory=dict[tuple[Kind, str], Place])
@@ -89,8 +97,23 @@ class Draft:
         self.mistakes.append(place.mistake(key, text))
         return False
 
+    def also_salvaged(self, kind: Kind, valid: Mapping[str, _T]) -> dict[str, _T]:
+        """The valid declarations of a kind, with what is left of those that have mistakes."""
+        left = {
+            name: each.declaration
+            for (found, name), each in self.salvaged.items()
+            if found == kind and each.declaration is not None
+        }
+        return {**valid, **left}
+
     def report(self, kind: Kind, name: str, path: Path, text: str) -> None:
-        """Note a mistake at `path` below a declaration."""
+        """Note a mistake at `path` below a declaration; of one with mistakes of its own, only what
+        can't be their consequence."""
+        salvaged = self.salvaged.get((kind, name))
+        if salvaged is not None:
+            path = salvaged.original(path)
+            if not salvaged.can_tell(path, text):
+                return
         place = self.places.get((kind, name)) or Place("catalogue.yaml", Document())
         self.mistakes.append(place.mistake(path, text))
 

@@ -18,6 +18,8 @@ def parse_duration(value: object) -> timedelta:
     """Read a duration of fixed length. Raises ValueError with an example for anything else."""
     if isinstance(value, timedelta):
         return value
+    if not isinstance(value, str | int):
+        raise ValueError("must be a duration, for example 90m, 24h or 30 days")
     match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]+)\s*", str(value))
     unit = _unit(match[2]) if match else None
     if match is None or unit is None:

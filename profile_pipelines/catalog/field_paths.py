@@ -1,8 +1,13 @@
-"""Paths of source fields: `items.data.0.price`, `tags[*].name`, `custom_fields[id=1234].value`."""
+"""Paths of source fields: `items.data.0.price`, `tags[*].name`, `custom_fields[id=1234].value`.
+
+One reading of them serves records of JSON and columns alike: a column that the path begins with
+is looked into as a member of a record is.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -32,6 +37,7 @@ class Pick:
 
 Step = Key | Each | Pick
 _STEP = re.compile(r"\[(?P<inside>[^\[\]]*)\]|(?P<dot>\.?)(?P<name>[^.\[\]]+)")
+_QUOTED = re.compile(r'\["(?P<name>[^\[\]]+)"\]')
 _NEXT_MEMBER = re.compile(r",(?=[^,=]+=)")
 _HINT = "write for example tags[*].name, items[0].id or custom_fields[id=1234].value"
 
@@ -53,9 +59,26 @@ def parse_path(path: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def is_nested(path: str) -> bool:
-    """Whether the path may lead into a value, rather than name a column."""
-    return "." in path or "[" in path
+def split_path(path: str, names: Collection[str]) -> tuple[str, str] | None:
+    """The column (or member) that the path begins with, and its rest, `""` for the column itself.
+
+    Of several the longest wins: names may themselves have dots and brackets. None where the path
+    begins with none of them.
+    """
+    if path in names:
+        return path, ""
+    begins = [name for name in names if len(path) > len(name) + 1 and _goes_on(path, name)]
+    if begins:
+        name = max(begins, key=len)
+        return name, path[len(name) :].removeprefix(".")
+    first = _QUOTED.match(path)
+    if first is not None and first["name"] in names:
+        return first["name"], path[first.end() :].removeprefix(".")
+    return None
+
+
+def _goes_on(path: str, name: str) -> bool:
+    return path.startswith((f"{name}.", f"{name}["))
 
 
 def leads_to_list(path: str) -> bool:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import time, timedelta
+from datetime import time
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from profile_pipelines.catalog.caps import MessageCap
 from profile_pipelines.catalog.conditions import Condition
-from profile_pipelines.catalog.connections import Rate
-from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share
-from profile_pipelines.catalog.durations import parse_duration
+from profile_pipelines.catalog.declaration import Declaration, Name, Share, Span
 from profile_pipelines.catalog.mistakes import Path
-
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+from profile_pipelines.catalog.periods import Period
+from profile_pipelines.catalog.send_times import WEEKDAYS, OpenHours
 
 
 class Moment(Declaration):
     """What is waited for: a day of the profile's own, or a time of day, perhaps on a weekday."""
 
     attribute: Name | None = None
-    """The date attribute; `days` are added to it."""
+    """The date or timestamp attribute; `days` of the calendar, or `minutes`, are added to it."""
     days: int = 0
+    minutes: int | None = None
     at: time = time(0)
+    midnight: bool | None = None
+    """Whether 00:00 was written: a timestamp keeps its time of day unless one is."""
     weekday: int | None = None
     """0 is Monday."""
 
@@ -42,18 +44,39 @@ class Moment(Declaration):
                 raise ValueError("is no time of day; write for example 09:00") from None
             return Moment(at=at, weekday=WEEKDAYS.index(clock["weekday"]) if day else None)
         offset = re.fullmatch(
-            r"(?P<name>[a-z][a-z0-9_]*)(?:\s*(?P<sign>[+-])\s*(?P<days>\d{1,4})\s+days?)?"
+            r"(?P<name>[a-z][a-z0-9_]*)"
+            r"(?:\s*(?P<sign>[+-])\s*(?P<count>\d{1,4})\s*(?P<unit>minute|hour|day|week)s?)?"
             r"(?:\s+at\s+(?P<hour>\d\d?):(?P<minute>\d\d))?",
             value.strip(),
         )
         if offset is None:
             raise ValueError(
-                "must be a date of the profile (contract_end_date - 7 days), a time of day (09:00, "
-                "monday 09:00) or a condition"
+                "must be a date or timestamp of the profile (contract_end_date - 7 days, "
+                "visit_at - 3 hours), a time of day (09:00, monday 09:00) or a condition"
             )
-        days = int(offset["days"] or 0) * (-1 if offset["sign"] == "-" else 1)
-        at = time(int(offset["hour"]), int(offset["minute"])) if offset["hour"] else time(0)
-        return Moment(attribute=offset["name"], days=days, at=at)
+        at = None
+        if offset["hour"]:
+            try:
+                at = time(int(offset["hour"]), int(offset["minute"]))
+            except ValueError:
+                raise ValueError("is no time of day; write for example 09:00") from None
+        count = int(offset["count"] or 0) * (-1 if offset["sign"] == "-" else 1)
+        length = {"minute": 1, "hour": 60, "day": 1, "week": 7, None: 0}[offset["unit"]] * count
+        exact = offset["unit"] in ("minute", "hour")
+        if exact and at is not None:
+            raise ValueError("hours before or after a moment have no time of day; leave out at")
+        return Moment(
+            attribute=offset["name"],
+            days=0 if exact else length,
+            minutes=length if exact else None,
+            at=at or time(0),
+            midnight=True if at == time(0) else None,
+        )
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether a timestamp's own time of day counts, since none is written."""
+        return self.at == time(0) and not self.midnight
 
 
 def _paths(value: object) -> object:
@@ -67,7 +90,9 @@ def _paths(value: object) -> object:
 
 
 def _until(value: object) -> object:
-    return value if isinstance(value, Condition | Moment) else Moment.read(value)
+    if not isinstance(value, dict) or Moment.model_fields.keys() >= value.keys():
+        return Moment.read(cast(object, value))  # as text, or as the ledger keeps it
+    return Condition.model_validate(value)
 
 
 class Send(Declaration):
@@ -75,19 +100,27 @@ class Send(Declaration):
 
     channel: Name
     template: str
-    expire_after: Duration | None = None
+    expire_after: Span | None = None
     """How late it may be sent at most; the journey's when it isn't given."""
+    consent: Name | None = None
+    """The purpose of this message; the journey's when it isn't given."""
+    transactional: bool | None = None
+    """Whether the customer's own contract or order asks for it: no cap, quiet hours or marketing
+    consent holds it back. Its purpose must be one that no other message has."""
 
 
 class Wait(Declaration):
     """Waits for a length of time, until a moment, or until a condition holds."""
 
-    for_: Duration | None = Field(default=None, alias="for")
+    for_: Span | None = Field(default=None, alias="for")
     until: Annotated[
         Condition | Moment | None, BeforeValidator(_until, json_schema_input_type=Any)
     ] = None
-    at_most: Duration | None = None
+    at_most: Span | None = None
     """How long is waited for `until` at most."""
+    late: Literal["skip", "send", "end"] | None = None
+    """What becomes of who comes here when the customer's moment is over: `skip` (the default) goes
+    on without the messages up to the next wait, `send` with them, `end` ends the journey."""
 
     @classmethod
     def read(cls, value: object) -> object:
@@ -100,6 +133,9 @@ class Wait(Declaration):
             raise ValueError("needs either for (3 days) or until")
         if self.at_most is not None and self.until is None:
             raise ValueError("at_most belongs to until")
+        moment = isinstance(self.until, Moment) and self.until.attribute is not None
+        if self.late is not None and not moment:
+            raise ValueError("late belongs to until a date or timestamp of the profile")
         return self
 
 
@@ -157,7 +193,7 @@ class Reentry(Declaration):
     """Whether one who has been through may enter again."""
 
     kind: Literal["never", "after", "always"]
-    after: Duration = timedelta(0)
+    after: Span = Period(0, "second")
 
     @classmethod
     def read(cls, value: object) -> object:
@@ -165,7 +201,7 @@ class Reentry(Declaration):
         if value in ("never", "always"):
             return {"kind": value}
         if isinstance(value, str) and value.startswith("after "):
-            return {"kind": "after", "after": parse_duration(value.removeprefix("after "))}
+            return {"kind": "after", "after": value.removeprefix("after ")}
         if isinstance(value, dict | Reentry):
             return cast(object, value)
         raise ValueError("must be never, always or for example after 30 days")
@@ -210,16 +246,29 @@ class Journey(Declaration):
         Reentry(kind="never")
     )
     """Whether those who have been through may enter again: never, always, after 30 days."""
+    turned_away: Literal["watch", "forget"] | None = None
+    """What becomes of who isn't let in, since `exit_when` holds or `reenter` says that it's too
+    early: `watch` (the default) lets them in once that's over while they are members still."""
     launch: Literal["members", "newcomers"] = "members"
     """Who enters when the journey begins: today's members too, or only those who come later."""
-    cap: Rate | None = None
+    priority: int = 0
+    """Where a cap lets only some messages through, those of the journey with the larger number go
+    first."""
+    cap: MessageCap | None = None
     """At most so many of this journey's messages for one customer, such as `2 per 7 days`."""
-    expire_after: Duration = timedelta(days=2)
+    window: OpenHours | None = None
+    """When alone its messages are sent, such as `mon-fri 09:00-17:00`, by the customer's clock."""
+    expire_after: Span = Period(2, "day")
     """How late a message may be sent at most."""
     mapping: Mapping | None = None
     """Who moves over from an older version; all others finish on the one they began with."""
     steps: list[Step] = Field(min_length=1)
     """What happens, in order."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether those who are turned away enter later."""
+        return self.turned_away != "forget"
 
     @model_validator(mode="after")
     def _entered(self) -> Self:
@@ -242,6 +291,17 @@ def _steps(steps: list[Step], path: Path) -> Iterator[tuple[Path, Step]]:
             yield from _steps(arm.steps, (*at, "branch", number, key))
         for number, way in enumerate(step.split or ()):
             yield from _steps(way.then, (*at, "split", number, "then"))
+
+
+def purposes_of(
+    journey: Journey, *, transactional: bool
+) -> Iterator[tuple[Path, Send, str | None]]:
+    """Its messages of the one class or the other: where each stands, and the purpose that it or the
+    journey names."""
+    for path, step in steps_of(journey):
+        send = step.send
+        if send is not None and bool(send.transactional) == transactional:
+            yield path, send, send.consent or journey.consent
 
 
 def path_of(place: Path) -> str:

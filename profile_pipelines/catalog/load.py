@@ -27,6 +27,7 @@ from profile_pipelines.catalog.preset_files import (
     shipped,
     shipped_names,
 )
+from profile_pipelines.catalog.salvage import salvage
 from profile_pipelines.catalog.secret_literals import literal_secrets
 from profile_pipelines.catalog.systems import System
 from profile_pipelines.catalog.yaml_lines import MAX_BYTES, Document, YamlError, read_yaml
@@ -46,6 +47,7 @@ _FOLDERS: dict[str, Kind] = {
     "journeys": "journey",
     "destinations": "destination",
 }
+_TYPE_WANTED = "must be sql, rest, files or custom, or a preset of `profile-pipelines sources`"
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _D = TypeVar("_D", bound=Declaration)
 
@@ -92,7 +94,7 @@ def read_draft(folder: FilePath) -> Draft:
             draft.mistakes.append(place.mistake((), _not_a_part(file)))
         else:
             _read_file(draft, folder / file, kind, file)
-    named = {**draft.attributes, **draft.identifiers}
+    named = dict.fromkeys([*draft.declared("attribute"), *draft.declared("identifier")])
     draft.templates, mistakes = read_templates(folder, named)
     draft.template_names = {path.stem for path in (folder / TEMPLATES).glob("*.txt")}
     if not draft.unread & {"attribute", "identifier"}:
@@ -168,10 +170,10 @@ def _read_file(draft: Draft, path: FilePath, kind: Kind, file: str) -> None:
     match kind:
         case "settings":
             if draft.declare("settings", "", place):
-                draft.settings = _read(draft, Settings, data, place) or draft.settings
+                draft.settings = _read(draft, kind, Settings, data, place) or draft.settings
         case "channels":
             if draft.declare("channels", "", place):
-                draft.channels = _read(draft, Channels, data, place) or draft.channels
+                _read_channels(draft, data, place)
         case "identifier":
             draft.identifiers |= _read_named(draft, kind, Identifier, data, place)
         case "attribute":
@@ -188,6 +190,17 @@ def _read_file(draft: Draft, path: FilePath, kind: Kind, file: str) -> None:
             draft.destinations |= _read_whole(draft, kind, Destination, data, place)
 
 
+def _read_channels(draft: Draft, data: dict[str, Any], place: Place) -> None:
+    declared = _read(draft, "channels", Channels, data, place)
+    left = draft.salvaged.get(("channels", ""))
+    draft.channels = declared or (left and left.declaration) or draft.channels
+    named: object = data.get("channels")
+    if isinstance(named, dict):
+        draft.channel_names = set(cast(dict[str, object], named))
+    else:
+        draft.unread.add("channels")
+
+
 def _read_named(
     draft: Draft, kind: Kind, model: type[_D], data: dict[str, Any], file: Place
 ) -> dict[str, _D]:
@@ -195,7 +208,7 @@ def _read_named(
     found: dict[str, _D] = {}
     for name, value in data.items():
         place = Place(file.file, file.document, (name,))
-        declaration = _read(draft, model, value, place)
+        declaration = _read(draft, kind, model, value, place, name=name)
         is_named = _is_named(draft, name, place)
         if draft.declare(kind, name, place) and declaration is not None and is_named:
             found[name] = declaration
@@ -225,7 +238,14 @@ def _read_system(draft: Draft, data: dict[str, Any], place: Place) -> dict[str, 
     """A system; where its connection names a preset, the system that it stands for."""
     found = expand_system(draft, data)
     draft.mistakes += [place.mistake(path, text) for path, text in found.mistakes]
-    told = [path for path, _ in found.mistakes] if found.known else [()]
+    told: list[Path] = [path for path, _ in found.mistakes] if found.known else [()]
+    connection: object = data.get("connection")
+    if isinstance(connection, dict) and not isinstance(
+        cast(dict[str, object], connection).get("type", ""), str
+    ):
+        told = [("kind",)]  # a preset would say it
+        draft.mistakes.append(place.mistake(("connection", "type"), _TYPE_WANTED))
+        told.append(("connection",))
     declared = _read_whole(draft, "system", System, found.data, place, told)
     return {} if told else declared
 
@@ -239,8 +259,8 @@ def _read_whole(
     told: Sequence[Path] = (),
 ) -> dict[str, _D]:
     """A file that is one declaration, with its name under the kind's own key."""
-    declaration = _read(draft, model, data, place, told)
     name = data.get(kind)
+    declaration = _read(draft, kind, model, data, place, told, name=name)
     if not isinstance(name, str):
         draft.unread.add(kind)
         return {}
@@ -250,9 +270,19 @@ def _read_whole(
 
 
 def _read(
-    draft: Draft, model: type[_D], data: object, place: Place, told: Sequence[Path] = ()
+    draft: Draft,
+    kind: Kind,
+    model: type[_D],
+    data: object,
+    place: Place,
+    told: Sequence[Path] = (),
+    *,
+    name: object = "",
 ) -> _D | None:
-    """The declaration, or its mistakes except those that follow from `told` ones."""
+    """The declaration, or its mistakes except those that follow from `told` ones.
+
+    Then the draft gets what is left of it, and the mistakes that they hide.
+    """
     known = {mistake.path for mistake in place.document.mistakes}
     if model in (System, Channels, Destination):
         for path, text in literal_secrets(data):
@@ -263,12 +293,18 @@ def _read(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        for path, text in in_plain_words(error, data):
-            whole = (*place.path, *path)
-            if any(_leads_to(each, path) for each in told):
-                continue
-            if whole not in known or text.startswith("unknown key"):
-                draft.mistakes.append(place.mistake(path, text))
+        found = in_plain_words(error, data)
+    if not told:
+        left = salvage(model, data, [path for path, _ in found])
+        found += left.mistakes
+        if isinstance(name, str):
+            draft.salvaged[kind, name] = left
+    for path, text in found:
+        whole = (*place.path, *path)
+        if any(_leads_to(each, path) for each in told):
+            continue
+        if whole not in known or text.startswith("unknown key"):
+            draft.mistakes.append(place.mistake(path, text))
     return None
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from profile_pipelines.catalog.mistakes import Mistake, did_you_mean
 
 if TYPE_CHECKING:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from profile_pipelines.catalog.template_language import MessageEnvironment
 
 FOLDER = "templates"
 GIVEN = {
     "unsubscribe_url": "the link that withdraws the consent",
-    "today": "today's date in the catalogue's time zone",
+    "today": "today's date, where the customer is",
     "journey": "the journey's name",
 }
 """What every template may name beside attributes and identifiers."""
@@ -39,24 +39,11 @@ class MessageTemplate:
     """The attributes and identifiers that it names."""
 
 
-def environment(*, html: bool) -> ImmutableSandboxedEnvironment:
-    """How templates are read and rendered: sandboxed, and nothing is put in for what is missing.
+def environment(*, html: bool) -> MessageEnvironment:
+    """How templates are read and rendered."""
+    from profile_pipelines.catalog.template_language import MessageEnvironment
 
-    `| date` writes a date as `1 March 2026`, or as a format of strftime says.
-    """
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    made = ImmutableSandboxedEnvironment(
-        autoescape=html,
-        undefined=StrictUndefined,
-        finalize=_written,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters["date"] = _date  # pyright: ignore[reportUnknownMemberType]
-    return made
+    return MessageEnvironment(html=html)
 
 
 def read_templates(
@@ -131,24 +118,17 @@ def _check(
     from jinja2 import TemplateSyntaxError, meta, nodes
 
     try:
-        tree = environment(html=False).parse(source)
+        reading = environment(html=False)
+        tree = reading.parse(source)
+        wanted = meta.find_undeclared_variables(tree)
+        # names of filters are looked up only here
+        reading.compile(tree)
     except TemplateSyntaxError as error:
         yield Mistake(file, error.lineno + lines_before, (), f"{error.message}")
         return
-    wanted = meta.find_undeclared_variables(tree)
     used |= wanted
     for name in sorted(wanted - set(known) - set(GIVEN)):
         line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == name), 1)
         hint = did_you_mean(name, [*known, *GIVEN])
         text = f"unknown variable {name}{hint or '; it may name attributes and identifiers'}"
         yield Mistake(file, line + lines_before, (), text)
-
-
-def _written(value: object) -> object:
-    return "" if value is None else value
-
-
-def _date(value: object, form: str = "%-d %B %Y") -> str:
-    from datetime import date
-
-    return value.strftime(form) if isinstance(value, date) else ""

@@ -35,10 +35,26 @@ def spell_path(path: Path) -> str:
     return spelled
 
 
+_ELSEWHERE = {
+    "string": ("text", "str", "varchar", "char", "email", "uuid", "enum"),
+    "integer": ("number", "int", "bigint", "smallint", "long", "int64"),
+    "decimal": ("float", "double", "numeric", "money", "real", "currency"),
+    "boolean": ("bool", "flag", "bit"),
+    "timestamp": ("datetime", "time", "timestamptz"),
+    "list": ("array", "set"),
+    "sql": ("postgres", "postgresql", "mysql", "sqlite", "database", "db"),
+    "rest": ("api", "http", "https", "json"),
+    "files": ("csv", "parquet", "s3", "folder"),
+}
+"""What other tools call ours."""
+
+
 def did_you_mean(word: str, known: Iterable[str], *, all_of: str | None = None) -> str:
     """The near match of `word` as a hint, or else what there is (`all_of` says of what)."""
     names = list(known)
-    near = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    word = word.strip().lower()
+    ours = next((n for n, others in _ELSEWHERE.items() if word in others and n in names), word)
+    near = get_close_matches(ours, names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]}?"
     if all_of and names:

@@ -1,16 +1,16 @@
 """The operators of conditions: how they are written, and which of them each type takes.
 
 `is_not` and `not_in` are true where the value is missing; every other test on a missing value is
-false, except `missing` itself. An empty list is a missing value: what a source delivers as one
-never reaches a profile. Text is compared exactly, upper and lower case apart.
+false, except `missing` itself; a value to compare with is missing likewise, where another
+attribute is named. An empty list is a value: it is there, and has none of any entries.
+Text is compared exactly, upper and lower case apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -19,32 +19,36 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from profile_pipelines.catalog.mistakes import did_you_mean
+from profile_pipelines.catalog.compared_values import OtherAttribute
+from profile_pipelines.catalog.mistakes import Path, did_you_mean
 from profile_pipelines.catalog.periods import parse_period
-from profile_pipelines.catalog.values import AttributeType, typed_value
+from profile_pipelines.catalog.plain_words import located
+from profile_pipelines.catalog.values import AttributeType
 
 _EVERY = ("present", "missing", "changed_within")
 _CHOICES = ("is", "is_not", "in", "not_in")
 _NUMBERS = (*_CHOICES, "less_than", "at_most", "more_than", "at_least", "between", *_EVERY)
 _WINDOWS = ("within_next", "within_last", "more_than_ago")
 _DAYS = (*_CHOICES, "before", "after", "between", *_WINDOWS, *_EVERY)
+_ANNIVERSARIES = ("anniversary_within_next", "anniversary_within_last")
 OPERATORS_OF: Mapping[AttributeType, tuple[str, ...]] = {
     "string": (*_CHOICES, "contains", "starts_with", *_EVERY),
     "integer": _NUMBERS,
     "decimal": _NUMBERS,
     "boolean": ("is", "is_not", *_EVERY),
-    "date": _DAYS,
+    "date": (*_DAYS, *_ANNIVERSARIES),
     "timestamp": _DAYS,
-    "list": ("has_any", "has_all", *_EVERY),
+    "list": ("has_any", "has_all", "empty", *_EVERY),
 }
 """The operators that an attribute of each type takes."""
-
-ConditionValue = str | int | Decimal | bool | date | datetime
+BY_THE_CLOCK = frozenset([*_WINDOWS, *_ANNIVERSARIES])
+"""What holds of a value changes with the clock."""
 
 
 def mistake(text: str) -> PydanticCustomError:
@@ -64,11 +68,22 @@ def list_of(data: object) -> object:
 def _value(value: object) -> object:
     if value is None:
         raise mistake("has no value; to test for a missing value write `missing: true`")
+    if isinstance(value, OtherAttribute | Mapping):
+        return _other(cast(object, value))
     if not isinstance(value, str | int | float | date) or (
         isinstance(value, float) and not math.isfinite(value)
     ):
         raise mistake("must be a text, a number, true, false, a date or a timestamp")
     return _without_nul(value)
+
+
+def _other(value: object) -> OtherAttribute:
+    try:
+        return OtherAttribute.model_validate(value)
+    except ValidationError:
+        raise mistake(
+            "must be a value, or an attribute to compare with: {attribute: renewal_date}"
+        ) from None
 
 
 def _without_nul(value: object) -> object:
@@ -105,10 +120,22 @@ def _period(value: object) -> str:
 
 NOT_EMPTY = (BeforeValidator(list_of), Field(json_schema_extra={"minItems": 1}))
 """Annotations of a tuple that is written as a list with at least one entry."""
-_Scalar = {"type": ["string", "number", "boolean"]}
-Value = Annotated[Any, PlainValidator(_value), WithJsonSchema(_Scalar)]
-Number = Annotated[Any, PlainValidator(_value), WithJsonSchema({"type": ["number", "string"]})]
-Day = Annotated[Any, PlainValidator(_value), WithJsonSchema({"type": "string"})]
+
+
+def _schema(*types: str) -> WithJsonSchema:
+    other = {
+        "type": "object",
+        "properties": {"attribute": {"type": "string"}},
+        "required": ["attribute"],
+        "additionalProperties": False,
+        "description": "Another attribute of the same profile.",
+    }
+    return WithJsonSchema({"oneOf": [{"type": list(types)}, other]})
+
+
+Value = Annotated[Any, PlainValidator(_value), _schema("string", "number", "boolean")]
+Number = Annotated[Any, PlainValidator(_value), _schema("number", "string")]
+Day = Annotated[Any, PlainValidator(_value), _schema("string")]
 PeriodText = Annotated[
     str, BeforeValidator(_period), Field(examples=["30 days", "1 month", "12 hours"])
 ]
@@ -155,12 +182,17 @@ class Operators(BaseModel):
     more_than: Number = _operator("A greater number.")
     at_least: Number = _operator("A greater number, or this one.")
     between: Annotated[tuple[Value, Value], BeforeValidator(_pair)] | None = _operator(
-        "From the first to the second, both included: numbers, dates, timestamps or `today`."
+        "From the first to the second, both included: numbers, dates, timestamps or `today`, "
+        "`tomorrow`, `today + 7 days`."
     )
     contains: Text | None = _operator("The text contains this text, exactly.")
     starts_with: Text | None = _operator("The text starts with this text, exactly.")
-    before: Day = _operator("Strictly before a date, a timestamp or `today`.")
-    after: Day = _operator("Strictly after a date, a timestamp or `today`.")
+    before: Day = _operator(
+        "Strictly before a date, a timestamp, `today`, `tomorrow`, `yesterday` or `today + 7 days`."
+    )
+    after: Day = _operator(
+        "Strictly after a date, a timestamp, `today`, `tomorrow`, `yesterday` or `today + 7 days`."
+    )
     within_next: PeriodText | None = _operator(
         "From today up to and including the day this long from now; in hours: from now on."
     )
@@ -168,11 +200,22 @@ class Operators(BaseModel):
         "From the day this long ago up to and including today; in hours: until now."
     )
     more_than_ago: PeriodText | None = _operator("Strictly before the day this long ago.")
+    anniversary_within_next: PeriodText | None = _operator(
+        "Its day of the year comes round from today up to the day this long from now, both "
+        "included; the first time a year after it. 29 February is kept on the 28th of a common "
+        "year."
+    )
+    anniversary_within_last: PeriodText | None = _operator(
+        "Its day of the year came round from the day this long ago up to today, both included."
+    )
     has_any: Annotated[tuple[Text, ...], *NOT_EMPTY] | None = _operator(
         "The list has at least one of these."
     )
     has_all: Annotated[tuple[Text, ...], *NOT_EMPTY] | None = _operator(
         "The list has every one of these."
+    )
+    empty: Annotated[bool, Field(strict=True)] | None = _operator(
+        "The list is there and has no entry; with false: it has some."
     )
     changed_within: PeriodText | None = _operator(
         "Has a value, which changed this recently; a profile's first appearance is no change."
@@ -185,15 +228,17 @@ class Operators(BaseModel):
             return data
         if not isinstance(data, Mapping) or not data:
             raise mistake("must be an operator and its value, for example {is: active}")
-        for operator, value in cast("Mapping[object, object]", data).items():
+        wrong: list[tuple[Path, str]] = []
+        for operator, value in cast("Mapping[str, object]", data).items():
             if operator not in OPERATORS:
                 hint = did_you_mean(str(operator), OPERATORS, all_of="there are")
-                raise mistake(f"unknown operator {operator}{hint}")
-            if value is None and operator not in _TAKE_VALUES:
-                # those that do say so themselves, at their own place
-                raise mistake(
-                    f"`{operator}` has no value; to test for a missing value write `missing: true`"
-                )
+                wrong.append(((operator,), f"unknown operator {operator}{hint}"))
+            elif value is None and operator not in _TAKE_VALUES:
+                # those that do say so themselves
+                todo = "to test for a missing value write `missing: true`"
+                wrong.append(((operator,), f"`{operator}` has no value; {todo}"))
+        if wrong:
+            raise located(wrong)
         return cast("object", data)
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
@@ -215,38 +260,3 @@ _TAKE_VALUES = frozenset(
     for name, field in Operators.model_fields.items()
     if any(isinstance(each, PlainValidator) for each in field.metadata)
 )
-
-
-def condition_value(attribute_type: AttributeType, value: object) -> ConditionValue:
-    """Bring a value in a condition to the type that it's compared in.
-
-    For a list that's the type of its items. `today` stays as it is for dates and timestamps; for a
-    timestamp a date stands for the whole day, and a timestamp without offset is local time in the
-    catalogue's time zone: both come back as they are. Raises ValueError, saying what would be
-    right, when the value doesn't fit.
-    """
-    if attribute_type not in ("date", "timestamp"):
-        item_type = "string" if attribute_type == "list" else attribute_type
-        return cast("ConditionValue", typed_value(item_type, value))
-    if value == "today":
-        return "today"
-    if attribute_type == "date":
-        return _or_today(typed_value, "date", value)
-    if isinstance(value, str):
-        for read in (date.fromisoformat, datetime.fromisoformat):
-            try:
-                return read(value)
-            except ValueError:
-                continue
-    if not isinstance(value, date):
-        return _or_today(typed_value, "timestamp", value)
-    return value
-
-
-def _or_today(
-    read: Callable[[AttributeType, object], object], attribute_type: AttributeType, value: object
-) -> ConditionValue:
-    try:
-        return cast("ConditionValue", read(attribute_type, value))
-    except ValueError as error:
-        raise ValueError(f"{error}, or today") from None

@@ -35,7 +35,6 @@ _WANTED = {
     "model_type": "a mapping (key: value)",
     "model_attributes_type": "a mapping (key: value)",
 }
-_TAGS = ("[key]", "text", "secret")
 
 
 def located(mistakes: Iterable[tuple[Path, str]]) -> ValidationError:
@@ -77,7 +76,7 @@ def in_plain_words(error: ValidationError, data: object) -> list[tuple[Path, str
     wanted: dict[Path, list[str]] = {}
     others: list[tuple[Path, str]] = []
     for found in error.errors(include_url=False):
-        path = _path_in(data, found["loc"])
+        path = _path_in(data, found["loc"], wanting=_is_missing(found))
         kind = found["type"]
         if kind == "model_type" and found.get("ctx", {}).get("class_name") == "Secret":
             others.append((path, SECRET_WANTED))
@@ -146,15 +145,21 @@ def _choose(choices: list[str], value: object) -> str:
     return f"must be {in_words(choices, 'or')}{near}"
 
 
-def _path_in(data: object, loc: tuple[int | str, ...]) -> Path:
-    """Pydantic's location without what isn't in the YAML: union tags and `[key]`."""
+def _is_missing(found: ErrorDetails) -> bool:
+    text = str(found.get("ctx", {}).get("text", ""))
+    return found["type"] == "missing" or text.startswith("is missing")
+
+
+def _path_in(data: object, loc: tuple[int | str, ...], *, wanting: bool) -> Path:
+    """Pydantic's location without what isn't in the YAML: union tags and `[key]`. With `wanting`
+    the last step is the key that isn't there."""
     path: list[int | str] = []
     for index, step in enumerate(loc):
         if isinstance(data, dict) and step in data:
             data = cast(dict[object, object], data)[step]
         elif isinstance(data, list) and isinstance(step, int) and step < len(cast(Any, data)):
             data = cast(list[object], data)[step]
-        elif index < len(loc) - 1 or not isinstance(data, dict) or step in _TAGS:
+        elif index < len(loc) - 1 or not isinstance(data, dict) or not wanting:
             continue
         path.append(step)
     return tuple(path)

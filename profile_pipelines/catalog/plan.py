@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
 
 from profile_pipelines.catalog.conditions import audiences_of
+from profile_pipelines.catalog.convert_steps import NumberStep
 from profile_pipelines.catalog.mistakes import did_you_mean
 from profile_pipelines.catalog.models import Audience, Catalogue
 from profile_pipelines.catalog.systems import SourceField, Sync
@@ -46,6 +47,21 @@ def cadences_of(sync: Sync) -> dict[str, list[str]]:
     for attribute, field in sync.attributes.items():
         cadences.setdefault(field.schedule or sync.schedule, []).append(attribute)
     return cadences
+
+
+def number_fields(catalogue: Catalogue, sync: Sync) -> dict[str, bool]:
+    """The sync's fields that only attributes of numbers take; true for those that all of them
+    take as they stand, without `convert`. Where a step reads how the number is written, it stays
+    as it is."""
+    found: dict[str, bool] = {}
+    others = {each.field for each in sync.controls}
+    for name, each in sync.attributes.items():
+        reads_numbers = any(isinstance(step, NumberStep) for step in each.convert)
+        if catalogue.attributes[name].type in ("integer", "decimal") and not reads_numbers:
+            found[each.field] = found.get(each.field, True) and not each.convert
+        else:
+            others.add(each.field)
+    return {field: plain for field, plain in found.items() if field not in others}
 
 
 def is_incremental(sync: Sync) -> bool:

@@ -46,10 +46,10 @@ def expand_system(draft: Draft, system: dict[str, Any]) -> Expansion:
         return Expansion(system)
     if kind in draft.presets:
         return expand(system, draft.presets[kind])
+    if kind in shipped_names() and ("preset", kind) not in draft.places:
+        return expand(system, shipped(kind))
     if not draft.is_unknown("preset", kind):
         return Expansion(system, known=False)
-    if kind in shipped_names():
-        return expand(system, shipped(kind))
     types = list(connection_keys())
     presets = sorted({*shipped_names(), *draft.declared("preset")})
     near = did_you_mean(kind, [*types, *presets])
@@ -69,7 +69,7 @@ def expand(system: Mapping[str, Any], loaded: LoadedPreset) -> Expansion:
         "streams": loaded.data["streams"],
     }
     mistakes = _field_mistakes(written, loaded, fields_in(template))
-    wrong = {str(path[-1]) for path, _ in mistakes}
+    wrong = {str(path[1]) for path, _ in mistakes}
     filled = _filled(template, _field_values(written, loaded, wrong), mistakes)
     data = {"kind": loaded.preset.kind, **system, "connection": filled["connection"]}
     syncs = system.get("syncs")
@@ -127,14 +127,17 @@ def _field_mistakes(
                 told = declared.description.rstrip(".")
                 found.append((path, f"is missing: {told}; write for example {name}: {example}"))
         elif declared.secret and not _is_secret(value):
-            found.append((path, SECRET_WANTED))
+            given = _mapping(value)
+            at = (*path, "env") if set(given) == {"env"} else path
+            found.append((at, SECRET_WANTED))
         elif not isinstance(value, str | int | dict) or isinstance(value, bool):
             found.append((path, f"must be text: {declared.description.rstrip('.')}"))
     return found
 
 
 def _is_secret(value: object) -> bool:
-    return isinstance(value, dict) and set(cast(dict[str, Any], value)) == {"env"}
+    given = _mapping(value)
+    return set(given) == {"env"} and isinstance(given["env"], str)
 
 
 def _sync(
@@ -165,7 +168,24 @@ def _sync(
         text = f"is missing; {takes}, or write {{}} to link identifiers only"
         mistakes.append(((*at, "attributes"), text))
     own["attributes"] = _attributes(own.get("attributes"), suggested, (*at, "attributes"), mistakes)
-    return _over({k: v for k, v in declared.items() if k not in _NOT_OF_A_SYNC}, own)
+    unfit = _unfit_survivorship(declared, own)
+    left_out = (*_NOT_OF_A_SYNC, *unfit)
+    return _over({k: v for k, v in declared.items() if k not in left_out}, own)
+
+
+def _unfit_survivorship(declared: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a stream says about the record that wins which doesn't go with what was taken of it."""
+    taken = _mapping(own.get("attributes"))
+    fields = {
+        each if isinstance(each, str) else _mapping(each).get("field") for each in taken.values()
+    }
+    if "fields" in own or any("aggregate" in _mapping(each) for each in taken.values()):
+        return ("survivorship", "winner")
+    compared = _mapping(declared.get("winner"))
+    known = {*taken, *fields, "then", "updated_at"}
+    if own.get("survivorship") == "attribute" or not known.issuperset(compared):
+        return ("winner",)
+    return ()
 
 
 def _attributes(

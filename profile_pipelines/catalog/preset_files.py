@@ -13,17 +13,26 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, cast, get_args
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from profile_pipelines.catalog.connections import Connection
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name
 from profile_pipelines.catalog.mistakes import Path
-from profile_pipelines.catalog.models import Identifier, MergeRule
-from profile_pipelines.catalog.plain_words import in_plain_words
+from profile_pipelines.catalog.models import Identifier, MergeRule, Valid
+from profile_pipelines.catalog.plain_words import in_plain_words, located
 from profile_pipelines.catalog.preset_template import NotTextError, fields_in, fill
 from profile_pipelines.catalog.secret_literals import literal_secrets
 from profile_pipelines.catalog.sync_checks import sync_mistakes
 from profile_pipelines.catalog.systems import SourceField, Sync, SystemKind
+from profile_pipelines.catalog.validity import typed_rules
 from profile_pipelines.catalog.values import AttributeType
 from profile_pipelines.catalog.yaml_lines import Document, read_yaml
 
@@ -34,7 +43,7 @@ class PresetField(Declaration):
     description: str
     secret: bool = False
     """Whether it must be `{env: NAME}`."""
-    default: str | int | None = None
+    default: str | StrictInt | None = None
     """Its value when the user gives none; with `null` it may be left out."""
     example: str | None = None
 
@@ -54,6 +63,14 @@ class SuggestedAttribute(Declaration):
     consent: Name | None = None
     fresh_within: Duration | None = None
 
+    @field_validator("valid")
+    @classmethod
+    def _fits_the_type(cls, valid: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        rules = Valid.model_validate(valid)
+        if "type" in info.data and (mistakes := typed_rules(info.data["type"], rules)[1]):
+            raise located(mistakes)
+        return valid
+
 
 class Suggestion(SourceField):
     """A mapping to take or leave, with the attribute to declare for it."""
@@ -69,7 +86,6 @@ class Stream(Sync):
     """Where the vendor documents it."""
     notes: list[str] = []
     """What a user should know: limits, deletions, what isn't seen."""
-    identifiers: dict[Name, str] = Field(min_length=1, examples=[{"email": "contact_email"}])
     # a dict of the more special kind, which nobody writes to
     attributes: dict[Name, Annotated[Suggestion, BeforeValidator(SourceField.read)]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
 

@@ -12,6 +12,7 @@ import yaml
 from profile_pipelines.catalog.draft import Draft
 from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.load import read_draft
+from profile_pipelines.catalog.mapped_fields import MappedField
 from profile_pipelines.catalog.preset_files import LoadedPreset, Preset, PresetField, Stream
 from profile_pipelines.catalog.schedules import longest_gap
 from profile_pipelines.catalog.starter_files import write_new
@@ -58,7 +59,7 @@ class _Plan:
             for attribute in draft.declared("attribute")
         }
 
-    def identifiers(self, stream: Stream) -> dict[str, str]:
+    def identifiers(self, stream: Stream) -> dict[str, MappedField]:
         """Those of the stream that the catalogue declares."""
         return {k: v for k, v in stream.identifiers.items() if k in self.known_identifiers}
 
@@ -97,10 +98,11 @@ class _Plan:
             yield f"# {note}"
         yield f"{key}:"
         known = self.identifiers(stream) or stream.identifiers
-        yield f"  identifiers: {flow(known)}"
-        for identifier, path in stream.identifiers.items():
+        yield f"  identifiers: {flow({k: v.as_written for k, v in known.items()})}"
+        for identifier, each in stream.identifiers.items():
             if identifier not in known:
-                yield f"  # {identifier}: {path} could be added, once identifiers.yaml declares it"
+                added = flow({identifier: each.as_written}).strip("{}")
+                yield f"  # {added} could be added, once identifiers.yaml declares it"
         yield f"  schedule: {flow(stream.schedule)}"
         new = [name for name in stream.attributes if name not in self.known_attributes]
         yield "  attributes:" if new else "  attributes: []"

@@ -4,18 +4,53 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from profile_pipelines.catalog.connections import Location, NoPaging, Paging, Rate
 from profile_pipelines.catalog.declaration import Declaration, Duration, Text
+from profile_pipelines.catalog.time_formats import check_format
 
-Params = dict[str, str | int | float | bool]
+_Scalar = str | int | float | bool
+
+
+def _param(value: object) -> object:
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not values:
+        raise ValueError("is an empty list; write its values, or leave the parameter out")
+    if not all(isinstance(each, str | int | float | date) for each in values):
+        raise ValueError("must be text, a number, true or false, or a list of those")
+    written = [each.isoformat() if isinstance(each, date) else each for each in values]
+    return written if isinstance(value, list) else written[0]
+
+
+Params = dict[
+    str,
+    Annotated[
+        _Scalar | list[_Scalar],
+        BeforeValidator(_param, json_schema_input_type=_Scalar | list[_Scalar]),
+    ],
+]
+"""Query parameters; each entry of a list is sent as one more value: `type=a&type=b`."""
 FIELDS = re.compile(r"\{fields(?:\.([\w.]+))?\}")
 """Where the names of the mapped fields go, or of those below a path: `{fields.properties}`."""
 CHANGES = "{changes}"
 """Where the cursor's text goes, in a path, a parameter, a body or a GraphQL query."""
+
+
+def has_offset(form: str) -> bool:
+    """Whether a time in this format of a cursor names an instant in every zone."""
+    return form in ("epoch", "epoch_ms", "iso") or "%z" in form or form.endswith("Z")
+
+
+def _cursor_format(form: object) -> object:
+    if form not in ("date", "parts"):
+        text = form if isinstance(form, str) else ""
+        check_format(text, with_time=False)
+        if "%.f" in text:
+            raise ValueError("has %.f, which isn't written; whole seconds are enough")
+    return form
 
 
 class RestCursor(Declaration):
@@ -28,9 +63,17 @@ class RestCursor(Declaration):
     """A condition with `{since}` (and `{until}`) that goes where `{changes}` stands."""
     until: str | None = None
     """The parameter, or path in the body, that holds the end of a window."""
-    format: Literal["epoch", "epoch_ms", "iso", "date", "parts"] = "epoch"
+    format: Annotated[
+        str,
+        BeforeValidator(
+            _cursor_format,
+            json_schema_input_type=Literal["epoch", "epoch_ms", "iso", "date", "parts"] | str,
+        ),
+    ] = "epoch"
+    """How the time is written; one without an offset is told in the sync's `zone`."""
     start: date | None = None
-    """The day (UTC) from which a full read asks; without it, it asks without any time."""
+    """The day, in the sync's `zone`, from which a full read asks; without it, it asks without
+    any time."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -138,3 +181,43 @@ class FullRead(OtherRequest):
     paging: Paging | None = None
     bulk: BulkJob | None = None
     rate_limit: Rate | None = None
+
+
+class Resume(Declaration):
+    """How the next read of a list goes on where the last one ended."""
+
+    next: str
+    """Path in the last page of the address that goes on, or of a token."""
+    param: str | None = None
+    """The query parameter that takes the token; without it, an address is followed."""
+
+
+class DeletedList(OtherRequest):
+    """A request beside the sync's own, whose entries name the records that are gone."""
+
+    headers: dict[str, Text] = {}
+    """Headers of this request, beside the connection's."""
+    records: str | None = None
+    """Path of the list of entries in the answer; without it the answer itself is the list."""
+    paging: Paging | None = None
+    """How its pages follow each other, where it differs from the connection's."""
+    cursor: RestCursor | None = None
+    """How deletions since a time are asked for, where the API has such a parameter."""
+    resume: Resume | None = None
+    """How the list goes on where it ended, where the API says so (delta links, sync tokens)."""
+    key: str
+    """Path in an entry of the record's key: what stands in the sync's `key`."""
+    time: str | None = None
+    """Path in an entry of the time of the deletion: a record that changed later stays."""
+    deleted: str | None = None
+    """Path in an entry of what tells a deletion, where the list has other entries, too."""
+    deleted_when: list[str | bool | int] = []
+    """The values there that mean a deletion."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.deleted is None) != (not self.deleted_when):
+            raise ValueError("deleted and deleted_when go together: where it is told, and how")
+        if self.cursor is not None and self.resume is not None:
+            raise ValueError("either cursor or resume: by time, or where the last read ended")
+        return self

@@ -16,6 +16,12 @@ _SECRET_KEY = re.compile(
     r"|auth_?key|account_?key|shared_?key|credentials?|authori[sz]ation|cookie|signature|sas|sig",
     re.IGNORECASE,
 )
+_NOT_FILLED_IN = re.compile(
+    r"""\{\{.*?\b(?:env_var|env|getenv)\b\W+(\w+).*?\}\}   # as dbt and Jinja have it
+    |\$\{(?:env[.:])?(\w+)[^}]*\}                     # as shells and Compose have it
+    |^\$([A-Z_][A-Z0-9_]*)$""",
+    re.VERBOSE,
+)
 _SECRET_IN_URL = re.compile(
     r"""://[^/?\#\s:@]*:(?!\d+[/?\#])[^\s@]+@   # user:password@host, not host:port/…@
     |[?&;\s](pwd|password|passwd|token|secret|sig|api_?key|access_?key|access_token)=[^&;\s]+""",
@@ -25,7 +31,7 @@ _SECRET_IN_URL = re.compile(
 
 def literal_secrets(source: object) -> Iterator[tuple[Path, str]]:
     """The places in the declaration of a source, channels or a destination where a secret stands as
-    plain text."""
+    plain text, or another tool's way to name an environment variable."""
     if isinstance(source, dict):
         declaration = cast(dict[str, Any], source)
         yield from _search(declaration.get("connection"), ("connection",))
@@ -49,6 +55,10 @@ def _search(value: object, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _search(item, (*path, index))
     elif value is None or isinstance(value, bool):
         return
+    elif isinstance(value, str) and path[-1] != "query" and (found := _NOT_FILLED_IN.search(value)):
+        name = next(filter(None, found.groups()))
+        whole = "" if found[0] == value.strip() else "the whole value as "
+        yield path, f"isn't filled in here; write {whole}{{env: {name}}}"
     elif _is_secret_key(path):
         yield path, SECRET_WANTED
     elif isinstance(value, str) and _SECRET_IN_URL.search(unquote(value)):

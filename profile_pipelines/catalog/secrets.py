@@ -3,9 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import cast
+
+from pydantic import BaseModel
 
 from profile_pipelines.catalog.declaration import Secret, Text
 from profile_pipelines.errors import SourceError
+
+
+def variables_of(declared: object, place: str) -> Iterator[tuple[str, str]]:
+    """Each environment variable that a declaration reads, with the place where it is named."""
+    match declared:
+        case Secret():
+            yield declared.env, place
+        case BaseModel():
+            for name in type(declared).model_fields:
+                yield from variables_of(getattr(declared, name), f"{place}.{name}")
+        case {"env": str() as name} if len(cast("dict[str, object]", declared)) == 1:
+            yield name, place
+        case dict():
+            for key, each in cast("dict[str, object]", declared).items():
+                yield from variables_of(each, f"{place}.{key}")
+        case list() | tuple():
+            for number, each in enumerate(cast("list[object]", declared)):
+                yield from variables_of(each, f"{place}[{number}]")
+        case _:
+            return
+
+
+def is_set(name: str) -> bool:
+    """Whether the environment variable has a value."""
+    return bool(os.environ.get(name))
 
 
 def resolve(text: Text) -> str:

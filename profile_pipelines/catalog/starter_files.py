@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from uuid import uuid4
 
+from profile_pipelines.catalog.json_schema import catalogue_schema
+from profile_pipelines.catalog.preset_files import shipped, shipped_names
 from profile_pipelines.errors import CatalogueError
+
+SCHEMA = "catalogue.schema.json"
+"""What editors complete and check the files by; each names it in its first line."""
 
 
 def write_starter(folder: Path) -> list[Path]:
@@ -16,7 +24,12 @@ def write_starter(folder: Path) -> list[Path]:
     Raises CatalogueError, and writes nothing, when one of the files is there already or when the
     folder can't be written.
     """
-    return write_new(folder, dict(_texts(files("profile_pipelines.catalog") / "starter", folder)))
+    contents = dict(_texts(files("profile_pipelines.catalog") / "starter", folder))
+    settings = folder / "catalogue.yaml"
+    contents[settings] = contents[settings].replace("id: ID", f"id: {_new_id(folder)}")
+    schema = catalogue_schema(presets=map(shipped, shipped_names()))
+    contents[folder / SCHEMA] = json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    return write_new(folder, contents)
 
 
 def write_new(folder: Path, contents: Mapping[Path, str]) -> list[Path]:
@@ -25,8 +38,12 @@ def write_new(folder: Path, contents: Mapping[Path, str]) -> list[Path]:
     Raises CatalogueError as `write_starter` does.
     """
     taken = sorted(path for path in contents if path.exists())
+    if len(taken) == 1:
+        raise CatalogueError([f"{taken[0]}: is there already; nothing was written"])
     if taken:
-        raise CatalogueError([f"{path}: is there already; nothing was written" for path in taken])
+        names = ", ".join(str(path.relative_to(folder)) for path in taken[:3])
+        more = f" and {len(taken) - 3} more" if len(taken) > 3 else ""
+        raise CatalogueError([f"{folder}: {names}{more} are there already; nothing was written"])
     try:
         for path, text in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,11 +54,17 @@ def write_new(folder: Path, contents: Mapping[Path, str]) -> list[Path]:
     return sorted(contents)
 
 
+def _new_id(folder: Path) -> str:
+    """An id that no other catalogue has, with the folder's name in it where that is one."""
+    name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_")[:40].strip("_")
+    return f"{name if name[:1].isalpha() else 'catalogue'}_{uuid4().hex[:8]}"
+
+
 def _texts(source: Traversable, target: Path) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     for entry in source.iterdir():
         if entry.is_dir():
             found += _texts(entry, target / entry.name)
-        elif entry.name.endswith(".yaml"):
+        elif entry.name.endswith((".yaml", ".txt")):
             found.append((target / entry.name, entry.read_text(encoding="utf-8")))
     return found

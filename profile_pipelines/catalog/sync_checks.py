@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import cast
 
 from profile_pipelines.catalog.connections import Connection
-from profile_pipelines.catalog.field_paths import parse_path
+from profile_pipelines.catalog.convert_steps import gives_one_value
+from profile_pipelines.catalog.field_paths import leads_to_list, parse_path
 from profile_pipelines.catalog.mistakes import Path, in_words
 from profile_pipelines.catalog.rest_requests import CHANGES, GraphQL
 from profile_pipelines.catalog.schedules import longest_gap
@@ -17,13 +18,16 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "sql": ("table", "query"),
     "rest": (
         *("path", "method", "params", "headers", "body", "graphql", "records", "paging", "cursor"),
-        *("window", "bulk", "full_read", "rate_limit", "one", "events"),
+        *("window", "bulk", "full_read", "deleted_list", "rate_limit", "one", "events"),
     ),
-    "files": ("path", "format"),
+    "files": ("path", "format", "csv"),
     "custom": ("path",),
 }
 """The keys of a sync that say where its records are, by the type of the connection."""
-_TELLING_NAME = re.compile(r"\.(parquet|((csv|jsonl|ndjson)(\.(gz|bz2|zst|lz4))?))$", re.IGNORECASE)
+_TELLING_NAME = re.compile(
+    r"\.(parquet|((csv|tsv|jsonl|ndjson)(\.(gz|bz2|zst|lz4))?))$", re.IGNORECASE
+)
+_COMPRESSED = re.compile(r"\.(gz|bz2|zst|lz4)$")
 
 _COMMENTS = re.compile(r"^(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 """What may stand before a query."""
@@ -47,10 +51,12 @@ def sync_mistakes(connection: Connection, sync: Sync) -> Iterator[tuple[Path, st
     if kind == "rest":
         yield from _request_mistakes(sync)
         yield from _full_read_mistakes(sync)
+        yield from _deleted_list_mistakes(sync)
     yield from _event_mistakes(kind, sync)
     yield from _schedule_mistakes(sync)
-    if kind == "rest":
-        yield from _path_mistakes(sync)
+    yield from _join_mistakes(sync)
+    yield from _many_mistakes(sync)
+    yield from _path_mistakes(kind, sync)
 
 
 def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
@@ -78,6 +84,10 @@ def _place_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
             "leads out of the connection's root; write it below the root, for example "
             "customers/*.parquet",
         )
+    elif kind == "files" and sync.csv is not None:
+        told = sync.format or (_TELLING_NAME.search(sync.path) or ["", "csv"])[1].lower()
+        if told.partition(".")[0] not in ("csv", "tsv"):
+            yield ("csv",), f"doesn't go with {told} files; take it out, or write format: csv"
     elif kind == "files" and sync.format is None and not _TELLING_NAME.search(sync.path):
         yield (
             ("format",),
@@ -159,6 +169,28 @@ def _full_read_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
         yield ("full_read", *path), text
 
 
+def _deleted_list_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    listed = sync.deleted_list
+    if listed is None:
+        return
+    if sync.mode in ("full", "events") or sync.updated_at is None:
+        text = "is for incremental syncs; where everything is read, or events tell, it isn't needed"
+        yield ("deleted_list",), text
+    elif sync.key is None:
+        yield ("key",), "is missing; deleted_list names records by it"
+    if listed.body is not None and listed.graphql is not None:
+        yield ("deleted_list", "graphql"), "stands beside body; keep one of them"
+    if (listed.body is not None or listed.graphql is not None) and listed.method == "GET":
+        yield ("deleted_list", "method"), "GET sends no body; take method out, or write POST"
+    for name in ("key", "time", "deleted"):
+        path = getattr(listed, name)
+        try:
+            if path is not None and "[" in path:
+                parse_path(path)
+        except ValueError as error:
+            yield ("deleted_list", name), str(error)
+
+
 def _texts(value: object) -> Iterator[str]:
     """Every text in which `{changes}` can stand."""
     if isinstance(value, Sync):
@@ -208,18 +240,61 @@ def _schedule_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
             yield path, str(error)
 
 
-def _path_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
-    """In JSON, brackets have a meaning; elsewhere a column may bear them in its name."""
-    paths: list[tuple[Path, str | None]] = [
-        (("key",), sync.key),
-        (("updated_at",), sync.updated_at),
-        (("deleted",), sync.deleted),
-        *((("identifiers", name), path) for name, path in sync.identifiers.items()),
-        *((("attributes", name), each.field) for name, each in sync.attributes.items()),
+def _path_mistakes(kind: str, sync: Sync) -> Iterator[tuple[Path, str]]:
+    """In JSON, brackets have a meaning; elsewhere a column may bear any in its name."""
+    if kind == "rest" or (kind == "files" and _is_json_lines(sync)):
+        mapped = [
+            *sync.roles,
+            *((("fields", name), each) for name, each in sync.fields.items()),
+            *((("attributes", name), each) for name, each in sync.attributes.items()),
+        ]
+        for at, path in ((at, path) for at, each in mapped for path in each.reads):
+            try:
+                if "[" in path:
+                    parse_path(path)
+            except ValueError as error:
+                yield at, str(error)
+    for at, each in sync.roles:
+        if at[-1] in sync.many and at[0] == "identifiers":
+            continue
+        if not each.join and leads_to_list(each.field) and not gives_one_value(each.convert):
+            one = each.field.replace("[*]", "[0]")
+            yield at, f"leads to a list, and one value is needed; write {one}, or convert: [first]"
+
+
+def _many_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    """Where an identifier may have several values in a record."""
+    first = next(iter(sync.identifiers))
+    for name in sync.many:
+        at, field = ("identifiers", name), sync.identifiers[name]
+        if field.join:
+            yield at, "many goes with one field that has a list, not with join"
+        elif gives_one_value(field.convert):
+            yield at, "many needs a list, and convert makes one value of it; leave one of them out"
+        elif sync.is_aggregating:
+            yield at, "many isn't for child records, each of which is one customer's"
+        elif name == first and sync.key is None:
+            text = "by the first identifier, which has many values; name the field that has one"
+            yield ("key",), f"is missing; without it the records are told apart {text}"
+
+
+def _is_json_lines(sync: Sync) -> bool:
+    name = _COMPRESSED.sub("", (sync.path or "").lower())
+    return sync.format == "jsonl" or (sync.format is None and name.endswith((".jsonl", ".ndjson")))
+
+
+def _join_mistakes(sync: Sync) -> Iterator[tuple[Path, str]]:
+    """What is joined is there only when a record has been read."""
+    mapped = [
+        *sync.roles,
+        *((("fields", name), each) for name, each in sync.fields.items()),
+        *((("attributes", name), each) for name, each in sync.attributes.items()),
     ]
-    for at, path in paths:
-        try:
-            if path is not None and "[" in path:
-                parse_path(path)
-        except ValueError as error:
-            yield at, str(error)
+    for at, each in mapped:
+        for number, path in enumerate(each.join):
+            if leads_to_list(path):
+                yield (*at, "join", number), "gives a list; write the path of one value"
+    if sync.key is not None and sync.key.join and (sync.events or sync.one):
+        yield ("key",), "events name records by one field; write that in place of join"
+    if sync.updated_at is not None and sync.updated_at.join and sync.window is not None:
+        yield ("updated_at",), "a window needs one field with the time, in place of join"

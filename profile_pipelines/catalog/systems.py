@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from profile_pipelines.catalog.aggregates import Aggregate, ChildField
+from profile_pipelines.catalog.aggregates import Aggregate, ChildField, order_columns
 from profile_pipelines.catalog.connections import Connection, Paging, Rate
-from profile_pipelines.catalog.convert_steps import ConvertStep
-from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share, Text
+from profile_pipelines.catalog.csv_options import CsvOptions
+from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share, Text, Zone
+from profile_pipelines.catalog.mapped_fields import Mapped, MappedField, MappedIdentifier
 from profile_pipelines.catalog.rest_requests import (
     BulkJob,
+    DeletedList,
     FullRead,
     GraphQL,
     Params,
     RestCursor,
     Window,
 )
+from profile_pipelines.catalog.survivorship import Survivorship, Winner
+from profile_pipelines.catalog.values import AttributeType
 from profile_pipelines.catalog.webhooks import Webhook
 
 SystemKind = Literal["crm", "billing", "ecommerce", "support", "warehouse"]
 
 
-def _field_or_aggregate(schema: dict[str, Any]) -> None:
-    del schema["required"]
+class SourceField(MappedField):
+    """Where an attribute stands, or how it is made of a customer's child records."""
 
-
-class SourceField(Declaration):
-    """Where an attribute stands in a record, a column or a path, and how it is converted."""
-
-    model_config = ConfigDict(json_schema_extra=_field_or_aggregate)
-
-    field: str = Field(examples=["account_status"])
-    convert: list[ConvertStep] = []
-    """The steps, in order, that turn what stands there into what the attribute takes."""
     aggregate: Annotated[
         Aggregate | None,
         BeforeValidator(Aggregate.read, json_schema_input_type=Literal["count"] | Aggregate),
@@ -47,11 +43,9 @@ class SourceField(Declaration):
     @classmethod
     def read(cls, value: object) -> object:
         """Let a plain text stand for `{field: text}`."""
-        if not isinstance(value, str | dict | SourceField):
-            raise ValueError("must be a field's name or path, or {field: …, convert: […]}")
         if isinstance(value, dict) and "aggregate" in value:
             return {"field": "", **cast("dict[str, object]", value)}
-        return {"field": value} if isinstance(value, str) else cast(object, value)
+        return super().read(cast(object, value))
 
     @property
     def origin(self) -> str:
@@ -64,7 +58,7 @@ class EventLog(Declaration):
 
     path: str = Field(examples=["/v1/events"])
     """The endpoint, below `base_url`."""
-    params: dict[str, str | int | float | bool] = {}
+    params: Params = {}
     """Query parameters of every request, such as the types of events to list."""
     records: str | None = None
     """Path of the list of events in the answer; without it the answer itself is the list."""
@@ -126,10 +120,12 @@ class Sync(Declaration):
     """The endpoint below `base_url`, or the files below `root` with `*`, `?` and `**`."""
     format: Literal["parquet", "delta", "iceberg", "csv", "jsonl"] | None = None
     """What the files are, where the path's ending doesn't tell."""
+    csv: CsvOptions | None = None
+    """How CSV files are written, where that isn't to be found from each of them."""
     method: Literal["GET", "POST"] | None = None
     """How the endpoint is asked. Default: POST with a body or a GraphQL query, else GET."""
     params: Params = {}
-    """Query parameters of every request."""
+    """Query parameters of every request; a list sends each of its values: `type=a&type=b`."""
     headers: dict[str, Text] = {}
     """Headers of every request, beside the connection's."""
     body: dict[str, Any] | None = None
@@ -148,6 +144,8 @@ class Sync(Declaration):
     """That the request starts a job, whose result is downloaded when it's done."""
     full_read: FullRead | None = None
     """The request by which everything is read, where it isn't the one for changes."""
+    deleted_list: DeletedList | None = None
+    """Where the API lists deleted records, which incremental reads don't show."""
     rate_limit: Rate | None = None
     """What the API allows for this endpoint, beside the connection's limit."""
     one: (
@@ -160,15 +158,19 @@ class Sync(Declaration):
     events: EventLog | None = None
     """Where the system lists what has happened, for `mode: events`."""
     # what
-    key: str | None = None
+    key: Mapped | None = None
     """The field that tells the records apart; without it, the strongest identifier does."""
-    identifiers: dict[Name, str] = Field(min_length=1, examples=[{"email": "contact_email"}])
-    """Identifier: source field."""
-    updated_at: str | None = None
+    identifiers: dict[Name, MappedIdentifier] = Field(
+        min_length=1, examples=[{"email": "contact_email"}]
+    )
+    """Identifier: source field, or `{field: …, convert: […], many: true}`."""
+    updated_at: Mapped | None = None
     """The field with the time of the last change; with it, only changes are read."""
-    deleted: str | None = None
+    zone: Zone | None = None
+    """The time zone of times that bear none; without it, the connection's."""
+    deleted: Mapped | None = None
     """The field that marks a deleted record: a flag, or the time of the deletion."""
-    deleted_when: list[str | bool] = []
+    deleted_when: list[str | bool | int] = []
     """The values of that field which mean a deletion, where it's neither flag nor time."""
     fields: dict[Name, ChildField] = {}
     """The values of each child record that this sync's aggregates use, by name."""
@@ -180,6 +182,17 @@ class Sync(Declaration):
         ],
     ] = Field(examples=[{"status": "account_status"}])
     """Attribute: source field, or `{field: …, convert: […], schedule: …}`."""
+    survivorship: Survivorship = "attribute"
+    """Which of a customer's records gives the values: for each attribute the newest that has it, or
+    for all of them the one record that wins."""
+    winner: Annotated[
+        Winner | None,
+        BeforeValidator(
+            Winner.read,
+            json_schema_input_type=str | dict[str, Any] | list[Any],
+        ),
+    ] = None
+    """Which record wins: `{status: [active, canceled], then: updated_at}`. Default: the newest."""
     max_deleted: Share = 0.2
     """Above this share of records that one sync would delete, all of the sync is set aside."""
     # when
@@ -196,17 +209,43 @@ class Sync(Declaration):
     @property
     def mapped_fields(self) -> tuple[str, ...]:
         """The paths of all fields that are read, each once."""
-        optional = (self.key, self.updated_at, self.deleted)
         return tuple(
             dict.fromkeys(
                 [
-                    *self.identifiers.values(),
-                    *(path for path in optional if path is not None),
-                    *(each.field or name for name, each in self.fields.items()),
-                    *(each.field for each in self.attributes.values() if not each.aggregate),
+                    *(path for each in self.controls for path in each.reads),
+                    *(path for name, each in self.fields.items() for path in each.paths(name)),
+                    *(
+                        path
+                        for each in self.attributes.values()
+                        if not each.aggregate
+                        for path in each.reads
+                    ),
                 ]
             )
         )
+
+    @property
+    def controls(self) -> tuple[MappedField, ...]:
+        """The fields without which no record can be read: whose it is, which one, when, gone."""
+        return tuple(each for _, each in self.roles)
+
+    @property
+    def many(self) -> tuple[str, ...]:
+        """The identifiers of which a record may have several values."""
+        return tuple(name for name, each in self.identifiers.items() if each.many)
+
+    @property
+    def roles(self) -> Iterator[tuple[tuple[str, ...], MappedField]]:
+        """The controls with their paths below the sync."""
+        for name, each in self.identifiers.items():
+            yield ("identifiers", name), each
+        for role, each in (
+            ("key", self.key),
+            ("updated_at", self.updated_at),
+            ("deleted", self.deleted),
+        ):
+            if each is not None:
+                yield (role,), each
 
     def for_full_read(self) -> Sync:
         """The sync with the request by which everything is read as its own."""
@@ -221,6 +260,16 @@ class Sync(Declaration):
     def is_aggregating(self) -> bool:
         """Whether the records are children, of which customers' values are made."""
         return bool(self.fields) or any(each.aggregate for each in self.attributes.values())
+
+    @property
+    def order_columns(self) -> dict[str, AttributeType]:
+        """The columns beside the customers' attributes that are made by `last`."""
+        return {
+            column: kind
+            for name, each in self.attributes.items()
+            if each.aggregate is not None
+            for column, kind in order_columns(name, each.aggregate, self.fields).items()
+        }
 
 
 class System(Declaration):
@@ -239,3 +288,7 @@ class System(Declaration):
     """What to read from it, by name."""
     webhook: Webhook | None = None
     """What it sends by itself when something changes."""
+
+    def zone_of(self, sync: Sync) -> str:
+        """The IANA name of the time zone in which this sync's times without one are meant."""
+        return sync.zone or self.connection.zone

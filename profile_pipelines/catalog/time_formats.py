@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-WORDS = ("iso", "epoch", "epoch_ms")
-"""ISO 8601; seconds and milliseconds since 1970."""
+WORDS = ("iso", "epoch", "epoch_ms", "excel")
+"""ISO 8601; seconds and milliseconds since 1970; a spreadsheet's days since 1900."""
 _PARTS = ("%Y", "%y", "%m", "%b", "%B", "%d", "%H", "%I", "%p", "%M", "%S", "%.f", "%z", "%%")
 _PART = re.compile(r"%\.f|%.?")
-_EXAMPLE = "write iso, epoch, epoch_ms or a format such as %d.%m.%Y"
+_EXAMPLE = "write iso, epoch, epoch_ms, excel or a format such as %d.%m.%Y"
 
 
 def check_format(text: str, *, with_time: bool) -> None:

@@ -1,4 +1,5 @@
-"""Values written in the catalogue, brought to the Python type of their attribute."""
+"""Values written in the catalogue, brought to the Python type of their attribute, and what every
+layer knows of values: the text of a number, and how a missing one is written."""
 
 from __future__ import annotations
 
@@ -8,6 +9,36 @@ from typing import Literal, cast
 
 AttributeType = Literal["string", "integer", "decimal", "boolean", "date", "timestamp", "list"]
 TypedValue = str | int | Decimal | bool | date | datetime | list[str]
+MISSING = ("\\N", "NULL", "(null)", "(NULL)", "<null>", "<NULL>", "#N/A")
+"""How exports write a missing value: MySQL and PostgreSQL, SQL Server, Oracle, spreadsheets."""
+
+_LARGEST_EXPONENT = 400
+"""No float reaches it; written out, a larger one would be text without bound."""
+
+
+def number_text(value: int | float | Decimal) -> str | None:
+    """The one spelling of a number as text: no exponent, no zeros at the end of a fraction.
+
+    123, 123.0 and 1.23e2 are `123`, 99.50 is `99.5`, -0.0 is `0`; every digit of a large number
+    is kept. Only beyond 400 digits before or zeros after the point an exponent stays. None for
+    NaN and infinity.
+    """
+    if isinstance(value, int):
+        try:
+            return str(value)
+        except ValueError:  # Python writes no more than 4,300 digits of an int
+            return str(Decimal(value))
+    number = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if not number:
+        return "0"
+    text = str(number)
+    if "E" in text:
+        if not -_LARGEST_EXPONENT <= number.adjusted() <= _LARGEST_EXPONENT:
+            return text
+        text = f"{number:f}"
+    elif not number.is_finite():
+        return None
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def typed_value(attribute_type: AttributeType, value: object) -> TypedValue:

@@ -62,7 +62,8 @@ class HmacSignature(Declaration):
             return None
         if signed.count("{body}") != 1:
             raise ValueError("must hold {body} once")
-        if ("{timestamp}" in signed) != (info.data.get("timestamp_header") is not None):
+        timed = info.data.get("timestamp_header", ...)  # absent where it has a mistake
+        if timed is not ... and ("{timestamp}" in signed) != (timed is not None):
             raise ValueError("must hold {timestamp} exactly when timestamp_header is given")
         return signed
 
@@ -123,6 +124,9 @@ class Webhook(Declaration):
     """The header with the event's type, where it doesn't stand in the event."""
     event_id: str | None = None
     """Path of what tells the events apart; by default where the vendor has it."""
+    event_time: str | None = None
+    """Path of the event's time: ISO 8601, or seconds or milliseconds since 1970; by default where
+    the vendor has it."""
     events: list[WebhookEvent] = Field(min_length=1)
     """Which events name which records; the first that fits counts."""
 

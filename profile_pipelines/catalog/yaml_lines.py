@@ -59,17 +59,56 @@ def read_yaml(content: bytes) -> Document:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise YamlError(line, "this isn't UTF-8 text; save the file as UTF-8") from None
+    unquoted: list[tuple[int, str]] = []
     try:
-        node = _Composer(text).document()
+        node = _compose(text)
+    except YamlError:
+        # what people forget to put in quotes needn't hide what else is wrong
+        quoted, unquoted = _with_quotes(text)
+        if quoted == text:
+            raise
+        node = _compose(quoted)
+    document = Document()
+    if node is not None:
+        _Flattener(document).flatten(node)
+    for line, value in unquoted:
+        path = next((p for p, at in document.lines.items() if at == line and p), ())
+        path = next((p for p in document.lines if _value_at(document.data, p) == value), path)
+        said = f'needs quotes, since YAML has a meaning of its own for the *: "{value}"'
+        document.mistakes.append(YamlError(line, said, path))
+    return document
+
+
+def _compose(text: str) -> _Node | None:
+    try:
+        return _Composer(text).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(mark.line + 1 if mark else 1, _problem(error)) from None
     except yaml.YAMLError:
         raise YamlError(1, "the file holds characters that YAML doesn't allow") from None
-    document = Document()
-    if node is not None:
-        _Flattener(document).flatten(node)
-    return document
+
+
+def _with_quotes(text: str) -> tuple[str, list[tuple[int, str]]]:
+    """The text with quotes around cron expressions, each with its line, and around what stands for
+    a variable in other tools: the first are mistakes here, the second are told when they're read.
+    """
+    unquoted: list[tuple[int, str]] = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        for found in reversed([*_CRON.finditer(line)]):
+            unquoted.append((number + 1, found[2]))
+            line = f'{line[: found.start(2)]}"{found[2]}"{line[found.end(2) :]}'
+        lines[number] = _TEMPLATE.sub(
+            lambda found: found[1] + "'" + found[2].replace("'", "''") + "'", line
+        )
+    return "\n".join(lines), unquoted
+
+
+def _value_at(data: Any, path: Path) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 @dataclass
@@ -226,6 +265,10 @@ def _number(text: str) -> float | str:
     number = float(text)
     return number if math.isfinite(number) else text
 
+
+_CRON = re.compile(r"(:\s+)(\*[^\s\"'{}]*(?:[ \t]+[^\s\"'{}#,]+(?:,[^\s\"'{}#]+)*){4})")
+"""A cron expression without quotes that begins with a *: five fields."""
+_TEMPLATE = re.compile(r"""(:\s+)(\{\{[^}\n]*\}\}|[^\s"'{},[\]]*\$\{[^}\n]*\}[^\s"'{},[\]]*)""")
 
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _PLAIN: list[tuple[re.Pattern[str], Callable[[str], Any]]] = [

@@ -1,26 +1,20 @@
-"""Sends what is due: claim, look again whether it should be sent, send, keep the receipt.
-
-Nothing that was known when a message was decided counts when it is sent: whether the customer
-still is where the message makes sense, consents, and hasn't had too many is read again.
-"""
+"""Sends what is due: claim, look again whether it should be sent (see `channels.eligibility`),
+send, keep the receipt."""
 
 from __future__ import annotations
 
-import os
-import socket
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
-from zoneinfo import ZoneInfo
+from typing import TypedDict
 
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.channels import Channel
-from profile_pipelines.catalog.connections import RateLimit
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.channels.eligibility import BATCH, UNAVAILABLE_WAIT, Eligibility
 from profile_pipelines.channels.message import (
     Lost,
     Message,
@@ -28,30 +22,21 @@ from profile_pipelines.channels.message import (
     Sender,
     Sent,
 )
-from profile_pipelines.channels.rendering import Rendering
 from profile_pipelines.channels.senders import is_idempotent, open_sender
-from profile_pipelines.consent.permission import Unsubscribed, without_consent
 from profile_pipelines.errors import ChannelError
-from profile_pipelines.identity.former import gone_up, pairs_of
-from profile_pipelines.lake import Lake
-from profile_pipelines.ledger.outbox import Claimed, Outbox, Outcome
-from profile_pipelines.ledger.unsubscribes import Unsubscribes
-from profile_pipelines.profiles.values import values_of
+from profile_pipelines.ledger.holders import own_name
+from profile_pipelines.ledger.outbox import Outbox, Outcome
 from profile_pipelines.sources.rate_limit import RateLimiter
 
-BATCH = 2000
-"""How many messages are claimed, and looked at again, together, at most."""
 _LOOKED_AT = timedelta(seconds=30)
 """How long ago a message may have been looked at again when it's sent."""
+_MANY = 50
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=6)
-_UNAVAILABLE_WAIT = timedelta(minutes=5)
 
-Skips = Mapping[str, str]
-"""By message id: why it isn't to be sent. A reason of `stale` only puts it off."""
-Recheck = Callable[[Sequence[Claimed], datetime], Skips]
-Unsubscribing = Callable[[int, str], str | None]
-"""The link by which a profile withdraws its consent to a purpose; None where there is none."""
+
+_Looked = tuple[list[Message], dict[str, int]]
+_Look = Callable[[], _Looked]
 
 
 @dataclass
@@ -63,43 +48,64 @@ class DispatchResult:
     )
     """By (channel, state, reason): how many messages came to it."""
     errors: dict[str, str] = field(default_factory=dict[str, str])
+    in_doubt: int = 0
+    """How many messages of any dispatch are of unknown fate by now, until somebody settles them."""
+
+    @property
+    def about_doubt(self) -> str:
+        """What to tell people of those in doubt; empty where there are none."""
+        if not self.in_doubt:
+            return ""
+        are = "message is" if self.in_doubt == 1 else "messages are"
+        return (
+            f"{self.in_doubt:,} {are} in doubt, and may have arrived: the sender was lost before "
+            "the receipt came. Nothing in doubt is sent again until somebody says so: see "
+            "`profile-pipelines outbox settle`"
+        )
 
     def total(self, state: str) -> int:
         """How many messages came to a state."""
         return sum(count for (_, found, _), count in self.counts.items() if found == state)
 
 
+class _Which(TypedDict):
+    """Which messages are sent together."""
+
+    channels: list[str]
+    journeys: list[str] | None
+    but_for: list[str]
+
+
 class Dispatch:
-    """One round over the outbox. `outbox` is the folder below which files are written."""
+    """One round over the outbox. `folder` is the one below which files are written; `alone` lets
+    one process at a time look at messages, so that caps hold over all that send.
+
+    `told` is called when the ledger has what is about to go out, and when it has what became of
+    it: a ledger that was put back to before that is known by then.
+    """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        lake: Lake,
         outbox: Outbox,
-        coverage: Coverage,
+        eligibility: Eligibility,
         folder: Path,
         *,
-        recheck: Recheck,
-        unsubscribes: Unsubscribes,
-        caps: Mapping[str, RateLimit] | None = None,
-        unsubscribing: Unsubscribing = lambda profile_id, purpose: None,
         clock: Callable[[], datetime],
+        alone: Callable[[_Look], _Looked] = lambda look: look(),
         progress: Callable[[int], None] | None = None,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
+        self._alone = alone
         self._catalogue = catalogue
-        self._lake = lake
+        self._told = told
         self._outbox = outbox
-        self._coverage = coverage
+        self._eligibility = eligibility
         self._folder = folder
-        self._recheck = recheck
-        self._unsubscribed = Unsubscribed(catalogue, lake, unsubscribes)
-        self._caps = caps or {}
-        self._unsubscribing = unsubscribing
         self._clock = clock
         self._progress = progress
-        self._timezone = ZoneInfo(catalogue.settings.timezone)
-        self._by = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._by = own_name()
+        self._idempotent = [n for n, each in catalogue.channels.items() if is_idempotent(each)]
         self._senders: dict[str, Sender] = {}
         self._counted: Counter[tuple[str, str, str | None]] = Counter()
         self._result = DispatchResult()
@@ -108,237 +114,84 @@ class Dispatch:
         """Send everything that is due when it begins."""
         now = self._clock()
         channels = self._catalogue.channels
-        self._outbox.recover([n for n, each in channels.items() if is_idempotent(each)], now=now)
+        self._outbox.recover(self._idempotent, now=now)
         self._outbox.expire(now=now)
         try:
-            for name, channel in channels.items():
-                while name not in self._result.errors:
-                    claimed = self._outbox.claim(
-                        self._by, _at_once(channel), now=now, channels=[name]
-                    )
-                    if not claimed:
-                        break
-                    self._send_all(name, channel, claimed)
+            for only, but_for in self._by_priority():
+                for name, channel in channels.items():
+                    while name not in self._result.errors:
+                        which = _Which(channels=[name], journeys=only, but_for=but_for)
+                        if not self._outbox.any_due(now=now, **which):
+                            break
+                        self._send_some(name, channel, which, now)
         finally:
-            self._outbox.give_back(self._by, now=self._clock())
+            self._outbox.leave(self._by, self._idempotent, now=self._clock())
             for sender in self._senders.values():
                 sender.close()
+        if self._counted:
+            self._told()
         self._result.counts = dict(self._counted)
+        self._result.in_doubt = len(self._outbox.in_doubt())
         return self._result
 
-    def _send_all(self, name: str, channel: Channel, claimed: Sequence[Claimed]) -> None:
-        """Look again at messages, send those that still are to be sent, and keep the receipts."""
+    def _by_priority(self) -> Iterator[tuple[list[str] | None, list[str]]]:
+        """The journeys whose messages go together, those of the greatest priority first: their
+        names, or None for all but some. A journey that isn't declared any more has none."""
+        ranks: dict[int, list[str]] = {0: []}
+        for name, journey in self._catalogue.journeys.items():
+            ranks.setdefault(journey.priority, []).append(name)
+        ranked = [name for rank, names in ranks.items() if rank for name in names]
+        for rank in sorted(ranks, reverse=True):
+            yield (ranks[rank], []) if rank else (None, ranked)
+
+    def _send_some(self, name: str, channel: Channel, which: _Which, due: datetime) -> None:
+        """Claim some messages that are due, look again at them, send those that still are to be
+        sent, and keep the receipts."""
         try:
             sender = self._senders.get(name) or open_sender(name, channel, self._folder)
         except ChannelError as error:
+            claimed = self._outbox.claim(self._by, BATCH, now=due, **which)
             self._put_off(name, [each.message_id for each in claimed], error)
             return
         self._senders[name] = sender
-        now = self._clock()
-        today = dict(reversed(self._gone_up))
-        claimed = [
-            replace(each, profile_id=today.get(each.profile_id, each.profile_id))
-            for each in claimed
-        ]
-        messages, outcomes = self._prepared(name, channel, claimed, now)
-        self._settle(name, outcomes, now)
+        messages, tries = self._alone(partial(self._looked_at, name, channel, which, due))
+        if not messages:
+            return
         limit = channel.rate_limit
         limiter = RateLimiter(limit, f"channel {name}") if limit else None
-        tries = {each.message_id: each.attempts for each in claimed}
-        size = min(sender.at_once, limit.count) if limit else sender.at_once
-        for start in range(0, len(messages), size):
-            part = messages[start : start + size]
-            if name in self._result.errors:
-                self._put_off(name, [each.message_id for each in part], None)
-                continue
-            if limiter is not None:
-                for _ in part:
-                    limiter.wait()
-            self._send_part(name, channel, sender, part, tries)
-
-    def _send_part(
-        self,
-        name: str,
-        channel: Channel,
-        sender: Sender,
-        part: Sequence[Message],
-        tries: Mapping[str, int],
-    ) -> None:
-        now = self._clock()
-        mine = self._outbox.begin(self._by, [each.message_id for each in part], now=now)
-        found: list[Outcome] = []
+        under_way = _UnderWay(messages, self._outbox, self._by, self._clock, limiter)
+        self._told()
+        many = self._outbox.one_by_one() if len(messages) >= _MANY else nullcontext()
         try:
-            for fate in sender.send([each for each in part if each.message_id in mine], now):
-                found.append(_outcome(fate, tries[fate.message_id], channel.attempts, now))
+            with many:
+                for fate in sender.send(under_way.take, self._clock):
+                    tried = tries[fate.message_id]
+                    outcome = _outcome(fate, tried, channel.attempts, self._clock())
+                    under_way.tell(outcome)
+                    self._count(name, [outcome])
         except ChannelError as error:
-            self._put_off(name, sorted(mine - {each.message_id for each in found}), error)
-        self._settle(name, found, self._clock())
+            self._put_off(name, under_way.left, error)
+        finally:
+            under_way.settle()
 
-    def _prepared(
-        self, name: str, channel: Channel, part: Sequence[Claimed], now: datetime
-    ) -> tuple[list[Message], list[Outcome]]:
-        """The messages that are to be sent, and what becomes of the others."""
-        outcomes: list[Outcome] = []
-        left = list(part)
-
-        def drop(reasons: Mapping[str, str]) -> None:
-            nonlocal left
-            for each in left:
-                reason = reasons.get(each.message_id)
-                if reason == "stale":
-                    later = now + _UNAVAILABLE_WAIT
-                    outcomes.append(
-                        Outcome(each.message_id, "pending", reason, next_attempt_at=later)
-                    )
-                elif reason is not None:
-                    outcomes.append(Outcome(each.message_id, "skipped", reason))
-            left = [each for each in left if each.message_id not in reasons]
-
-        drop({e.message_id: "expired" for e in left if e.expires_at and e.expires_at <= now})
-        quiet_until = self._quiet_until(channel, now)
-        if quiet_until is not None:
-            put_off = [
-                Outcome(each.message_id, "pending", "quiet_hours", next_attempt_at=quiet_until)
-                for each in left
-            ]
-            return [], [*outcomes, *put_off]
-        unknown = {
-            e.message_id: "template" for e in left if e.template not in self._catalogue.templates
-        }
-        drop(unknown)
-        drop(self._recheck(left, now))
-        drop(self._without_consent(left, channel, now))
-        drop(self._capped(left, name, channel, now))
-        messages, refused = self._rendered(left, channel, now)
-        drop(refused)
-        return messages, outcomes
-
-    def _quiet_until(self, channel: Channel, now: datetime) -> datetime | None:
-        ends = [
-            until
-            for limits in (channel, self._catalogue.limits)
-            if limits.quiet_hours is not None
-            and (until := limits.quiet_hours.until(now, self._timezone)) is not None
-        ]
-        return max(ends, default=None)
-
-    def _without_consent(
-        self, left: Sequence[Claimed], channel: Channel, now: datetime
-    ) -> dict[str, str]:
-        wanted: dict[str, list[Claimed]] = {}
-        for each in left:
-            purpose = each.consent or channel.consent
-            if purpose is not None:
-                wanted.setdefault(purpose, []).append(each)
-        reasons: dict[str, str] = {}
-        for purpose, messages in wanted.items():
-            missing = without_consent(
-                self._catalogue,
-                self._lake,
-                self._coverage,
-                self._unsubscribed,
-                purpose,
-                [each.profile_id for each in messages],
-                now=now,
-            )
-            for each in messages:
-                reason = missing.get(each.profile_id)
-                if reason is not None:
-                    reasons[each.message_id] = reason
-        return reasons
-
-    def _capped(
-        self, left: Sequence[Claimed], name: str, channel: Channel, now: datetime
-    ) -> dict[str, str]:
-        """The messages for customers who have had as many as they may, sent ones first."""
-        caps: list[tuple[RateLimit, Callable[[str, str], bool]]] = []
-        if self._catalogue.limits.cap:
-            caps.append((self._catalogue.limits.cap, lambda journey, over: True))
-        if channel.cap:
-            caps.append((channel.cap, lambda journey, over: over == name))
-        for own, cap in self._caps.items():
-            caps.append((cap, lambda journey, over, own=own: journey == own))
-        if not caps or not left:
-            return {}
-        since = now - max(cap.period for cap, _ in caps)
-        today = {each.profile_id: [each.profile_id] for each in left}
-        for former_id, profile_id in self._gone_up:
-            if profile_id in today:
-                today.setdefault(former_id, []).append(profile_id)
-        had: dict[int, list[tuple[str, str, datetime]]] = {}
-        for sent_to, journey, over, at in self._outbox.sent_since(today, since):
-            for profile_id in today[sent_to]:
-                had.setdefault(profile_id, []).append((journey, over, at))
-        reasons: dict[str, str] = {}
-        for each in left:
-            own = had.setdefault(each.profile_id, [])
-            for cap, counts in caps:
-                if not counts(each.journey, name):
-                    continue
-                recent = [
-                    1 for journey, over, at in own
-                    if counts(journey, over) and at > now - cap.period
-                ]  # fmt: skip
-                if len(recent) >= cap.count:
-                    reasons[each.message_id] = "cap"
-                    break
-            else:
-                own.append((each.journey, name, now))
-        return reasons
-
-    @cached_property
-    def _gone_up(self) -> list[tuple[int, int]]:
-        """(former id, id of today), least first, of customers that have become other profiles."""
-        return sorted(pairs_of(gone_up(self._catalogue, self._lake)))
-
-    def _rendered(
-        self, left: Sequence[Claimed], channel: Channel, now: datetime
-    ) -> tuple[list[Message], dict[str, str]]:
-        from jinja2 import TemplateError
-
-        templates = self._catalogue.templates
-        names = {name for each in left for name in templates[each.template].variables}
-        told = getattr(channel, "attributes", [])
-        names |= {*told, *([channel.to] if channel.to else [])}
-        values = values_of(self._catalogue, self._lake, [e.profile_id for e in left], names)
-        renderings = {
-            name: Rendering(templates[name], now, self._timezone)
-            for name in {each.template for each in left}
-        }
-        messages: list[Message] = []
-        refused: dict[str, str] = {}
-        for each in left:
-            own = values.get(each.profile_id)
-            if own is None:
-                refused[each.message_id] = "gone"
-                continue
-            to = str(own[channel.to]) if channel.to and own[channel.to] is not None else None
-            if channel.to and to is None:
-                refused[each.message_id] = "no_address"
-                continue
-            purpose = each.consent or channel.consent
-            link = self._unsubscribing(each.profile_id, purpose) if purpose else None
-            try:
-                subject, text, html = renderings[each.template].rendered(
-                    own, journey=each.journey, unsubscribe_url=link
-                )
-            except (TemplateError, TypeError, ValueError):
-                refused[each.message_id] = "template"
-                continue
-            messages.append(
-                Message(
-                    each.message_id, each.journey, each.step, each.template, each.profile_id,
-                    to, subject, text, html, link, {name: own[name] for name in told},
-                )
-            )  # fmt: skip
-        return messages, refused
-
-    def _put_off(self, name: str, left: Iterable[str], error: ChannelError | None) -> None:
-        """Nothing was sent over the channel: that's no attempt."""
-        if error is not None:
-            self._result.errors[name] = str(error)
+    def _looked_at(
+        self, name: str, channel: Channel, which: _Which, due: datetime
+    ) -> tuple[list[Message], dict[str, int]]:
+        """Messages that were due and are to be sent now, and how often each was tried before. What
+        is decided of them counts for whoever looks next."""
+        claimed = self._outbox.claim(self._by, _at_once(channel), now=due, **which)
         now = self._clock()
-        later = now + _UNAVAILABLE_WAIT
+        messages, outcomes = self._eligibility.eligible(channel, claimed, now)
+        self._settle(name, outcomes, now)
+        if messages:
+            self._outbox.grant(self._by, {each.message_id: each.address for each in messages})
+        return messages, {each.message_id: each.attempts for each in claimed}
+
+    def _put_off(self, name: str, left: Iterable[str], error: ChannelError) -> None:
+        """Nothing was sent over the channel: that's no attempt."""
+        self._result.errors[name] = str(error)
+        now = self._clock()
+        later = now + UNAVAILABLE_WAIT
         self._settle(
             name,
             [Outcome(each, "pending", "unavailable", next_attempt_at=later) for each in left],
@@ -347,9 +200,64 @@ class Dispatch:
 
     def _settle(self, name: str, outcomes: Sequence[Outcome], now: datetime) -> None:
         self._outbox.settle(self._by, outcomes, now=now)
+        self._count(name, outcomes)
+
+    def _count(self, name: str, outcomes: Sequence[Outcome]) -> None:
         self._counted.update((name, each.state, each.reason) for each in outcomes)
         if self._progress is not None:
             self._progress(sum(self._counted.values()))
+
+
+class _UnderWay:
+    """The messages of one look, as a sender takes them: which wait, which it has begun, and what
+    became of those that aren't settled yet."""
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        outbox: Outbox,
+        by: str,
+        clock: Callable[[], datetime],
+        limiter: RateLimiter | None,
+    ) -> None:
+        self._waiting = deque(messages)
+        self._begun: set[str] = set()
+        self._told: list[Outcome] = []
+        self._outbox = outbox
+        self._by = by
+        self._clock = clock
+        self._limiter = limiter
+
+    @property
+    def left(self) -> list[str]:
+        """What has no fate, begun or not."""
+        return [*sorted(self._begun), *(each.message_id for each in self._waiting)]
+
+    def take(self, count: int) -> list[Message]:
+        """Begin up to so many messages, in the transaction that settles those told of by now."""
+        while self._waiting:
+            if self._limiter is not None:
+                self.settle()  # the wait may be long
+                self._limiter.wait()
+                count = 1
+            part = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+            ids = [each.message_id for each in part]
+            mine = self._outbox.begin(self._by, ids, now=self._clock(), after=self._told)
+            self._told.clear()
+            self._begun |= mine
+            if mine:
+                return [each for each in part if each.message_id in mine]
+        return []
+
+    def tell(self, outcome: Outcome) -> None:
+        """A message that was begun has this fate."""
+        self._begun.discard(outcome.message_id)
+        self._told.append(outcome)
+
+    def settle(self) -> None:
+        """Keep what became of those told of."""
+        self._outbox.settle(self._by, self._told, now=self._clock())
+        self._told.clear()
 
 
 def _at_once(channel: Channel) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -11,28 +11,31 @@ from email.utils import format_datetime
 from pathlib import Path
 
 from profile_pipelines.catalog.channels import Channel, FileChannel
-from profile_pipelines.channels.message import Lost, Message, Refused, Sent
+from profile_pipelines.channels.message import Lost, Message, Refused, Sent, Take
 from profile_pipelines.errors import ChannelError
+
+_TOGETHER = 50
+"""How many are begun together: what is written again takes its own place."""
 
 
 class FileSender:
     """Writes `<message id>.eml`, which mail programs open; a repeated message replaces itself."""
 
     idempotent = True
-    at_once = 500
 
     def __init__(self, name: str, folder: Path) -> None:
         self._where = f"channel {name}"
         self._folder = folder
 
-    def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
+    def send(self, take: Take, clock: Callable[[], datetime]) -> Iterator[Sent | Refused | Lost]:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for message in messages:
-                path, part = files_of(self._folder, message.message_id)
-                part.write_bytes(_mail(message, now).as_bytes())
-                os.replace(part, path)
-                yield Sent(message.message_id, "written")
+            while messages := take(_TOGETHER):
+                for message in messages:
+                    path, part = files_of(self._folder, message.message_id)
+                    part.write_bytes(_mail(message, clock()).as_bytes())
+                    os.replace(part, path)
+                    yield Sent(message.message_id, "written")
         except OSError as error:
             raise ChannelError(
                 f"{self._where}: the folder {self._folder} can't be written ({error.strerror})"

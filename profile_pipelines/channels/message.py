@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -23,6 +23,10 @@ class Message:
     html: str | None
     unsubscribe_url: str | None
     attributes: Mapping[str, object] = field(default_factory=dict[str, object])
+    address: str | None = None
+    """The keyed hash of `to`."""
+    code: str = ""
+    """What stands for the message where others see it; nobody can make it up."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,28 @@ class Lost:
     message_id: str
 
 
+Take = Callable[[int], Sequence[Message]]
+"""Gives up to so many messages, which are noted as begun at that moment; none at the end."""
+
+
+def one_by_one(take: Take) -> Iterator[Message]:
+    """The messages, of which never more than one is begun and not told of."""
+    while found := take(1):
+        yield from found
+
+
 class Sender(Protocol):
     """Sends over one channel."""
 
     idempotent: bool
     """Whether a message that is sent twice arrives once."""
-    at_once: int
-    """How many messages may be under way before their receipts are kept."""
 
-    def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
-        """Send, telling of each message as soon as its fate is known.
+    def send(self, take: Take, clock: Callable[[], datetime]) -> Iterator[Sent | Refused | Lost]:
+        """Send what `take` gives, telling of each message as soon as its fate is known.
 
-        Raises ChannelError; the messages not told of are as if never begun.
+        A sender takes a message when it is about to hand it over, and no more than it has under
+        way at a time: what was taken and not told of is in doubt when the process is lost. Raises
+        ChannelError; the messages not told of are as if never begun.
         """
         ...
 

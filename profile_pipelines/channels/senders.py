@@ -41,3 +41,20 @@ def open_sender(name: str, channel: Channel, outbox: Path) -> Sender:
 def is_idempotent(channel: Channel) -> bool:
     """Whether a message that is sent twice over the channel arrives once."""
     return isinstance(channel, WebhookChannel | FileChannel)
+
+
+def known_as(channel: Channel | None, message_id: str, code: str) -> str | None:
+    """By what the other side's log tells a message: a mail's Message-ID, a call's Idempotency-Key,
+    a file's name. `code` is the message's, by the ledger's suppressions. None where it is told no
+    such thing, or the channel isn't declared any more."""
+    match channel:
+        case SmtpChannel():
+            from profile_pipelines.channels import smtp
+
+            return smtp.known_as(code, smtp.domain_of(channel))
+        case WebhookChannel():
+            return message_id
+        case FileChannel():
+            return f"{message_id}.eml"
+        case _:
+            return None

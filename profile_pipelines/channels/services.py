@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from profile_pipelines.catalog.channels import AppriseChannel
 from profile_pipelines.catalog.secrets import resolve
-from profile_pipelines.channels.message import Lost, Message, Refused, Sent
+from profile_pipelines.channels.message import Lost, Refused, Sent, Take, one_by_one
 from profile_pipelines.errors import ChannelError, SourceError
 
 
@@ -18,7 +18,6 @@ class ServiceSender:
     """Asks one service for each message; Apprise tells no more than whether it went well."""
 
     idempotent = False
-    at_once = 20
 
     def __init__(self, name: str, channel: AppriseChannel) -> None:
         where = f"channel {name}"
@@ -37,8 +36,8 @@ class ServiceSender:
         if not len(self._opened("0")):
             raise ChannelError(f"{where}: its url is of no service that Apprise knows")
 
-    def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
-        for message in messages:
+    def send(self, take: Take, clock: Callable[[], datetime]) -> Iterator[Sent | Refused | Lost]:
+        for message in one_by_one(take):
             service = self._opened(message.to or "")
             if not len(service):
                 yield Refused(message.message_id, "bad address", again=False)

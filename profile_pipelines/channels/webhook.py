@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 
 import certifi
@@ -19,7 +18,8 @@ from urllib3.exceptions import HTTPError
 
 from profile_pipelines.catalog.channels import WebhookChannel
 from profile_pipelines.catalog.secrets import resolve
-from profile_pipelines.channels.message import Lost, Message, Refused, Sent
+from profile_pipelines.catalog.spelling import json_text
+from profile_pipelines.channels.message import Lost, Message, Refused, Sent, Take
 from profile_pipelines.errors import ChannelError, SourceError
 from profile_pipelines.sources.rest_adapter import GuardedAdapter, retry_after
 
@@ -30,7 +30,6 @@ class WebhookSender:
     """Calls one address, several at a time."""
 
     idempotent = True
-    at_once = 250
 
     def __init__(self, name: str, channel: WebhookChannel) -> None:
         self._where = f"channel {name}"
@@ -53,16 +52,25 @@ class WebhookSender:
         self._timeout = channel.timeout.total_seconds()
         self._workers = ThreadPoolExecutor(channel.concurrency, thread_name_prefix=name)
 
-    def send(self, messages: Sequence[Message], now: datetime) -> Iterator[Sent | Refused | Lost]:
-        stamp = str(int(now.timestamp()))
-        calls = [self._workers.submit(self._call, message, stamp) for message in messages]
+    def send(self, take: Take, clock: Callable[[], datetime]) -> Iterator[Sent | Refused | Lost]:
+        size = self._channel.concurrency
+        running: set[Future[Sent | Refused | Lost]] = set()
         try:
-            for call in as_completed(calls):
-                yield call.result()
+            while True:
+                # a few at a time, which are begun by one commit
+                if size - len(running) >= max(1, size // 4):
+                    stamp = str(int(clock().timestamp()))
+                    for message in take(size - len(running)):
+                        running.add(self._workers.submit(self._call, message, stamp))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for call in done:
+                    yield call.result()
         except SourceError as error:  # a private address
             raise ChannelError(str(error)) from None
         finally:
-            for call in calls:
+            for call in running:
                 call.cancel()
 
     def close(self) -> None:
@@ -110,7 +118,7 @@ def body_of(message: Message) -> bytes:
         "unsubscribe_url": message.unsubscribe_url,
         "attributes": message.attributes,
     }
-    return json.dumps(told, default=str, ensure_ascii=False, separators=(",", ":")).encode()
+    return json_text(told, compact=True).encode()
 
 
 def signature(secret: bytes, stamp: str, body: bytes) -> str:

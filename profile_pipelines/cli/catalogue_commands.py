@@ -1,10 +1,10 @@
-"""`init`, `check`, `schema`: the catalogue itself."""
+"""`init`, `check`, `adopt`, `schema`: the catalogue itself."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,16 @@ from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.options import AsJson, Now
 from profile_pipelines.cli.output import print_json, spell_many, stderr, stdout
 
+if TYPE_CHECKING:
+    from profile_pipelines.catalog.models import Catalogue
+
 _SAMPLE = 5_000
 
 
 def init(
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="The catalogue's folder.")
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -51,9 +56,12 @@ def init(
         written = write_starter(folder)
     for path in written:
         console.print(str(path), soft_wrap=True)
+    beside = folder.parent
     console.print(
         f"\nNext: fit the files to your system, then\n"
         f"  export PROFILE_PIPELINES_CATALOG={folder}\n"
+        f"  export PROFILE_PIPELINES_LAKE={beside / 'lake'}   # the default: beside the catalogue\n"
+        f"  export PROFILE_PIPELINES_LEDGER=sqlite:///{beside / 'ledger.db'}   # likewise\n"
         f"  profile-pipelines check --live",
         soft_wrap=True,
     )
@@ -100,25 +108,38 @@ def check(
     which fields are others than the last sync saw.
     """
     from profile_pipelines.catalog.load import load_catalogue
+    from profile_pipelines.catalog.survivorship_checks import survivorship_notes
+    from profile_pipelines.cli.output import note
     from profile_pipelines.cli.session import places, reachable_systems
+    from profile_pipelines.workspace import Workspace
 
     if sample is not None and not live:
         raise typer.BadParameter("--sample needs --live: how many records to read of the systems")
     folder = places().catalogue
     catalogue = load_catalogue(folder)
+    if (told := Workspace(places(), catalogue).check_marks(reach=live)) is not None:
+        note(f"note: {told}")
+    _check_stored_types(catalogue, live=live)
     counts = {
         "systems": len(catalogue.systems),
         "syncs": sum(len(system.syncs) for system in catalogue.systems.values()),
         "attributes": len(catalogue.attributes),
         "identifiers": len(catalogue.identifiers),
         "audiences": len(catalogue.audiences),
+        "journeys": len(catalogue.journeys),
+        "destinations": len(catalogue.destinations),
+        "channels": len(catalogue.channels),
+        "templates": len(catalogue.templates),
     }
+    notes = list(survivorship_notes(catalogue))
     if not live:
         if as_json:
-            print_json({"catalogue": folder, **counts, "mistakes": []})
+            print_json({"catalogue": folder, **counts, "mistakes": [], "notes": notes})
         else:
             told = ", ".join(spell_many(n, name.removesuffix("s")) for name, n in counts.items())
             stdout().print(f"{folder}: no mistakes ({told})", soft_wrap=True)
+            for each in notes:
+                note(f"note: {each}")
         return
     from profile_pipelines.cli.live_tables import print_live
     from profile_pipelines.cli.moments import present
@@ -139,8 +160,61 @@ def check(
         print_live(report)
     if report.failed:
         raise typer.Exit(ExitCode.SOURCE)
-    if report.missing:
+    if report.missing or report.broken:
         raise typer.Exit(ExitCode.USAGE)
+
+
+def _check_stored_types(catalogue: Catalogue, *, live: bool) -> None:
+    """Raise CatalogueError for attributes that the lake has stored in another type.
+
+    Without `live` only of a lake in a folder, which is there or isn't.
+    """
+    from profile_pipelines.catalog.load import read_draft
+    from profile_pipelines.cli.session import places
+    from profile_pipelines.errors import CatalogueError, LakeError
+    from profile_pipelines.workspace import Workspace
+
+    lake = places().lake
+    if not (lake.is_dir() if isinstance(lake, Path) else live):
+        return
+    from profile_pipelines.lake_tables import changed_types
+
+    try:
+        changed = changed_types(Workspace(places(), catalogue))
+    except LakeError:  # a run tells it; this is about the catalogue
+        return
+    draft = read_draft(places().catalogue)
+    todo = f"(in {lake}): give the attribute a new name, or start a new lake"
+    for column, how in changed.items():
+        if ("attribute", column) in draft.places:
+            draft.report("attribute", column, ("type",), f"{how} {todo}")
+        else:
+            draft.missing("sources", f"the field {column} {how} {todo}")
+    if draft.mistakes:
+        raise CatalogueError(draft.in_order())
+
+
+def adopt(as_json: AsJson = False) -> None:
+    """Take lake and ledger over for this catalogue, and for a pair, as they are now.
+
+    Needed only where a command refuses them, as another catalogue's or because one is older than
+    the other knows. What is to be sent then waits for `outbox settle`.
+    """
+    from datetime import UTC, datetime
+
+    from profile_pipelines.adoption import adopt as take_over
+    from profile_pipelines.cli.session import open_workspace
+
+    workspace = open_workspace()
+    because = take_over(workspace, now=datetime.now(UTC))
+    if as_json:
+        print_json({**workspace.mark.as_json(), "accepted": because})
+        return
+    lake, folder = workspace.places.lake, workspace.places.catalogue
+    out = stdout()
+    out.print(f"The lake {lake} and its ledger belong to {folder} now", soft_wrap=True)
+    if because is not None:
+        out.print(f"Accepted: {because}", soft_wrap=True)
 
 
 def schema(
@@ -148,7 +222,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="catalogue, identifiers, attributes, preset, source, audience, channels, "
+            help="One of catalogue, identifiers, attributes, preset, source, audience, channels, "
             "destination or journey.",
         ),
     ] = None,

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.options import DEMO_FOLDER, AsJson, Folder, Now
 
 demo = typer.Typer(name="demo", help="Five sample systems and what comes of them.")
@@ -38,6 +37,7 @@ def run_demo(
     from profile_pipelines.cli.demo_result import document, print_result
     from profile_pipelines.cli.demo_session import DemoSession
     from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.run_tables import end_run
 
     with DemoSession(folder, customers, seed, now) as session:
         first = session.is_new
@@ -46,8 +46,7 @@ def run_demo(
         print_json(document(session.workspace, report))
     else:
         print_result(session.workspace, report, folder, first=first)
-    if not report.ok:
-        raise typer.Exit(ExitCode.FAILURES)
+    end_run(report)
 
 
 @demo.command()
@@ -87,6 +86,7 @@ def follow(folder: Folder = DEMO_FOLDER, now: Now = None) -> None:
     """Follow one customer: reminded, confirms the renewal in billing, leaves the journey."""
     from profile_pipelines.cli.demo_session import DemoSession
     from profile_pipelines.cli.demo_story import tell_story
+    from profile_pipelines.cli.run_tables import end_run
     from profile_pipelines.demo.store import STORE
     from profile_pipelines.errors import NotFound
 
@@ -94,8 +94,7 @@ def follow(folder: Folder = DEMO_FOLDER, now: Now = None) -> None:
         raise NotFound(f"{folder} holds no demo yet; make it with `profile-pipelines demo`")
     with DemoSession(folder, None, None, now) as session:
         report = tell_story(session.workspace, folder, session.run, now=session.now)
-    if not report.ok:
-        raise typer.Exit(ExitCode.FAILURES)
+    end_run(report)
 
 
 @demo.command()

@@ -64,7 +64,7 @@ def sync(
 ) -> None:
     """Deliver who was added, changed and removed since the last time."""
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import stderr
+    from profile_pipelines.cli.output import note, stderr
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.destination_steps import deliver
 
@@ -77,6 +77,7 @@ def sync(
             clock=lambda: present(now, timezone),
             dry=dry_run,
             progress=lambda done: shown.update(f"{done:,} customers delivered to {name}"),
+            waits=note,
         )
     _finish(result, as_json=as_json, dry=dry_run)
 
@@ -103,12 +104,13 @@ def retry(name: DestinationName, as_json: AsJson = False, now: Now = None) -> No
 def empty(name: DestinationName, as_json: AsJson = False, now: Now = None) -> None:
     """Remove everybody from a destination, before it is given up or moved."""
     from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.destination_steps import empty_destination
 
     workspace = open_workspace()
     timezone = workspace.catalogue.settings.timezone
-    result = empty_destination(workspace, name, clock=lambda: present(now, timezone))
+    result = empty_destination(workspace, name, clock=lambda: present(now, timezone), waits=note)
     _finish(result, as_json=as_json, dry=False)
 
 

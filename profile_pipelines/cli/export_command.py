@@ -18,18 +18,18 @@ def export(
     now: Now = None,
 ) -> None:
     """Write everything held about one customer as JSON, for an access request."""
-    import json
     import sys
 
+    from profile_pipelines.catalog.spelling import json_text
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import note, plain
+    from profile_pipelines.cli.output import note
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.privacy.access import write_private
 
     customers = open_customers()
     moment = present(now, customers.workspace.catalogue.settings.timezone)
     document = customers.everything_about(identifier, now=moment)
-    text = json.dumps(document, default=plain, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    text = json_text(document, indent=2) + "\n"
     if output is None:
         sys.stdout.write(text)
         return

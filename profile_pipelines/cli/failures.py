@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -10,7 +9,6 @@ from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -29,13 +27,13 @@ class ExitCode(IntEnum):
     STORAGE = 5
     """The lake or the ledger can't be read or written."""
     UNEXPECTED = 70
-    """A fault in profile_pipelines."""
+    """A fault in profile_pipelines, or in a library that it uses."""
     INTERRUPTED = 130
     PIPE_CLOSED = 141
     """Who read the output wants no more: what shells say of programs that SIGPIPE has ended."""
 
 
-def report(error: Exception, *, debug: bool) -> ExitCode:
+def report(error: BaseException, *, debug: bool) -> ExitCode:
     """Write the error for people to stderr, without any value of a profile; say how to end.
 
     With `debug` the whole traceback, whose messages may quote data.
@@ -48,22 +46,23 @@ def report(error: Exception, *, debug: bool) -> ExitCode:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if debug:
         console.print("".join(traceback.format_exception(error)).rstrip())
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in errors.FULL:
         end_quietly()
         console.print(Text.assemble(("Error: ", "bold red"), os.strerror(error.errno)))
         return ExitCode.FAILURES
-    if not isinstance(error, errors.ProfilePipelinesError):
+    told = errors.for_people(error)
+    if told is None:
         say = f"{type(error).__name__} {_where(error)}"
         hint = "" if debug else "; run the command again with --debug for the details"
         console.print(Text.assemble(("Unexpected error: ", "bold red"), say, hint))
         return ExitCode.UNEXPECTED
-    lines = error.mistakes if isinstance(error, errors.CatalogueError) else [str(error)]
+    lines = told.mistakes if isinstance(told, errors.CatalogueError) else [str(told)]
     if len(lines) > 1:
         console.print(Text(f"{len(lines)} mistakes in the catalogue:", "bold red"))
         console.print(Text("\n".join(lines)))
     else:
         console.print(Text.assemble(("Error: ", "bold red"), *lines))
-    return _code(error)
+    return _code(told)
 
 
 def _code(error: Exception) -> ExitCode:
@@ -74,13 +73,15 @@ def _code(error: Exception) -> ExitCode:
             return ExitCode.NOT_FOUND
         case errors.SourceError():
             return ExitCode.SOURCE
-        case errors.LakeError():
+        case errors.LakeError() | errors.MachineError():
             return ExitCode.STORAGE
+        case errors.LibraryError():
+            return ExitCode.UNEXPECTED
         case _:
             return ExitCode.USAGE
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The last place in our own code, since messages of other libraries may quote data."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]

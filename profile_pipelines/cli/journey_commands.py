@@ -80,19 +80,26 @@ def status(
 @journey.command(name="test")
 def dry_run(name: JourneyName, as_json: AsJson = False, now: Now = None) -> None:
     """Tell what the next tick would do to real profiles, without enrolling or sending anyone."""
-    from profile_pipelines.cli.journey_tables import journey_document, print_dry_run
+    from profile_pipelines.cli.journey_tables import (
+        journey_document,
+        preview_document,
+        print_dry_run,
+        print_preview,
+    )
     from profile_pipelines.cli.moments import present
     from profile_pipelines.cli.output import print_json
     from profile_pipelines.cli.session import open_customers
-    from profile_pipelines.journey_steps import tick_journey
+    from profile_pipelines.journey_steps import preview_decided, tick_journey
 
     workspace = open_customers().workspace
     moment = present(now, workspace.catalogue.settings.timezone)
     found = tick_journey(workspace, name, now=moment, dry=True)
+    preview = preview_decided(workspace, found, now=moment)
     if as_json:
-        print_json(journey_document(found))
+        print_json({**journey_document(found), "preview": preview_document(preview)})
     else:
         print_dry_run(workspace.catalogue.journeys[name], found)
+        print_preview(preview)
 
 
 @journey.command()

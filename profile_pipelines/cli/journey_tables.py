@@ -10,14 +10,17 @@ from profile_pipelines.cli.output import (
     joined,
     spell_count,
     spell_time,
+    stderr,
     stdout,
     styled,
     table,
 )
+from profile_pipelines.masking import mask
 
 if TYPE_CHECKING:
     from profile_pipelines.catalog.journeys import Journey
     from profile_pipelines.channels.dispatch import DispatchResult
+    from profile_pipelines.channels.eligibility import Preview
     from profile_pipelines.journeys.explain import Explanation
     from profile_pipelines.journeys.history import StepDay
     from profile_pipelines.journeys.simulate import SimulatedTick
@@ -31,7 +34,49 @@ def journey_document(result: TickResult) -> dict[str, Any]:
         {"step": step, "event": event, "reason": reason or None, "count": count}
         for (step, event, reason), count in result.steps.items()
     ]
-    return {**vars(result), "steps": steps}
+    told = {name: value for name, value in vars(result).items() if name != "decided"}
+    return {**told, "steps": steps}
+
+
+def preview_document(preview: Preview) -> dict[str, Any]:
+    """What would become of messages, as JSON has it; addresses are masked."""
+    counts = [
+        {"state": state, "reason": reason, "count": count}
+        for (state, reason), count in preview.counts.items()
+    ]
+    sample = [
+        {
+            "step": each.step,
+            "template": each.template,
+            "to": mask(each.to or ""),
+            "subject": each.subject,
+            "text": each.text,
+        }
+        for each in preview.sample
+    ]
+    return {"counts": counts, "sample": sample}
+
+
+def print_preview(preview: Preview) -> None:
+    """How many would be sent, who would get nothing and why, and what some would get."""
+    console = stdout()
+    by_state = {
+        state: {str(r): n for (s, r), n in preview.counts.items() if s == state}
+        for state in ("sent", "skipped", "pending")
+    }
+    sent = sum(by_state["sent"].values())
+    told = [f"{spell_count(sent)} of the messages would be sent now"]
+    if by_state["skipped"]:
+        told.append(f"get nothing: {_reasons(by_state['skipped'])}")
+    if by_state["pending"]:
+        told.append(f"wait: {_reasons(by_state['pending'])}")
+    console.print("; ".join(told), soft_wrap=True)
+    for each in preview.sample:
+        to = mask(each.to or "") or "nobody by address"
+        title = f"step {each.step}, {each.template}, to {to}"
+        console.print("\n", styled(title, "bold"), sep="", soft_wrap=True)
+        console.print(f"Subject: {each.subject}\n\n{each.text}", markup=False, soft_wrap=True)
+    console.print("\nNothing was written or sent.")
 
 
 def dispatch_document(result: DispatchResult) -> dict[str, Any]:
@@ -40,7 +85,7 @@ def dispatch_document(result: DispatchResult) -> dict[str, Any]:
         {"channel": channel, "state": state, "reason": reason, "count": count}
         for (channel, state, reason), count in result.counts.items()
     ]
-    return {"counts": counts, "errors": result.errors}
+    return {"counts": counts, "errors": result.errors, "in_doubt": result.in_doubt}
 
 
 def journeys_table(results: Sequence[TickResult]) -> Any:
@@ -73,6 +118,14 @@ def print_dispatch(result: DispatchResult) -> None:
     stdout().print(rows)
 
 
+def say_in_doubt(told: str) -> None:
+    """Say on stderr, after all else, which messages are in doubt, and that it ends with 1."""
+    stdout().file.flush()
+    stderr().print(
+        styled("In doubt: ", "bold red"), f"{told}; so it ends with 1.", sep="", soft_wrap=True
+    )
+
+
 def print_status(status: JourneyStatus) -> None:
     """The journey's numbers, then those of each step."""
     console = stdout()
@@ -92,6 +145,15 @@ def print_status(status: JourneyStatus) -> None:
         console.print(f"taken over by a newer version: {spell_count(mapped)}")
     if status.exited:
         console.print(f"exited: {_reasons(status.exited)}", soft_wrap=True)
+    if status.turned_away:
+        watched = sum(status.watched.values())
+        told = f"turned away: {_reasons(status.turned_away)}"
+        if watched:
+            told += f"; of these {spell_count(watched)} enter once that is over"
+        console.print(told, soft_wrap=True)
+    late = {each.path: each.late for each in status.steps if each.late}
+    if late:
+        console.print(f"came too late for step {_reasons(late)}", soft_wrap=True)
     rows = table(
         "step", "#entered", "#today", "#waiting", "#sent", "#exited", "#converted", "~skipped"
     )
@@ -132,6 +194,13 @@ def print_dry_run(journey: Journey, result: TickResult) -> None:
     console = stdout()
     console.print(journeys_table([result]))
     console.print()
+    away = {r: n for (_, event, r), n in result.steps.items() if event == "turned_away"}
+    if away:
+        then = "enter once that is over" if journey.watches else "are forgotten"
+        console.print(f"turned away, and {then}: {_reasons(away)}", soft_wrap=True)
+    late = {path: n for (path, event, _), n in result.steps.items() if event == "late"}
+    if late:
+        console.print(f"came too late for step {_reasons(late)}", soft_wrap=True)
     rows = table("step", "", "#would enter", "#would be sent", "~skipped", "~leave")
     for node in program(journey):
         own = {(e, r): n for (path, e, r), n in result.steps.items() if path == node.path}
@@ -143,7 +212,7 @@ def print_dry_run(journey: Journey, result: TickResult) -> None:
             _reasons(skipped), _reasons(left),
         )  # fmt: skip
     console.print(rows)
-    console.print("\nNothing was written; consent and caps are looked at when a message is sent.")
+    console.print()
 
 
 def simulation_document(name: str, ticks: Sequence[SimulatedTick]) -> dict[str, Any]:

@@ -40,7 +40,9 @@ def print_live(report: LiveReport) -> None:
         console.print()
     for line in report.untold:
         console.print(styled(line, "yellow"), soft_wrap=True)
-    problems = [*report.failed, *report.missing]
+    for line in report.unset_later:
+        console.print(styled(f"for a run: {line}", "yellow"), soft_wrap=True)
+    problems = [*report.failed, *report.missing, *report.broken]
     if problems:
         console.print(styled(f"{spell_many(len(problems), 'problem')}:", "bold red"))
         console.print("\n".join(problems), soft_wrap=True)
@@ -67,10 +69,14 @@ def _print_sync(each: LiveSync) -> None:
                 " ".join(dict.fromkeys(map(spell, found.samples))) or NOTHING,
             )
         console.print(fields)
+    for line in each.dialects:
+        console.print(styled(f"CSV: {line}", "dim"), soft_wrap=True)
     for line in each.drift:
         console.print(styled(f"since the last sync: {line}", "yellow"), soft_wrap=True)
     if each.keys:
         console.print(styled(each.keys, "yellow"), soft_wrap=True)
+    if each.late:
+        console.print(styled(each.late, "yellow"), soft_wrap=True)
     console.print()
 
 

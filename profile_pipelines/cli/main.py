@@ -32,9 +32,10 @@ from profile_pipelines.cli.failures import ExitCode, end_quietly, report
 
 _GLOBAL = ("--catalog", "--lake", "--ledger")
 _CODES = (
-    "Exit codes: 0 done; 1 a run ended with failures; 2 a mistake in the command or the "
-    "catalogue; 3 no such profile or name; 4 a source system can't be read; 5 the lake or the "
-    "ledger can't be used; 70 a fault in this program; 130 interrupted; 141 the reader went."
+    "Exit codes: 0 done; 1 a run ended with failures, or set something aside; 2 a mistake in the "
+    "command or the catalogue; 3 no such profile or name; 4 a source system can't be read; 5 the "
+    "lake or the ledger can't be used; 70 a fault in this program; 130 interrupted; "
+    "141 the reader went."
 )
 
 app = typer.Typer(
@@ -45,6 +46,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich's help costs twice the time
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"profile-pipelines {version('profile-pipelines')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -64,7 +73,8 @@ def settings(
             "--lake",
             metavar="PLACE",
             envvar="PROFILE_PIPELINES_LAKE",
-            help="The lake: a folder, or a URL such as s3://bucket/lake.",
+            help="The lake: a folder or a URL such as s3://bucket/lake; beside the catalogue "
+            "when none is named.",
         ),
     ] = None,
     ledger: Annotated[
@@ -73,9 +83,15 @@ def settings(
             "--ledger",
             metavar="URL",
             envvar="PROFILE_PIPELINES_LEDGER",
-            help="The ledger's SQLAlchemy URL.",
+            help="The ledger's SQLAlchemy URL; beside the catalogue when none is named.",
         ),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_tell_version, help="Tell the version and end."
+        ),
+    ] = False,
     debug: Annotated[  # read by main(), before anything can fail
         bool, typer.Option("--debug", help="Show tracebacks, whose messages may quote data.")
     ] = False,
@@ -90,6 +106,7 @@ def settings(
 app.command()(catalogue_commands.init)
 app.command()(catalogue_commands.check)
 app.command()(catalogue_commands.schema)
+app.command()(catalogue_commands.adopt)
 app.add_typer(source_commands.sources)
 app.command()(run_commands.run)
 app.command()(run_commands.sync)
@@ -126,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         end_quietly()
         return ExitCode.PIPE_CLOSED
-    except Exception as error:
+    except BaseException as error:  # a panic of a library isn't an Exception
         return report(error, debug="--debug" in given)
     return code
 

@@ -45,9 +45,19 @@ Identifier = Annotated[
 Full = Annotated[
     bool, typer.Option("--full", help="Read the systems whole, not only what has changed.")
 ]
-SystemName = Annotated[str, typer.Argument(metavar="SYSTEM", autocompletion=_names("systems"))]
+SystemName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SYSTEM", autocompletion=_names("systems"), help="A system of the catalogue."
+    ),
+]
 AnySystem = Annotated[
-    str | None, typer.Argument(metavar="[SYSTEM]", autocompletion=_names("systems"))
+    str | None,
+    typer.Argument(
+        metavar="[SYSTEM]",
+        autocompletion=_names("systems"),
+        help="Only this system of the catalogue.",
+    ),
 ]
 AttributeNames = Annotated[
     list[str] | None,
@@ -58,10 +68,23 @@ AttributeNames = Annotated[
         help="Only this attribute; may be given several times.",
     ),
 ]
-AudienceName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names("audiences"))]
-JourneyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_names("journeys"))]
+AudienceName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", autocompletion=_names("audiences"), help="An audience of the catalogue."
+    ),
+]
+JourneyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", autocompletion=_names("journeys"), help="A journey of the catalogue."
+    ),
+]
 DestinationName = Annotated[
-    str, typer.Argument(metavar="NAME", autocompletion=_names("destinations"))
+    str,
+    typer.Argument(
+        metavar="NAME", autocompletion=_names("destinations"), help="A destination by its name."
+    ),
 ]
 AudienceOrFile = Annotated[
     str,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -49,9 +52,12 @@ def status(as_json: AsJson = False) -> None:
 @outbox.command(name="list")
 def list_messages(
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="pending, sent, skipped, failed, unknown …")
+        list[str] | None,
+        typer.Option("--state", help="Only messages in this state; may be repeated."),
     ] = None,
-    journey: Annotated[str | None, typer.Option("--journey", metavar="NAME")] = None,
+    journey: Annotated[
+        str | None, typer.Option("--journey", metavar="NAME", help="Only this journey's.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -82,9 +88,13 @@ def list_messages(
 def send(as_json: AsJson = False, now: Now = None) -> None:
     """Send what is due, with progress."""
     from profile_pipelines.cli.failures import ExitCode
-    from profile_pipelines.cli.journey_tables import dispatch_document, print_dispatch
+    from profile_pipelines.cli.journey_tables import (
+        dispatch_document,
+        print_dispatch,
+        say_in_doubt,
+    )
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import print_json, spell_many, stderr, stdout, styled
+    from profile_pipelines.cli.output import note, print_json, spell_many, stderr, stdout, styled
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.journey_steps import dispatch
 
@@ -96,6 +106,7 @@ def send(as_json: AsJson = False, now: Now = None) -> None:
             workspace,
             clock=lambda: present(now, timezone),
             progress=lambda done: shown.update(f"{done:,} of {spell_many(due, 'message')}"),
+            waits=note,
         )
     if as_json:
         print_json(dispatch_document(result))
@@ -105,22 +116,25 @@ def send(as_json: AsJson = False, now: Now = None) -> None:
         stdout().print("Nothing is due")
     for message in result.errors.values():
         stderr().print(styled(message, "red"), soft_wrap=True)
-    if result.errors:
+    if result.in_doubt:
+        say_in_doubt(result.about_doubt)
+    if result.errors or result.in_doubt:
         raise typer.Exit(ExitCode.FAILURES)
 
 
 @outbox.command()
 def retry(
     state: Annotated[
-        list[str], typer.Option("--state", help="failed or unknown; may be given twice.")
+        list[str], typer.Option("--state", help="Either failed or unknown; may be given twice.")
     ],
     channel: ChannelName = None,
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
-    """Send failed messages again, or those of unknown fate, which may then arrive twice."""
+    """Send failed messages again. Of those in doubt (unknown), only what is recognised if it comes
+    twice; `outbox settle` has the others."""
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import print_json, spell_many, stdout
+    from profile_pipelines.cli.output import note, print_json, spell_many
     from profile_pipelines.cli.session import open_workspace
 
     if set(state) - {"failed", "unknown"}:
@@ -129,18 +143,174 @@ def retry(
     if channel is not None:
         _known("channel", channel, workspace)
     moment = present(now, workspace.catalogue.settings.timezone)
-    count = workspace.ledger.outbox.retry(state, now=moment, channel=channel)
+    messages = workspace.ledger.outbox
+    failed = set(state) - {"unknown"}
+    count = messages.retry(failed, now=moment, channel=channel) if failed else 0
+    left = 0
+    if "unknown" in state:
+        doubtful = _in_doubt(workspace, [], channel)
+        sure = [each.message_id for each in doubtful if each.is_safe]
+        count += messages.retry(["unknown"], now=moment, only=sure)
+        left = len(doubtful) - len(sure)
     if as_json:
-        print_json({"pending": count})
+        print_json({"pending": count, "in_doubt": left})
     else:
-        pending = spell_many(count, "message is", "messages are")
-        them = "it" if count == 1 else "them"
-        stdout().print(f"{pending} pending again; the next run sends {them}", soft_wrap=True)
+        _say_pending(count)
+    if left:
+        note(
+            f"{spell_many(left, 'message stays', 'messages stay')} in doubt, since sent again they "
+            "may arrive twice: see `profile-pipelines outbox settle`"
+        )
+
+
+@outbox.command()
+def settle(
+    messages: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MESSAGE]…",
+            help="Only these, by their ids or as the other side's log has them.",
+        ),
+    ] = None,
+    arrived: Annotated[
+        bool, typer.Option("--arrived", help="They have arrived: they count as sent.")
+    ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Send those again that are recognised if they come twice."),
+    ] = False,
+    even_twice: Annotated[
+        bool, typer.Option("--even-twice", help="With --again: the others, too, as of mail.")
+    ] = False,
+    channel: ChannelName = None,
+    as_json: AsJson = False,
+    now: Now = None,
+) -> None:
+    """Show the messages in doubt, which may have arrived, and say what is to become of them."""
+    from profile_pipelines.cli.failures import ExitCode
+    from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note, print_json, spell_many, stdout
+    from profile_pipelines.cli.session import open_workspace
+
+    if arrived and again:
+        raise typer.BadParameter("--arrived and --again exclude each other")
+    if even_twice and not again:
+        raise typer.BadParameter("--even-twice goes with --again")
+    workspace = open_workspace()
+    timezone = workspace.catalogue.settings.timezone
+    if channel is not None:
+        _known("channel", channel, workspace)
+    found = _in_doubt(workspace, messages or [], channel)
+    if not arrived and not again:
+        if as_json:
+            print_json([vars(each) for each in found])
+        else:
+            _print_in_doubt(found, timezone)
+        return
+    chosen = [each.message_id for each in found if arrived or even_twice or each.is_safe]
+    kept = workspace.ledger.outbox
+    if arrived:
+        count = kept.arrived(chosen)
+    else:
+        count = kept.retry(["unknown"], now=present(now, timezone), only=chosen)
+    left = len(kept.in_doubt())
+    if as_json:
+        print_json({"sent" if arrived else "pending": count, "in_doubt": left})
+    elif arrived:
+        stdout().print(f"{spell_many(count, 'message counts', 'messages count')} as sent")
+    else:
+        _say_pending(count)
+    if len(chosen) < len(found):
+        unsure = spell_many(len(found) - len(chosen), "message isn't", "messages aren't")
+        note(
+            f"{unsure} sent again, since nothing tells the other side that it is a repeat; where "
+            "its log has no trace of them, send them with --again --even-twice"
+        )
+        raise typer.Exit(ExitCode.FAILURES)
+
+
+@dataclass(frozen=True)
+class _Doubtful:
+    """A message of unknown fate, with what the other side's log could tell."""
+
+    message_id: str
+    journey: str
+    step: str
+    channel: str
+    known_as: str | None
+    begun_at: datetime | None
+    reason: str | None
+    is_safe: bool
+    """Whether it is recognised there if it comes twice."""
+
+
+def _in_doubt(workspace: Workspace, chosen: Sequence[str], channel: str | None) -> list[_Doubtful]:
+    """Those in doubt, over one channel or only the chosen ones. Raises NotFound for one that
+    isn't."""
+    from profile_pipelines.channels.senders import is_idempotent, known_as
+    from profile_pipelines.errors import NotFound
+
+    channels, code = workspace.catalogue.channels, workspace.ledger.suppressions.code
+    found: list[_Doubtful] = []
+    for each in workspace.ledger.outbox.in_doubt():
+        declared = channels.get(each.channel)
+        found.append(
+            _Doubtful(
+                each.message_id, each.journey, each.step, each.channel,
+                known_as(declared, each.message_id, code(each.message_id)),
+                each.begun_at, each.reason,
+                is_safe=declared is not None and is_idempotent(declared),
+            )
+        )  # fmt: skip
+    if channel is not None:
+        found = [each for each in found if each.channel == channel]
+    if not chosen:
+        return found
+    by_name = {each.message_id: each for each in found}
+    by_name |= {each.known_as.strip("<>"): each for each in found if each.known_as}
+    wanted = [each.strip("<>") for each in chosen]
+    if strangers := [each for each in wanted if each not in by_name]:
+        raise NotFound(
+            f"no message {strangers[0]} is in doubt; `profile-pipelines outbox settle` lists those "
+            "that are"
+        )
+    return list({by_name[each].message_id: by_name[each] for each in wanted}.values())
+
+
+def _print_in_doubt(found: Sequence[_Doubtful], timezone: str) -> None:
+    from profile_pipelines.cli.output import NOTHING, spell_time, stdout, table
+
+    if not found:
+        stdout().print("No message is in doubt")
+        return
+    rows = table("message", "channel", "~known there as", "begun", "if it comes twice")
+    for each in found:
+        rows.add_row(
+            each.message_id, each.channel, each.known_as or NOTHING,
+            spell_time(each.begun_at, timezone),
+            "it is recognised" if each.is_safe else "it arrives twice",
+        )  # fmt: skip
+    console = stdout()
+    console.print(rows)
+    console.print(
+        "\nWhoever sent these was lost before the receipt. Look for them in the other side's log,\n"
+        "by the name and about the time that stand here; then say\n"
+        "  profile-pipelines outbox settle MESSAGE --arrived              it has come there\n"
+        "  profile-pipelines outbox settle MESSAGE --again --even-twice   it hasn't: send it"
+    )
+
+
+def _say_pending(count: int) -> None:
+    from profile_pipelines.cli.output import spell_many, stdout
+
+    pending = spell_many(count, "message is", "messages are")
+    them = "it" if count == 1 else "them"
+    stdout().print(f"{pending} pending again; the next run sends {them}", soft_wrap=True)
 
 
 @outbox.command()
 def preview(
-    template: Annotated[str, typer.Argument(metavar="TEMPLATE")],
+    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="The template's name.")],
     identifier: Annotated[
         str, typer.Option("--for", metavar="IDENTIFIER", help="The customer to fill it in for.")
     ],

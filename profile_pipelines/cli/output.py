@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+from profile_pipelines.catalog.spelling import json_text, people_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,29 +54,8 @@ def note(text: str) -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    json.dump(value, sys.stdout, default=plain, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
-
-
-def plain(value: object) -> object:
-    """What JSON has for our types: times in ISO 8601 (UTC), durations in seconds."""
-    match value:
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case Decimal():
-            return float(value)
-        case Mapping():
-            return dict(value)
-        case tuple() | set() | frozenset():
-            return list(value)
-        case _ if dataclasses.is_dataclass(value):
-            return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        case _:
-            return str(value)
+    # by lines: unbuffered, Python takes half a large text for written when a pipe takes no more
+    sys.stdout.writelines(f"{json_text(value, indent=2)}\n".splitlines(keepends=True))
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -108,30 +86,18 @@ def spell(value: Any, timezone: str = "UTC") -> str:
     match value:
         case None:
             return NOTHING
-        case bool():
-            return "true" if value else "false"
-        case Decimal():
-            return f"{value:f}".rstrip("0").rstrip(".") if "." in f"{value:f}" else f"{value:f}"
-        case datetime():
-            return spell_time(value, timezone)
-        case list() | tuple():
-            return ", ".join(spell(item, timezone) for item in value) or "(none)"
+        case list() | tuple() if not value:
+            return "(none)"
         case _:
             return "".join(
-                sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(value)
+                sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}"
+                for sign in people_text(value, ZoneInfo(timezone))
             )
 
 
 def spell_time(moment: datetime | None, timezone: str) -> str:
-    """A moment to the minute, in the catalogue's time zone; the first and the last hours of all,
-    which may have no local time, in UTC."""
-    if moment is None:
-        return NOTHING
-    try:
-        local = moment.astimezone(ZoneInfo(timezone))
-    except OverflowError:
-        local = moment.astimezone(UTC)
-    return local.replace(tzinfo=None).isoformat(" ", "minutes")
+    """A moment to the minute, in the catalogue's time zone."""
+    return NOTHING if moment is None else people_text(moment, ZoneInfo(timezone))
 
 
 def spell_duration(duration: timedelta | None) -> str:

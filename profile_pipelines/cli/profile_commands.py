@@ -1,4 +1,4 @@
-"""`profile show` and `profiles export`."""
+"""`profile show`, `profiles export` and `profiles shared`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def show(
 @profiles.command()
 def export(
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="jsonl, csv or parquet.")
+        str, typer.Option("--format", metavar="FORMAT", help="One of jsonl, csv and parquet.")
     ] = "jsonl",
     receipts: Annotated[
         bool,
@@ -97,3 +97,29 @@ def export(
         return
     count = export_to_file(customers, output, form, as_of=moment, provenance=receipts)
     note(f"{spell_many(count, 'profile')} written to {output}")
+
+
+@profiles.command()
+def shared(
+    records: Annotated[
+        bool, typer.Option("--records", help="List the records that are held apart instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the identifiers that fit several customers and so join nobody.
+
+    A mailbox of two customer numbers, say. A record that has nothing else belongs to no customer.
+    """
+    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.profile_tables import print_held_apart, print_shared
+    from profile_pipelines.cli.session import open_customers
+
+    customers = open_customers()
+    frame = customers.held_apart() if records else customers.shared_identifiers()
+    rows = frame.to_arrow().to_pylist()
+    if as_json:
+        print_json(rows)
+    elif records:
+        print_held_apart(rows, list(customers.workspace.catalogue.identifiers))
+    else:
+        print_shared(rows)

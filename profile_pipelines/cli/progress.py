@@ -50,6 +50,9 @@ class _Lines:
             told = spell_progress(so_far, self._told - self._began)
             self._console.print(f"{name}: {told}", soft_wrap=True)
 
+    def waiting(self, name: str, detail: str) -> None:
+        self._console.print(f"{name}: {detail}", soft_wrap=True)
+
     def step_finished(self, name: str, detail: str) -> None:
         took = monotonic() - self._began
         self._console.print(f"{name}: {detail} ({took:.1f} s)", soft_wrap=True)
@@ -71,6 +74,9 @@ class _Bar:
             self._told = monotonic()
             told = spell_progress(so_far, self._told - self._began)
             self._bar.update(self._task, step=f"{name}: {told}")
+
+    def waiting(self, name: str, detail: str) -> None:
+        self._bar.console.print(styled(name, "cyan"), detail)
 
     def step_finished(self, name: str, detail: str) -> None:
         took = styled(f"{monotonic() - self._began:6.1f} s ", "dim")

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from profile_pipelines.pipeline import DueSync
+    from profile_pipelines.report import RunReport
     from profile_pipelines.workspace import Workspace
+
+AllowSetAside = Annotated[
+    bool, typer.Option("--allow-set-aside", help="End with 0 even where something was set aside.")
+]
 
 
 def run(
@@ -21,6 +26,7 @@ def run(
         bool, typer.Option("--all", help="Every sync, not only those whose schedule has come.")
     ] = False,
     full: Full = False,
+    allow_set_aside: AllowSetAside = False,
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
@@ -29,6 +35,7 @@ def run(
     Syncs whose schedule has come round, then profiles, audiences and journeys; then send.
     """
     from profile_pipelines.cli.moments import present
+    from profile_pipelines.cli.output import note
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.pipeline import due_syncs
 
@@ -36,7 +43,10 @@ def run(
     moment = present(now, workspace.catalogue.settings.timezone)
     _check_moment(workspace, now, moment)
     due = due_syncs(workspace, moment, everything=everything)
-    _run(workspace, due, now=moment, full=full, downstream=True, as_json=as_json, named=True)
+    report = _run(workspace, due, now=moment, full=full, downstream=True, named=True)
+    if not due:
+        note("no sync is due; --all runs every sync")
+    _show(report, as_json=as_json, allow_set_aside=allow_set_aside)
 
 
 def sync(
@@ -46,6 +56,7 @@ def sync(
     only: Annotated[
         bool, typer.Option("--only", help="Leave profiles and audiences as they are.")
     ] = False,
+    allow_set_aside: AllowSetAside = False,
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
@@ -57,7 +68,8 @@ def sync(
     selection = _selected(workspace, system, attribute or [])
     moment = present(now, workspace.catalogue.settings.timezone)
     _check_moment(workspace, now, moment)
-    _run(workspace, selection, now=moment, full=full, downstream=not only, as_json=as_json)
+    report = _run(workspace, selection, now=moment, full=full, downstream=not only)
+    _show(report, as_json=as_json, allow_set_aside=allow_set_aside)
 
 
 def _check_moment(workspace: Workspace, given: str | None, moment: datetime) -> None:
@@ -112,21 +124,16 @@ def _run(
     now: datetime,
     full: bool,
     downstream: bool,
-    as_json: bool,
     named: bool = False,
-) -> None:
-    from profile_pipelines.cli.failures import ExitCode
-    from profile_pipelines.cli.output import print_json
+) -> RunReport:
     from profile_pipelines.cli.progress import watching
-    from profile_pipelines.cli.run_tables import print_report, report_document
     from profile_pipelines.cli.session import reachable_systems
     from profile_pipelines.orchestration.journeys import downstream_keys
     from profile_pipelines.orchestration.run import run_in_process
 
     after = len(downstream_keys(workspace.catalogue)) if downstream else 0
-    steps = len(selection) + after
-    with reachable_systems(), watching(steps) as progress:
-        report = run_in_process(
+    with reachable_systems(), watching(len(selection) + after) as progress:
+        return run_in_process(
             workspace,
             selection,
             now=now,
@@ -135,13 +142,14 @@ def _run(
             downstream=downstream,
             named=named,
         )
+
+
+def _show(report: RunReport, *, as_json: bool, allow_set_aside: bool) -> None:
+    from profile_pipelines.cli.output import print_json
+    from profile_pipelines.cli.run_tables import end_run, print_report, report_document
+
     if as_json:
         print_json(report_document(report))
     else:
-        if not selection:
-            from profile_pipelines.cli.output import note
-
-            note("no sync is due; --all runs every sync")
         print_report(report)
-    if not report.ok:
-        raise typer.Exit(ExitCode.FAILURES)
+    end_run(report, allow_set_aside=allow_set_aside)

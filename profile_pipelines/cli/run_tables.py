@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from profile_pipelines.cli.consent_tables import bounces_document, print_bounces
 from profile_pipelines.cli.destination_tables import deliveries_table
+from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.journey_tables import (
     dispatch_document,
     journey_document,
     journeys_table,
     print_dispatch,
+    say_in_doubt,
 )
-from profile_pipelines.cli.output import spell_count, stdout, styled, table
+from profile_pipelines.cli.output import spell_count, spell_many, stderr, stdout, styled, table
 from profile_pipelines.report import RunReport
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
     """The report as JSON has it."""
     return {
         "now": report.now,
-        "ok": report.ok,
+        "ok": report.ok and not report.set_anything_aside and not report.in_doubt,
         "wrote_anything": report.wrote_anything,
         "syncs": [
             {
@@ -44,7 +49,11 @@ def report_document(report: RunReport) -> dict[str, Any]:
                 ],
                 "drift": each.drift,
                 "ahead": each.ahead,
+                "left_out": each.left_out,
+                "kept_out": each.kept_out,
                 "repeated": each.repeated,
+                "unread": each.unread,
+                "dialects": each.dialects,
             }
             for each in report.syncs
         ],
@@ -57,6 +66,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
         ],
         "deliveries": report.deliveries,
         "journeys": [journey_document(each) for each in report.journeys],
+        "bounces": [bounces_document(each) for each in report.bounces],
         "outbox": None if report.dispatch is None else dispatch_document(report.dispatch),
         "set_aside": [{"system": s, "attribute": a} for s, a in report.set_aside],
         "errors": report.errors,
@@ -66,6 +76,8 @@ def report_document(report: RunReport) -> dict[str, Any]:
 
 def print_report(report: RunReport) -> None:
     """Syncs, profiles, audiences, then what went wrong."""
+    from profile_pipelines.landing.result import about_kept_out
+
     console = stdout()
     if report.syncs:
         console.print(_syncs(report))
@@ -85,6 +97,9 @@ def print_report(report: RunReport) -> None:
     if report.journeys:
         console.print(journeys_table(report.journeys))
         console.print()
+    for each in report.bounces:
+        if each.mails:
+            print_bounces(each, listed=False)
     if report.dispatch is not None and report.dispatch.counts:
         print_dispatch(report.dispatch)
         console.print()
@@ -93,13 +108,47 @@ def print_report(report: RunReport) -> None:
     for step, message in report.errors.items():
         said = message.removeprefix(f"{step}: ")
         console.print(styled(f"failed: {step}: ", "bold red"), said, sep="", soft_wrap=True)
-    if report.ok and not report.wrote_anything:
+    for each in [*report.syncs, *report.named]:
+        if kept := about_kept_out(each.kept_out):
+            where = f"{each.system}.{each.sync}"
+            console.print(styled("erased: ", "yellow"), f"{where}: {kept}", sep="", soft_wrap=True)
+    if report.ok and not report.wrote_anything and not report.set_anything_aside:
         console.print("Nothing has changed: nothing was written.")
+
+
+def end_run(report: RunReport, *, allow_set_aside: bool = False) -> None:
+    """End the command with 1 where a step failed, messages are in doubt, or anything was set aside
+    and that isn't allowed.
+
+    What is in doubt and what was set aside is the last thing that is said, on stderr.
+    """
+    if report.in_doubt:
+        say_in_doubt(report.in_doubt)
+    if report.set_anything_aside and not allow_set_aside:
+        places = {
+            f"{each.system}.{attribute or each.sync}"
+            for each in [*report.syncs, *report.named]
+            for attribute in each.set_aside
+        }
+        was = spell_many(len(places), "thing was", "things were")
+        stdout().file.flush()
+        stderr().print(
+            styled("Set aside: ", "bold red"),
+            f"{was} set aside: nothing of that is taken in, and what was known before stays. So "
+            "the run ends with 1 (0 with --allow-set-aside); see why with `profile-pipelines "
+            "approve`, then correct the source or the mapping, or let it through with "
+            "`profile-pipelines approve RUN`.",
+            sep="",
+            soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(ExitCode.FAILURES)
+    if report.in_doubt or not report.ok:
+        raise typer.Exit(ExitCode.FAILURES)
 
 
 def _print_findings(result: SyncResult, run_id: str) -> None:
     """What was set aside and why, and what has changed about the source itself."""
-    from profile_pipelines.landing.result import about_keys
+    from profile_pipelines.landing.result import about_keys, about_left_out
 
     where = f"{result.system}.{result.sync}"
     reasons = list(_reasons(result))
@@ -107,19 +156,27 @@ def _print_findings(result: SyncResult, run_id: str) -> None:
     kinds = {reason.kind for _, reason in reasons}
     if "missing" in kinds:
         lost = "a field that is missing: correct the mapping in the catalogue, or the source"
-        lines.append(("", f"{lost}; the last good values stay"))
+        lines.append(("", f"{lost}; what was known before stays"))
     if kinds - {"missing"}:
         quarantine = f"see profile-pipelines quarantine {result.system}"
-        lines.append(("", f"the last good values stay ({quarantine}); let it through with"))
+        lines.append(("", f"what was known before stays ({quarantine}); let it through with"))
         lines.append(("", f"  profile-pipelines approve {run_id}"))
     lines += [("schema: ", f"{where}: {line}") for line in result.drift]
+    lines += [("CSV: ", f"{where}: {line}") for line in result.dialects]
     if result.ahead:
         ahead = (
             f"{spell_count(result.ahead)} records bear a time in the future, which counts as now"
         )
         lines.append(("clock: ", f"{where}: {ahead}"))
+    lines += [
+        ("unread: ", f"{where}: {name}: {spell_many(count, 'cell', 'cells')} refused: {reason}")
+        for name, reasons in result.unread.items()
+        for reason, count in reasons.items()
+    ]
     if keys := about_keys(result.repeated, result.rows_read):
         lines.append(("key: ", f"{where}: {keys}"))
+    if late := about_left_out(result.left_out):
+        lines.append(("late: ", f"{where}: {late}"))
     for label, text in lines:
         stdout().print(styled(label, "yellow"), text, sep="", soft_wrap=True)
 
@@ -162,9 +219,23 @@ def _print_profiles(report: RunReport) -> None:
     console.print(
         styled(f"{spell_count(found.profiles)} profiles", "bold"), f"{records}: {moves}", sep=""
     )
+    if identities is not None and any(identities.shared.values()):
+        values = ", ".join(f"{name} {spell_count(n)}" for name, n in identities.shared.items() if n)
+        console.print(
+            styled("shared: ", "yellow"),
+            f"values that fit several customers, and so join nobody: {values} (`profile-pipelines "
+            "profiles shared` lists them)",
+            sep="",
+            soft_wrap=True,
+        )
     if identities is not None and identities.held_apart:
-        apart = f"{spell_count(identities.held_apart)} records are held apart"
-        console.print(styled(f"{apart}: too many of them share an identifier", "yellow"))
+        console.print(
+            styled("held apart: ", "yellow"),
+            f"{spell_many(identities.held_apart, 'record')} that fit several customers, or too "
+            "many (`profile-pipelines profiles shared --records` lists them)",
+            sep="",
+            soft_wrap=True,
+        )
     console.print()
 
 

@@ -45,7 +45,7 @@ def list_sources(context: typer.Context, as_json: AsJson = False) -> None:
 
 @sources.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The preset's name.")],
     as_json: AsJson = False,
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="Print the preset's own YAML, to start a new one from.")
@@ -129,9 +129,11 @@ def _stream(stream: Stream) -> Iterator[str]:
 
     if stream.docs:
         yield stream.docs
-    yield f"identifiers: {flow(stream.identifiers)}"
+    yield f"identifiers: {flow({k: v.as_written for k, v in stream.identifiers.items()})}"
     reads_changes = is_incremental(stream)
-    what = f"what changed, by {stream.updated_at}" if reads_changes else "everything"
+    what = "everything"
+    if reads_changes and stream.updated_at is not None:
+        what = f"what changed, by {stream.updated_at.field}"
     if stream.events is not None:
         what = f"what events name, from {stream.events.path}"
     yield f"reads: {what}"
@@ -140,7 +142,7 @@ def _stream(stream: Stream) -> Iterator[str]:
 
         yield f"reads everything every {format_duration(stream.full_every)}"
     if stream.deleted:
-        yield f"deletions: {stream.deleted}"
+        yield f"deletions: {stream.deleted.field}"
     elif stream.events is not None:
         yield "deletions: records that events name and that are gone"
     elif not reads_changes or stream.full_every is not None:
@@ -169,5 +171,6 @@ def _example(loaded: LoadedPreset) -> Iterator[str]:
     yield f"connection: {{type: {preset.preset}{', ' if given else ''}{given}}}"
     yield "syncs:"
     yield f"  {stream}:"
-    yield f"    identifiers: {flow(declared.identifiers)}"
+    known = {k: v.as_written for k, v in declared.identifiers.items()}
+    yield f"    identifiers: {flow(known)}"
     yield f"    attributes: {flow(list(declared.attributes))}"

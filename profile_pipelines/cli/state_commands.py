@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from profile_pipelines.cli.options import AnySystem, AsJson, Now
+
+if TYPE_CHECKING:
+    from profile_pipelines.workspace import Workspace
 
 
 def freshness(as_json: AsJson = False, now: Now = None) -> None:
@@ -21,11 +24,13 @@ def freshness(as_json: AsJson = False, now: Now = None) -> None:
         table,
     )
     from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.landing.result import about_left_out
     from profile_pipelines.reading import Customers
 
     workspace = open_workspace()
     timezone = workspace.catalogue.settings.timezone
-    found = Customers(workspace).freshness(now=present(now, timezone))
+    customers = Customers(workspace)
+    found, left_out = customers.freshness(now=present(now, timezone)), customers.left_out()
     if as_json:
         print_json(
             [
@@ -36,6 +41,7 @@ def freshness(as_json: AsJson = False, now: Now = None) -> None:
                     "age_seconds": each.age,
                     "fresh_within_seconds": each.fresh_within,
                     "stale": each.stale,
+                    "left_out": left_out.get(_sync_of(workspace, each.system, each.attribute), 0),
                 }
                 for each in found
             ]
@@ -55,6 +61,16 @@ def freshness(as_json: AsJson = False, now: Now = None) -> None:
     console.print(rows)
     stale = sum(each.stale for each in found)
     console.print(f"\n{stale} of {len(found)} are stale" if stale else "\nEverything is fresh")
+    for name, count in left_out.items():
+        console.print(
+            styled("late: ", "yellow"), f"{name}: {about_left_out(count)}", soft_wrap=True, sep=""
+        )
+
+
+def _sync_of(workspace: Workspace, system: str, attribute: str) -> str:
+    from profile_pipelines.catalog.plan import sync_of
+
+    return f"{system}.{sync_of(workspace.catalogue, system, attribute)[0]}"
 
 
 def quarantine(

@@ -18,33 +18,40 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")] = 8787,
 ) -> None:
-    """Take webhooks at /webhooks/SYSTEM, and unsubscriptions, until Ctrl-C.
+    """Take webhooks at /webhooks/SYSTEM, feedback at /feedback/CHANNEL, and unsubscriptions.
 
-    Put a server with TLS before it. A changed catalogue is read at the next start.
+    Runs until Ctrl-C. Put a server with TLS before it. A changed catalogue is read at the next
+    start.
     """
     import uvicorn
 
     from profile_pipelines.cli.output import note
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.errors import UnknownName
+    from profile_pipelines.webhooks.feedback import declared_feedback, told_to
     from profile_pipelines.webhooks.receiver import check_secrets, create_app
+    from profile_pipelines.webhooks.server import settings
     from profile_pipelines.webhooks.unsubscribe import declared_routes
 
     workspace = open_workspace()
     systems = [name for name, each in workspace.catalogue.systems.items() if each.webhook]
-    more = declared_routes(lambda: workspace.ledger.unsubscribes)
-    if not systems and not more:
+    channels = told_to(workspace.catalogue)
+    unsubscribing = declared_routes(lambda: workspace.ledger)
+    if not systems and not unsubscribing and not channels:
         raise UnknownName(
-            "no system of the catalogue declares a webhook; see docs/webhooks.md for how to"
+            "no system of the catalogue declares a webhook, and no channel feedback; see "
+            "docs/webhooks.md for how to"
         )
     check_secrets(workspace.catalogue)
+    more = [*unsubscribing, *declared_feedback(workspace.catalogue, lambda: workspace.ledger)]
     for name in systems:
         note(f"http://{host}:{port}/webhooks/{name}")
-    if more:
+    for name in channels:
+        note(f"http://{host}:{port}/feedback/{name}")
+    if unsubscribing:
         note(f"http://{host}:{port}/unsubscribe/…")
     app = create_app(workspace.catalogue, lambda: workspace.ledger.inbox, more=more)
-    # no access log: addresses may hold what is nobody's business
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    uvicorn.run(app, host=host, port=port, **settings())
 
 
 @webhooks.command()
@@ -62,16 +69,18 @@ def status(as_json: AsJson = False) -> None:
     )
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.ledger.inbox import RECEIVED, refusals
+    from profile_pipelines.webhooks.feedback import counted_as, told_to
 
     workspace = open_workspace()
     systems = [name for name, each in workspace.catalogue.systems.items() if each.webhook]
-    found = workspace.ledger.inbox.status(systems)
+    channels = [counted_as(name) for name in told_to(workspace.catalogue)]
+    found = workspace.ledger.inbox.status([*systems, *channels])
     if as_json:
         print_json(found)
         return
     console = stdout()
     if not found:
-        console.print("No system of the catalogue declares a webhook")
+        console.print("No system of the catalogue declares a webhook, and no channel feedback")
         return
     now = datetime.now(UTC)
     rows = table(
@@ -91,3 +100,25 @@ def status(as_json: AsJson = False) -> None:
             ", ".join(f"{outcome} {spell_count(n)}" for outcome, n in refused.items()),
         )
     console.print(rows)
+
+
+@webhooks.command()
+def unread(as_json: AsJson = False) -> None:
+    """List the feedback that couldn't be read: why, and the event but for what is personal."""
+    from profile_pipelines.cli.output import print_json, spell_time, stdout, table
+    from profile_pipelines.cli.session import open_workspace
+
+    workspace = open_workspace()
+    found = workspace.ledger.feedback.unread()
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        stdout().print("Everything that came could be read")
+        return
+    rows = table("received", "channel", "why", "~event")
+    timezone = workspace.catalogue.settings.timezone
+    for each in found:
+        received = spell_time(each.received_at, timezone)
+        rows.add_row(received, each.channel, each.why, each.content)
+    stdout().print(rows)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.consent.addresses import addresses_of
 from profile_pipelines.consent.permission import (
     Missing,
     Unsubscribed,
@@ -20,10 +21,12 @@ from profile_pipelines.consent.permission import (
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.identity.former import ids_of_customers
 from profile_pipelines.lake import Lake
-from profile_pipelines.lake.lake import UNSUBSCRIBES, provenance_column
+from profile_pipelines.lake.lake import UNSUBSCRIBES
 from profile_pipelines.ledger import Ledger
+from profile_pipelines.ledger.suppressions import AddressAct
 from profile_pipelines.ledger.unsubscribes import Act
 from profile_pipelines.profiles.lookup import records_of
+from profile_pipelines.profiles.past_rules import all_provenance
 from profile_pipelines.profiles.receipts import Contribution, receipts_of
 
 _TRIED = ("sending", "sent", "failed", "unknown")
@@ -99,6 +102,8 @@ class ConsentHistory:
     missing: Missing | None
     values: tuple[ConsentValue, ...]
     acts: tuple[Act, ...]
+    addresses: tuple[AddressAct, ...]
+    """What suppresses, or suppressed, an address that the customer has or had."""
     messages: tuple[ConsentedMessage, ...]
     deliveries: tuple[ConsentedDelivery, ...]
 
@@ -129,20 +134,27 @@ def consent_history(
         for row in ledger.deliveries.of_profiles(ids)
         if row["destination"] in catalogue.destinations and (row["digest"] or row["operation"])
     ]
+    suppressions = ledger.suppressions
+    suppressed: list[AddressAct] = []
+    if suppressions.any:
+        had = addresses_of(catalogue, lake, ids, ever=True)
+        suppressed = suppressions.acts({suppressions.mark(each) for each in had})[::-1]
     coverage = _Coverage(ledger)
-    unsubscribed = Unsubscribed(catalogue, lake, ledger.unsubscribes)
+    unsubscribed = Unsubscribed(catalogue, lake, ledger)
     found: list[ConsentHistory] = []
     for each in purposes:
         own = [v for v in values if v.attribute in consent_attributes(catalogue, each)]
         missing = without_consent(
             catalogue, lake, ledger.coverage(), unsubscribed, each, [profile_id], now=now
         )
+        silent = unsubscribed.at_addresses(each, [profile_id], every=True)
         found.append(
             ConsentHistory(
                 each,
-                missing.get(profile_id),
+                missing.get(profile_id) or ("suppressed" if silent else None),
                 tuple(own),
                 tuple(act for act in acts if act.purpose == each),
+                tuple(act for act in suppressed if act.purpose in (None, each)),
                 tuple(
                     _message(row, own, coverage)
                     for row in messages
@@ -162,23 +174,22 @@ def _values(
     catalogue: Catalogue, lake: Lake, ids: Sequence[int], purposes: Sequence[str]
 ) -> list[ConsentValue]:
     names = [n for purpose in purposes for n in consent_attributes(catalogue, purpose)]
-    pinned = lake.profiles(catalogue).pin()
-    stored = [provenance_column(name, catalogue.attributes[name]) for name in names]
+    pinned = all_provenance(lake, catalogue)
+    stored = [f"{name}__{kind}" for name in names for kind in ("source", "sources")]
     own = exp.In(this=column("profile_id"), expressions=[literal(each) for each in ids])
     rows = pinned.changes(["profile_id", *names, *stored], "consents", where=own)
     log = sorted(lake.engine.rows(rows.sql, rows.relations), key=lambda row: row["seq"])
-    codes = pinned.state.get("systems", {})
     found: list[ConsentValue] = []
     before: dict[tuple[int, str], tuple[Any, ...]] = {}
     for row in log:
         became: list[str] = []
-        for name, origin in zip(names, stored, strict=True):
-            state = (row[name], row[origin], row["removed"])
-            if before.get((row["profile_id"], name), (None, None, False)) != state:
+        for name in names:
+            state = (row[name], row[f"{name}__source"], row[f"{name}__sources"], row["removed"])
+            if before.get((row["profile_id"], name), (None, None, None, False)) != state:
                 became.append(name)
                 before[row["profile_id"], name] = state
         if became:
-            found += _receipted(catalogue, lake, row, became, codes)
+            found += _receipted(catalogue, lake, row, became, pinned.state)
     return found[::-1]
 
 
@@ -187,7 +198,7 @@ def _receipted(
     lake: Lake,
     row: Mapping[str, Any],
     names: Sequence[str],
-    codes: Mapping[str, int],
+    state: Mapping[str, Any],
 ) -> list[ConsentValue]:
     profile_id, at, run_id = row["profile_id"], row["recorded_at"], row["run_id"]
     if row["removed"]:
@@ -201,7 +212,7 @@ def _receipted(
         profile_id,
         [int(str(record["record_id"])) for record in records],
         row,
-        codes,
+        state,
         as_of=at,
         names=names,
     )
@@ -261,7 +272,7 @@ def _relied_on(
     found: dict[str, ReliedOn] = {}
     for each in values:
         if each.profile_id == profile_id and each.recorded_at <= at and each.attribute not in found:
-            systems = tuple(given.system for given in each.winners)
+            systems = tuple(dict.fromkeys(given.system for given in each.winners))
             found[each.attribute] = ReliedOn(
                 each.attribute,
                 each.value,

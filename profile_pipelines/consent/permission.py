@@ -19,18 +19,23 @@ from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.spelling import value_text
+from profile_pipelines.consent.addresses import address_names
+from profile_pipelines.consent.opt_outs import silenced_apart
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.errors import UnknownName
 from profile_pipelines.identity.former import former_profiles
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import Rows
-from profile_pipelines.ledger.unsubscribes import Act, Unsubscribes
+from profile_pipelines.ledger import Ledger
+from profile_pipelines.ledger.unsubscribes import Act
 from profile_pipelines.profiles.unsubscribed import acts_table, unsubscribed_today
+from profile_pipelines.profiles.values import values_of
 
-Missing = Literal["consent", "stale", "gone"]
-"""Why there is no consent: missing, withdrawn or unsubscribed; too old to count;
-or there is no such profile."""
+Missing = Literal["consent", "stale", "gone", "suppressed"]
+"""Why no message may be sent: the consent is missing, withdrawn or unsubscribed, or too old to
+count; there is no such profile; or its address is suppressed."""
 
 
 def consent_attributes(catalogue: Catalogue, purpose: str) -> list[str]:
@@ -100,18 +105,55 @@ class Unsubscribed:
     between threads.
     """
 
-    def __init__(self, catalogue: Catalogue, lake: Lake, unsubscribes: Unsubscribes) -> None:
+    def __init__(self, catalogue: Catalogue, lake: Lake, ledger: Ledger) -> None:
         self._catalogue = catalogue
         self._lake = lake
-        self._unsubscribes = unsubscribes
+        self._unsubscribes = ledger.unsubscribes
+        self._suppressions = ledger.suppressions
         self._acts: dict[tuple[int, str], Act] = {}
         self._number = 0
         self._seq: int | None = None
+        self._apart: dict[str, tuple[object, set[int]]] = {}
         self._former = pa.table({})
         self._today: dict[str, set[int]] = {}
 
     def of(self, purpose: str) -> set[int]:
-        """The profiles that are unsubscribed from the purpose."""
+        """The profiles that are unsubscribed from the purpose, or with an address of which a
+        record that is nobody's says no."""
+        return self.acted(purpose) | self._said_apart(purpose)
+
+    def at_addresses(
+        self, purpose: str, profile_ids: Collection[int], *, every: bool = False
+    ) -> set[int]:
+        """Those of the profiles of whose addresses one gets nothing for the purpose; with `every`
+        those of which none gets anything."""
+        names = address_names(self._catalogue)
+        suppressed = {act.address for act in self._suppressions.standing(purpose)}
+        if not names or not suppressed:
+            return set()
+        found: set[int] = set()
+        values = values_of(self._catalogue, self._lake, profile_ids, names)
+        for profile_id, own in values.items():
+            marks = [
+                self._suppressions.mark(value_text(own[name]))
+                for name in names
+                if own[name] is not None
+            ]
+            silent = [mark in suppressed for mark in marks]
+            if any(silent) and (all(silent) or not every):
+                found.add(profile_id)
+        return found
+
+    def _said_apart(self, purpose: str) -> set[int]:
+        merged = self._lake.profiles(self._catalogue).pin().state.get("inputs")
+        if self._apart.get(purpose, (None,))[0] != merged:
+            identities = self._lake.identities(self._catalogue).pin()
+            found = silenced_apart(self._catalogue, self._lake, identities, purpose)
+            self._apart[purpose] = (merged, found)
+        return self._apart[purpose][1]
+
+    def acted(self, purpose: str) -> set[int]:
+        """The profiles that are unsubscribed from the purpose by an act."""
         news = self._unsubscribes.since(self._number)
         if not self._number and not news:
             return set()

@@ -1,4 +1,5 @@
-"""The links by which customers unsubscribe: a profile and a purpose under a signature.
+"""The links by which customers unsubscribe: a profile, a purpose and the address that the mail
+went to (as a keyed hash) under a signature.
 
 A link holds nothing personal and never ends: a mail may be opened years later.
 """
@@ -44,18 +45,21 @@ class UnsubscribeLinks:
             raise ChannelError(f"{URL} must begin with https://")
         return cls(url, key)
 
-    def link(self, profile_id: int, purpose: str) -> str:
-        """The address that unsubscribes a profile from a purpose."""
-        content = f"{profile_id}.{purpose}"
+    def link(self, profile_id: int, purpose: str, address: str | None = None) -> str:
+        """The page that unsubscribes a profile, and an address (its keyed hash), from a purpose."""
+        content = f"{profile_id}.{purpose}" + (f".{address}" if address else "")
         return f"{self.url}/unsubscribe/{content}.{self._signature(content)}"
 
-    def read(self, token: str) -> tuple[int, str] | None:
-        """The profile and the purpose of a token; None when it isn't one of ours."""
+    def read(self, token: str) -> tuple[int, str, str | None] | None:
+        """The profile, the purpose and the address of a token; None when it isn't one of ours.
+
+        Links that were made before addresses stood in them have none.
+        """
         content, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(content).encode()):
             return None
-        profile_id, _, purpose = content.partition(".")
-        return int(profile_id), purpose
+        profile_id, purpose, *address = content.split(".")
+        return int(profile_id), purpose, address[0] if address else None
 
     def _signature(self, content: str) -> str:
         told = f"unsubscribe:{content}".encode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import errno
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,12 +12,22 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union
+from uuid import uuid4
 
 import duckdb
 from sqlglot import exp
 
 from profile_pipelines.engine.columns import SQL_TYPES, Columns
 from profile_pipelines.engine.sql import null_of
+from profile_pipelines.errors import MachineError, ProfilePipelinesError
+from profile_pipelines.private_files import own_folder
+from profile_pipelines.store_errors import (
+    damaged,
+    errno_of,
+    lake_error,
+    missing_or_cut,
+    temporary_error,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,9 +68,10 @@ class DuckDBEngine:
     """Statements run one at a time, but for those of `side_by_side`; no state outlives a call."""
 
     def __init__(self, threads: int | None = None, memory_limit: str | None = None) -> None:
+        self._temporary = str(own_folder() / f"spill-{uuid4().hex[:8]}")
         settings: dict[str, Any] = {
             "preserve_insertion_order": False,
-            "temp_directory": str(Path(tempfile.gettempdir()) / "profile_pipelines_spill"),
+            "temp_directory": self._temporary,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
@@ -125,7 +137,7 @@ class DuckDBEngine:
                 _parameter("return_stats", exp.true()),
             ],
         )
-        with self._with_relations(relations) as connection:
+        with self._with_relations(relations, path) as connection:
             rows = connection.execute(copy.sql(dialect="duckdb")).fetchall()
         if not rows:
             return Written(path, 0, 0, {})
@@ -144,8 +156,9 @@ class DuckDBEngine:
 
     @contextmanager
     def _with_relations(
-        self, relations: Mapping[str, Relation]
+        self, relations: Mapping[str, Relation], target: str | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection, with the relations under their names; `target` is being written."""
         own: duckdb.DuckDBPyConnection | None = getattr(self._reader, "connection", None)
         connection = own or self._connection
         with nullcontext() if own else self._lock:
@@ -156,10 +169,42 @@ class DuckDBEngine:
                     else:
                         connection.register(name, relation)
                 yield connection
+            except (duckdb.Error, OSError) as error:
+                told = self._of_the_store(error, relations, target)
+                if told is None:
+                    raise
+                raise told from None
             finally:
                 for name, relation in relations.items():
                     if not isinstance(relation, list | ParquetFiles):
                         connection.unregister(name)
+
+    def _of_the_store(
+        self, error: Exception, relations: Mapping[str, Relation], target: str | None
+    ) -> ProfilePipelinesError | None:
+        """The error for people where the disk, the memory or a file is at fault; else None."""
+        said, number = str(error), errno_of(error)
+        reason = type(error).__name__ if number is None else os.strerror(number)
+        if str(own_folder()) in said and number is not None:
+            return temporary_error(own_folder(), reason, number)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            more = "give it more, or run fewer things at once"
+            if "max_temp_directory_size" in said:
+                return temporary_error(own_folder(), os.strerror(errno.ENOSPC), errno.ENOSPC)
+            return MachineError(f"there isn't enough memory; {more}")
+        if target is not None and target in said:
+            return lake_error(target, "written", reason, number)
+        for relation in relations.values():
+            paths = relation.paths if isinstance(relation, ParquetFiles) else relation
+            for path in paths if isinstance(paths, list) else ():
+                how = missing_or_cut(Path(path)) if "://" not in path else None
+                if how is None and path in said:
+                    how = "the file's content is damaged" if number is None else reason
+                if how is not None:
+                    return damaged(path, how)
+        if isinstance(error, OSError | duckdb.IOException):
+            return lake_error(target or "an unnamed place", "written" if target else "read", reason)
+        return None
 
 
 def _set_up(connection: duckdb.DuckDBPyConnection) -> None:

@@ -47,6 +47,20 @@ def distinct(left: exp.Expr, right: exp.Expr) -> exp.Expr:
     return exp.NullSafeNEQ(this=left, expression=right)
 
 
+def differs(name: str, left: str, right: str, *, as_set: bool) -> exp.Expr:
+    """Whether a column is another in two relations; `as_set` takes its lists for sets."""
+    one, other = column(name, left), column(name, right)
+    if not as_set:
+        return distinct(one, other)
+    # most are equal as they stand, which costs less to see
+    return exp.and_(distinct(one, other), distinct(as_sorted(one.copy()), as_sorted(other.copy())))
+
+
+def as_sorted(entries: exp.Expr) -> exp.Expr:
+    """A list's different entries in order: one form for all lists that are the same set."""
+    return exp.func("LIST_SORT", exp.func("LIST_DISTINCT", entries))
+
+
 def select_from(table: str, columns: Iterable[str]) -> exp.Select:
     """`SELECT columns FROM table`, quoted."""
     return exp.select(*(column(name) for name in columns)).from_(named(table))

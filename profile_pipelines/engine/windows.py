@@ -8,15 +8,19 @@ that SQL compares with constants only.
 
 from __future__ import annotations
 
-from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from profile_pipelines.catalog.operators import ConditionValue, condition_value
-from profile_pipelines.catalog.periods import Period, parse_period
+from profile_pipelines.catalog.compared_values import (
+    ConditionValue,
+    DayFromToday,
+    condition_value,
+)
+from profile_pipelines.catalog.local_time import ALWAYS, NEVER
+from profile_pipelines.catalog.periods import Period, parse_period, shift
 from profile_pipelines.catalog.values import AttributeType
 
 Point = date | datetime | int | Decimal
@@ -48,8 +52,12 @@ class Clock:
         return self.now.astimezone(self.timezone).date()
 
     def day_start(self, day: date) -> datetime:
-        """The instant, in UTC, at which a calendar date begins."""
-        return self.instant(datetime(day.year, day.month, day.day))
+        """The instant, in UTC, at which a calendar date begins; before the first there is none."""
+        return (
+            _FIRST_INSTANT
+            if day == date.min
+            else self.instant(datetime(day.year, day.month, day.day))
+        )
 
     def day_end(self, day: date) -> datetime:
         """The instant, in UTC, at which the next calendar date begins."""
@@ -62,27 +70,6 @@ class Clock:
             return local.astimezone(UTC)
         except OverflowError:
             return _FIRST_INSTANT if moment.year == 1 else _LAST_INSTANT
-
-
-def shift(day: date, period: Period, sign: int) -> date:
-    """The day a calendar period later (`sign` 1) or earlier (-1).
-
-    A month ends with its last day: 31 January and one month is 28 or 29 February. Days outside the
-    years 1 to 9999 become the first or the last one. Raises ValueError for an exact period.
-    """
-    count = sign * period.count
-    match period.unit:
-        case "day" | "week":
-            number = day.toordinal() + count * (7 if period.unit == "week" else 1)
-            return date.fromordinal(min(max(number, 1), date.max.toordinal()))
-        case "month" | "year":
-            months = day.year * 12 + day.month - 1 + count * (12 if period.unit == "year" else 1)
-            year, month = months // 12, months % 12 + 1
-            if not 1 <= year <= 9999:
-                return date.min if year < 1 else date.max
-            return date(year, month, min(day.day, monthrange(year, month)[1]))
-        case _:
-            raise ValueError(f"{period.count} {period.unit}s are no whole days")
 
 
 def value_range(operator: str, attribute_type: AttributeType, value: object, clock: Clock) -> Range:
@@ -103,7 +90,7 @@ def value_range(operator: str, attribute_type: AttributeType, value: object, clo
         case "less_than" | "before":
             return Range(high=span.low, high_included=False)
         case "at_most":
-            return Range(high=span.high)
+            return Range(high=span.high, high_included=span.high_included)
         case "more_than" | "after":
             return Range(low=span.high, low_included=not span.high_included)
         case "at_least":
@@ -120,19 +107,22 @@ def recent(value: object, clock: Clock) -> Range:
 
 def _span(attribute_type: AttributeType, written: object, clock: Clock) -> Range:
     value: ConditionValue = condition_value(attribute_type, written)
-    if value == "today":
-        value = clock.today
+    if isinstance(value, DayFromToday):
+        value = value.on(clock.today)
     if isinstance(value, datetime):
         instant = clock.instant(value)
         return Range(instant, instant)
     if isinstance(value, str):
         raise ValueError("text has no order")
     if attribute_type == "timestamp" and isinstance(value, date):
-        return Range(clock.day_start(value), clock.day_end(value), high_included=False)
+        # no instant is after the last day
+        return Range(clock.day_start(value), clock.day_end(value), high_included=value == date.max)
     return Range(value, value)
 
 
 def _window(operator: str, attribute_type: AttributeType, period: Period, clock: Clock) -> Range:
+    """What is never, or always was, lies in no window, however long; what always was is longer ago
+    than anything."""
     sign = 1 if operator == "within_next" else -1
     if period.exact:
         if attribute_type == "date":
@@ -140,18 +130,32 @@ def _window(operator: str, attribute_type: AttributeType, period: Period, clock:
         now = clock.instant(clock.now)
         other = _clipped(now, sign * period.length)
         if operator == "more_than_ago":
-            return Range(high=other, high_included=False)
-        return Range(min(now, other), max(now, other))
+            return _long_ago(other, ALWAYS)
+        return _in_calendar(Range(min(now, other), max(now, other)), ALWAYS, NEVER)
     today = clock.today
     day = shift(today, period, sign)
     first, last = min(today, day), max(today, day)
     if attribute_type == "date":
         if operator == "more_than_ago":
-            return Range(high=day, high_included=False)
-        return Range(first, last)
+            return _long_ago(day, ALWAYS.date())
+        return _in_calendar(Range(first, last), ALWAYS.date(), NEVER.date())
     if operator == "more_than_ago":
-        return Range(high=clock.day_start(day), high_included=False)
-    return Range(clock.day_start(first), clock.day_end(last), high_included=False)
+        return _long_ago(clock.day_start(day), ALWAYS)
+    days = Range(clock.day_start(first), clock.day_end(last), high_included=False)
+    return _in_calendar(days, ALWAYS, NEVER)
+
+
+def _in_calendar(window: Range, always: Point, never: Point) -> Range:
+    low, high = cast("tuple[date, date]", (window.low, window.high))
+    first, last = cast("tuple[date, date]", (always, never))
+    return Range(
+        max(low, first), min(high, last),
+        low_included=low > first, high_included=window.high_included and high < last,
+    )  # fmt: skip
+
+
+def _long_ago(before: date, always: date) -> Range:
+    return Range(high=max(before, always), high_included=before <= always)
 
 
 def _clipped(now: datetime, length: timedelta) -> datetime:

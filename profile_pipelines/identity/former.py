@@ -21,7 +21,9 @@ from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, distinct, literal, named
 from profile_pipelines.engine.tables import no_rows
+from profile_pipelines.identity.shared import is_own
 from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import FURTHER_OF
 
 _FORMER: Columns = {"former_id": "integer", "profile_id": "integer"}
 
@@ -31,7 +33,8 @@ def former_profiles(
 ) -> pa.Table:
     """`former_id` and the `profile_id` of today (or as of a moment), where they differ.
 
-    A record that is held apart takes nothing over by its identifiers, which it shares with many.
+    A record that is held apart takes nothing over by its identifiers, which it shares with many,
+    nor does any by a value that fits several customers, or did in the former profile.
     """
     names = [f"id_{name}" for name in catalogue.identifiers]
     if not identities.exists:
@@ -40,7 +43,16 @@ def former_profiles(
     if as_of is not None:
         past = exp.LTE(this=column("recorded_at"), expression=literal(as_of))
     log = identities.changes(
-        ["record_id", "profile_id", "previous_profile_id", *names], "ever", where=past
+        [
+            "record_id",
+            "profile_id",
+            "previous_profile_id",
+            "shared_identifiers",
+            FURTHER_OF,
+            *names,
+        ],
+        "ever",
+        where=past,
     )
     left = exp.and_(
         exp.not_(column("previous_profile_id", "l").is_(exp.null())),
@@ -56,15 +68,17 @@ def former_profiles(
     relations["travelled"] = lake.engine.query(travelled, relations)
     if relations["travelled"].num_rows == 0:
         return no_rows(_FORMER)
+    kept = [column(name, "l") for name in ("record_id", "profile_id", FURTHER_OF, *names)]
+    shared = exp.BitwiseOrAgg(this=column("shared_identifiers", "l"))
     stays = (
-        exp.select(*(column(name, "l") for name in ("record_id", "profile_id", *names)))
-        .distinct()
+        exp.select(*kept, exp.alias_(shared, "shared_identifiers", quoted=True))
         .from_(log.sql.copy().subquery("l"))
         .join(named("travelled", "t"), on=_same("record_id", "t", "l"), join_type="semi")
         .where(exp.not_(column("profile_id", "l").is_(exp.null())))
+        .group_by(*kept)
     )
     relations["stays"] = lake.engine.query(stays, relations)
-    columns = ["record_id", "profile_id", "held_apart", *names]
+    columns = ["record_id", "profile_id", "held_apart", "shared_identifiers", *names]
     rows = identities.as_of(as_of, columns, "now")
     relations |= rows.relations
     here = _pairs().from_(named("stays", "s")).join(
@@ -73,7 +87,15 @@ def former_profiles(
     gone = (
         exp.select(exp.Star())
         .from_(named("stays", "s"))
-        .join(rows.sql.subquery("n"), on=_same("record_id", "s", "n"), join_type="anti")
+        .join(
+            rows.sql.subquery("n"),
+            # what a record has given up goes on as nobody
+            on=exp.EQ(
+                this=exp.func("COALESCE", column(FURTHER_OF, "s"), column("record_id", "s")),
+                expression=column("record_id", "n"),
+            ),
+            join_type="anti",
+        )
     )
     relations["gone"] = lake.engine.query(gone, relations)
     parts = [here]
@@ -141,8 +163,8 @@ def _by_identifiers(rows: exp.Select, names: Sequence[str]) -> list[exp.Select]:
         _pairs()
         .from_(named("gone", "s"))
         .join(rows.subquery("n"), on=_same(name, "s", "n"))
-        .where(exp.not_(column("held_apart", "n")))
-        for name in names
+        .where(exp.not_(column("held_apart", "n")), is_own(number, "s"), is_own(number, "n"))
+        for number, name in enumerate(names)
     ]
 
 

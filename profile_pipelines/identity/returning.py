@@ -7,19 +7,25 @@ from collections.abc import Sequence
 import polars as pl
 
 from profile_pipelines.engine.sql import column
-from profile_pipelines.identity.affected import Affected, members, stored_columns
+from profile_pipelines.identity.affected import SHARED, Affected, members, stored_columns
 from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake.lake import FURTHER_OF
 
 
 def former_ids(
-    lake: Lake, pinned: Pinned, affected: Affected, newcomers: pl.DataFrame, names: Sequence[str]
+    lake: Lake,
+    pinned: Pinned,
+    affected: Affected,
+    newcomers: pl.DataFrame,
+    names: Sequence[str],
 ) -> pl.DataFrame:
     """`record_id` and `profile_id`: whose profile ended, of the records of new profiles.
 
-    `newcomers` has `record_id`, identifiers and `held_apart`. A record was in a profile that ended
-    when it is the same record, or shares an identifier with one of the profile's last records;
-    what is held apart shares its identifiers with many, and takes nothing over by them. Of
-    several such profiles it is the oldest.
+    `newcomers` has `record_id`, identifiers, `held_apart` and `shared_identifiers`. A record was in
+    a profile that ended when it is the same record, or has an identifier of one of the profile's
+    last records. Nothing is taken over by a value that fits several customers, or did when the
+    profile ended. Of several such profiles it is the one with the strongest identifier in common,
+    of these the oldest.
     """
     empty = pl.DataFrame(schema={"record_id": pl.Int64, "profile_id": pl.Int64})
     wanted = {name: newcomers[name] for name in ("record_id", *names)}
@@ -27,7 +33,9 @@ def former_ids(
     ended = pl.concat(
         [
             members(lake, log, names, wanted),
-            affected.old.join(affected.new, on="record_id", how="anti"),
+            affected.old.join(affected.new, on="record_id", how="anti").filter(
+                ~pl.col(FURTHER_OF).is_in(affected.new["record_id"].implode()).fill_null(False)
+            ),
         ]
     ).drop_nulls("profile_id")
     stays = affected.old.join(affected.new, on="record_id", how="semi")["profile_id"]
@@ -36,10 +44,10 @@ def former_ids(
     elsewhere = now.filter(~now.is_in(affected.old["profile_id"].drop_nulls().implode()))
     living = pl.concat([stays, elsewhere]).drop_nulls().unique()
     ended = ended.filter(~pl.col("profile_id").is_in(living.implode()))
-    apart = pl.col("held_apart")
-    found = [empty, newcomers.join(ended, on="record_id").select(empty.columns)]
-    found += [
-        newcomers.filter(~apart).join(ended.filter(~apart), on=name).select(empty.columns)
-        for name in names
-    ]
-    return pl.concat(found).group_by("record_id").agg(pl.col("profile_id").min())
+    found = newcomers.join(ended, on="record_id").select(empty.columns)
+    for number, name in enumerate(names):
+        own = ~pl.col("held_apart") & (pl.col(SHARED).fill_null(0) & (1 << number) == 0)
+        pairs = newcomers.filter(own).join(ended.filter(own), on=name, suffix="_ended")
+        same = pairs.select(empty.columns).join(found, on="record_id", how="anti")
+        found = pl.concat([found, same.group_by("record_id").agg(pl.col("profile_id").min())])
+    return found.group_by("record_id").agg(pl.col("profile_id").min())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date, time, timedelta
+from datetime import date, time
 
-from profile_pipelines.catalog.durations import format_duration
 from profile_pipelines.catalog.journeys import Journey
 
 
@@ -16,7 +15,7 @@ def definition_of(journey: Journey) -> tuple[str, str]:
     What is only told to people, and who moves over from an older version, makes no other one.
     """
     declared = journey.model_dump(by_alias=True, exclude_none=True)
-    for told in ("description", "owner", "mapping"):
+    for told in ("description", "owner", "mapping", "priority"):
         declared.pop(told, None)
     text = json.dumps(declared, default=_plain, sort_keys=True)
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -29,8 +28,6 @@ def read_definition(text: str) -> Journey:
 
 def _plain(value: object) -> object:
     match value:
-        case timedelta():
-            return format_duration(value)
         case date() | time():
             return value.isoformat()
         case _:

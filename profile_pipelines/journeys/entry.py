@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 from sqlglot import exp
 
+from profile_pipelines.audiences.compile import PROFILES
 from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.materialise import keep_up
 from profile_pipelines.audiences.staleness import Coverage
@@ -26,6 +27,12 @@ def entry_of(lake: Lake, journey: Journey) -> LakeTable:
     if journey.audience is not None:
         return lake.audience(journey.audience)
     return lake.entry(journey.journey)
+
+
+def told_of(pinned: Pinned) -> int | None:
+    """The commit of the profiles of which the table tells who is a member."""
+    evaluated = pinned.state.get("evaluated", {})
+    return evaluated.get("inputs", {}).get(PROFILES)
 
 
 def followed_of(journey: Journey) -> str:

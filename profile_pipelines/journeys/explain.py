@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import yaml
 
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey, Moment
+from profile_pipelines.catalog.local_time import NEVER
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.journeys.clock import day_time, next_time
+from profile_pipelines.journeys.clock import due_at
 from profile_pipelines.journeys.definition import read_definition
 from profile_pipelines.journeys.program import END, Node, describe, program
 from profile_pipelines.journeys.tick import facts_of
@@ -67,7 +67,6 @@ def explanations(
         for each in enrolments.versions.of(journey.journey)
     }
     sent = outbox.messages(journey=journey.journey, profile_ids=profile_ids)
-    timezone = ZoneInfo(catalogue.settings.timezone)
     found: list[Explanation] = []
     for row in enrolments.of_profiles(journey.journey, profile_ids):
         declared = definitions[row["version"]]
@@ -76,7 +75,8 @@ def explanations(
         node = nodes.get(row["step"])
         facts = facts_of(catalogue, lake, coverage, declared, [row["profile_id"]], now)
         fact = next(facts.iter_rows(named=True), {})
-        due = _due(node, facts, row["arrived_at"], timezone) if active and node else None
+        zone = ZoneInfo(fact.get("zone", catalogue.settings.timezone))
+        due = _due(node, fact, row["arrived_at"], zone) if active and node else None
         follows = nodes.get(node.next) if node is not None else None
         upcoming = describe(follows.step) if follows is not None else "the journey's end"
         found.append(
@@ -100,22 +100,17 @@ def explanations(
     return found
 
 
-def _due(node: Node, facts: pl.DataFrame, arrived: datetime, timezone: ZoneInfo) -> datetime | None:
+def _due(
+    node: Node, fact: Mapping[str, Any], arrived: datetime, timezone: ZoneInfo
+) -> datetime | None:
     wait = node.step.wait
     if wait is None:
         return None
-    found: datetime | None = None
-    if wait.for_ is not None:
-        found = arrived + wait.for_
-    elif isinstance(wait.until, Moment) and wait.until.attribute is None:
-        found = next_time(wait.until, arrived, timezone)
-    elif isinstance(wait.until, Moment) and len(facts):
-        dates = pl.col(str(wait.until.attribute))
-        found = facts.select(day_time(dates, wait.until.days, wait.until.at, str(timezone))).item()
-    latest: timedelta | None = wait.at_most
-    if latest is not None:
-        found = min(found, arrived + latest) if found is not None else arrived + latest
-    return found
+    value = None
+    if isinstance(wait.until, Moment) and wait.until.attribute is not None:
+        value = fact.get(wait.until.attribute)
+    found = due_at(wait, value, arrived, timezone)
+    return None if found == NEVER else found
 
 
 def _exits(journey: Journey) -> list[str]:

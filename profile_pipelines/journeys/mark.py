@@ -30,6 +30,8 @@ class Mark:
     active: int
     due_at: datetime | None
     """When the first of those who wait for a time is let on."""
+    profiles_seq: int | None = None
+    """The commit of the profiles of which the entry's members were told; None in older marks."""
 
     def is_due(self, now: datetime) -> bool:
         """Whether the clock alone lets somebody on."""
@@ -39,13 +41,16 @@ class Mark:
     def text(self) -> str:
         """As the ledger keeps it."""
         due_at = self.due_at.isoformat() if self.due_at else None
-        return json.dumps([self.asked, sorted(self.versions), self.active, due_at])
+        return json.dumps(
+            [self.asked, sorted(self.versions), self.active, due_at, self.profiles_seq]
+        )
 
     @classmethod
     def read(cls, text: str) -> Mark:
         """What `text` wrote."""
-        asked, versions, active, due_at = json.loads(text)
-        return cls(asked, set(versions), active, datetime.fromisoformat(due_at) if due_at else None)
+        asked, versions, active, due_at, *later = json.loads(text)
+        due = datetime.fromisoformat(due_at) if due_at else None
+        return cls(asked, set(versions), active, due, *later)
 
 
 def digest_of(rows: Rows) -> str:

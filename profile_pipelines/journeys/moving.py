@@ -1,8 +1,9 @@
 """Moves the enrolments of one version through its steps, all at once and without writing.
 
 Every frame has a row for each enrolment: `id`, `profile_id`, `holdout`, `step`, `arrived_at`
-(UTC), `converted`, `exists now`, `member now`, and the answers to the journey's questions:
-true, false, or NULL where a stale value decides. Who depends on such a value stays where they are.
+(UTC), `converted`, `exists now`, `member now`, `zone` (the time zone by whose clock they are
+moved), and the answers to the journey's questions: true, false, or NULL where a stale value
+decides. Who depends on such a value stays where they are.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.journeys import Journey, Moment
+from profile_pipelines.catalog.local_time import later
 from profile_pipelines.journeys.chance import share_of
-from profile_pipelines.journeys.clock import day_time, next_time
+from profile_pipelines.journeys.clock import INSTANT, due_at, each_once, late_from
 from profile_pipelines.journeys.program import END, Node
 
 EXITS = {"exit_when": "exit when", "consent": "withdrawn"}
@@ -46,25 +50,26 @@ class Moved:
 class Moving:
     """One version of a journey at one moment."""
 
-    def __init__(
-        self, journey: Journey, version: int, nodes: list[Node], now: datetime, timezone: ZoneInfo
-    ) -> None:
+    def __init__(self, journey: Journey, version: int, nodes: list[Node], now: datetime) -> None:
         self._journey = journey
         self._version = version
         self._nodes = nodes
         self._now = now
-        self._timezone = timezone
         self._arrivals: dict[str, list[pl.DataFrame]] = {}
         self._moved = Moved()
 
     def move(self, frame: pl.DataFrame, new: pl.DataFrame) -> Moved:
         """Where those go who are in the journey, and those who are `new` at its first step."""
-        not_due = pl.lit(None, pl.Datetime("us", "UTC")).alias("due_at")
-        frame, new = frame.with_columns(not_due), new.with_columns(not_due)
+        fresh = [pl.lit(None, INSTANT).alias("due_at"), pl.lit(False).alias("late")]
+        frame, new = frame.with_columns(fresh), new.with_columns(fresh)
         self._convert(frame)
         staying = self._leave(frame)
         if "exit when" in frame.columns:
             staying = self._held(staying, pl.col("exit when"))
+            undecided = new.filter(pl.col("exit when").is_null())
+            new = self._held(new, pl.col("exit when"))
+            self._moved.events[self._nodes[0].path, "entered", ""] += len(undecided)
+            self._stand(self._nodes[0].path, undecided)
         parts = staying.partition_by("step", as_dict=True)
         by_step = {str(key[0]): part for key, part in parts.items()}
         self._arrive(self._nodes[0].path, new)
@@ -149,18 +154,19 @@ class Moving:
         send = node.step.send
         assert send is not None
         lasts = send.expire_after if send.expire_after is not None else self._journey.expire_after
-        for enrolment, profile_id, holdout, at in zip(
-            frame["id"], frame["profile_id"], frame["holdout"], frame["due_at"], strict=True
-        ):
-            expires = (at or self._now) + lasts
-            reason = "holdout" if holdout else "expired" if expires <= self._now else None
+        expiry = cache(lambda at, zone: later(at or self._now, lasts, ZoneInfo(zone)))
+        columns = ("id", "profile_id", "holdout", "due_at", "late", "zone")
+        for enrolment, profile_id, holdout, at, late, zone in frame.select(columns).iter_rows():
+            expires = expiry(at, zone)
+            expired = "expired" if expires <= self._now else None
+            reason = "holdout" if holdout else "late" if late else expired
             self._moved.events[node.path, "skipped" if reason else "decided", reason or ""] += 1
             if reason is None:
                 self._moved.messages.append(
                     {
                         "journey": self._journey.journey, "version": self._version,
                         "enrolment": enrolment, "step": node.path, "channel": send.channel,
-                        "template": send.template, "consent": self._journey.consent,
+                        "template": send.template, "consent": send.consent or self._journey.consent,
                         "profile_id": profile_id, "decided_at": self._now,
                         "next_attempt_at": self._now, "expires_at": expires,
                     }
@@ -170,34 +176,55 @@ class Moving:
     def _wait(self, node: Node, frame: pl.DataFrame) -> pl.DataFrame:
         wait = node.step.wait
         assert wait is not None
-        if wait.for_ is not None:
-            due = _ARRIVED + wait.for_
-        elif isinstance(wait.until, Moment) and wait.until.attribute is None:
-            moments = {
-                at: next_time(wait.until, at, self._timezone) for at in frame["arrived_at"].unique()
-            }
-            due = _ARRIVED.replace_strict(
-                moments, default=None, return_dtype=pl.Datetime("us", "UTC")
-            )
-        elif isinstance(wait.until, Moment):
+        until = wait.until
+        answer = None
+        value = pl.lit(None, pl.Date())
+        if isinstance(until, Moment) and until.attribute is not None:
             answer = pl.col(f"date {node.path}")
-            self._moved.held += frame.select(answer.is_null().sum()).item()
-            date = pl.when(answer).then(pl.col(str(wait.until.attribute)))
-            due = day_time(date, wait.until.days, wait.until.at, str(self._timezone))
-        else:
+            value = pl.when(answer).then(pl.col(until.attribute))
+        elif isinstance(until, Condition):
             answer = pl.col(f"until {node.path}")
+        if answer is not None:
             self._moved.held += frame.select(answer.is_null().sum()).item()
-            due = pl.when(answer).then(self._moment)
-        if wait.at_most is not None:
-            due = pl.min_horizontal(due, _ARRIVED + wait.at_most)
-        timed = frame.with_columns(due_at=due.cast(pl.Datetime("us", "UTC")))
+        timed = frame.with_columns(value.alias("until value"))
+        due = each_once(
+            timed,
+            ["until value", "arrived_at", "zone"],
+            lambda value, arrived, zone: due_at(wait, value, arrived, ZoneInfo(zone)),
+        )
+        too_late = each_once(
+            timed,
+            ["until value", "zone"],
+            lambda value, zone: late_from(wait, value, ZoneInfo(zone)),
+        )
+        late = (pl.lit(too_late) <= _ARRIVED).fill_null(False)
+        timed = timed.drop("until value").with_columns(due.alias("due_at"), late.alias("late"))
+        if isinstance(until, Condition):
+            holds = pl.when(pl.col(f"until {node.path}")).then(self._moment)
+            timed = timed.with_columns(due_at=pl.min_horizontal(holds, "due_at"))
         ready = (pl.col("due_at") <= self._now).fill_null(False)
-        self._arrive(node.next, timed.filter(ready))
+        self._let_on(node, timed.filter(ready))
         waiting = timed.filter(~ready)
-        due_at: datetime | None = waiting.select(pl.col("due_at").min()).item()
-        if due_at is not None:
-            self._moved.next_due = min(due_at, self._moved.next_due or due_at)
+        first: datetime | None = waiting.select(pl.col("due_at").min()).item()
+        if first is not None:
+            self._moved.next_due = min(first, self._moved.next_due or first)
         return waiting
+
+    def _let_on(self, node: Node, ready: pl.DataFrame) -> None:
+        """Those go on whose wait is over; of who came too late for it, as it is declared."""
+        wait = node.step.wait
+        assert wait is not None
+        mode = wait.late or "skip"
+        late = ready.filter("late")
+        if len(late):
+            self._moved.events[node.path, "late", mode] += len(late)
+        if mode == "end":
+            self._arrive(END, late)
+            ready = ready.filter(~pl.col("late"))
+        elif mode == "send":
+            at = pl.when(~pl.col("late")).then("due_at")
+            ready = ready.with_columns(due_at=at, late=pl.lit(False))
+        self._arrive(node.next, ready)
 
     def _branch(self, node: Node, frame: pl.DataFrame) -> pl.DataFrame:
         """Each takes the first way that holds; who can't be told of a way before it waits."""

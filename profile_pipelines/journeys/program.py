@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from profile_pipelines.catalog.conditions import Condition
-from profile_pipelines.catalog.durations import format_duration
-from profile_pipelines.catalog.journeys import WEEKDAYS, Journey, Moment, Step
+from profile_pipelines.catalog.journeys import Journey, Moment, Step
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.periods import Period, format_period
+from profile_pipelines.catalog.send_times import WEEKDAYS
 
 END = "end"
 """Where those are who have been through all steps."""
@@ -62,8 +62,8 @@ def describe(step: Step) -> str:
     return "branch" if step.branch is not None else "split"
 
 
-def _spell(length: timedelta | None) -> str:
-    return "" if length is None else format_duration(length)
+def _spell(length: Period | None) -> str:
+    return "" if length is None else format_period(length)
 
 
 def spell_moment(moment: Moment) -> str:
@@ -71,16 +71,22 @@ def spell_moment(moment: Moment) -> str:
     if moment.attribute is None:
         day = f"{WEEKDAYS[moment.weekday]} " if moment.weekday is not None else ""
         return f"{day}{moment.at:%H:%M}"
-    offset = f" {'-' if moment.days < 0 else '+'} {abs(moment.days)} days" if moment.days else ""
-    return f"{moment.attribute}{offset}" + (f" at {moment.at:%H:%M}" if moment.at.hour else "")
+    sign = "-" if moment.days + (moment.minutes or 0) < 0 else "+"
+    offset = f" {sign} {abs(moment.days)} days" if moment.days else ""
+    if moment.minutes:
+        count = abs(moment.minutes)
+        hours = count % 60 == 0
+        offset = f" {sign} {count // 60 if hours else count} {'hours' if hours else 'minutes'}"
+    timed = moment.at.hour or moment.at.minute or moment.midnight
+    return f"{moment.attribute}{offset}" + (f" at {moment.at:%H:%M}" if timed else "")
 
 
 def questions(journey: Journey, nodes: list[Node]) -> dict[str, Condition]:
     """The conditions that decide the journey, by the column that has the answer.
 
     `exit when`, `goal reached`, `when <path> <way>` of branches, `until <path>` of waits;
-    `date <path>` asks whether the date that is waited for is there, and fresh; `member now` whether
-    one who entered by a condition stays.
+    `date <path>` asks whether the date or timestamp that is waited for is there, and fresh;
+    `member now` whether one who entered by a condition stays.
     """
     asked: dict[str, Condition] = {}
     if journey.exit_when is not None:
@@ -117,7 +123,7 @@ def withdrawal(catalogue: Catalogue, journey: Journey) -> dict[str, Condition]:
 
 
 def dates(nodes: list[Node]) -> list[str]:
-    """The date attributes that are waited for."""
+    """The date and timestamp attributes that are waited for."""
     return sorted(
         {
             node.step.wait.until.attribute

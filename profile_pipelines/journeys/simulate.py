@@ -29,6 +29,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.journeys.moving import Moved, Moving
+from profile_pipelines.journeys.newcomers import Door, admissible, turned_away
 from profile_pipelines.journeys.program import END, program
 from profile_pipelines.journeys.tick import ENTRY, admitted, enrolled, facts_of
 from profile_pipelines.lake import Lake
@@ -99,7 +100,6 @@ class _Replay:
         self._catalogue = catalogue
         self._journey = journey
         self._nodes = program(journey)
-        self._timezone = ZoneInfo(catalogue.settings.timezone)
         self._entry = journey.enter_when
         if self._entry is None:
             self._entry = catalogue.audiences[str(journey.audience)].where
@@ -108,6 +108,7 @@ class _Replay:
         self._next_id = 1
         self._active = enrolled(journey, np.empty(0, np.int64), np.empty(0, np.int64), "0", None)
         self._ended: dict[int, datetime] = {}
+        self._watched: set[int] = set()
 
     def tick(self, lake: Lake, coverage: Coverage, now: datetime) -> SimulatedTick:
         """Move everybody to a moment."""
@@ -117,7 +118,11 @@ class _Replay:
         self._members = inside
         if first and self._journey.launch == "newcomers":
             became = became[:0]
-        became = became[~np.isin(became, self._kept(now))]
+        watched = np.array(sorted(self._watched), np.int64)
+        became = np.union1d(became, np.intersect1d(watched, inside))
+        became = became[~np.isin(became, self._active["profile_id"].to_numpy())]
+        zone = ZoneInfo(self._catalogue.settings.timezone)
+        became, again_at = admissible(self._journey, became, self._ended, now, zone)
         ids = np.arange(self._next_id, self._next_id + len(became), dtype=np.int64)
         self._next_id += len(became)
         new = enrolled(self._journey, became, ids, self._nodes[0].path, now)
@@ -125,15 +130,18 @@ class _Replay:
         facts = facts_of(self._catalogue, lake, coverage, self._journey, asked, now)
         facts = facts.with_columns(pl.col("profile_id").is_in(inside.tolist()).alias("member now"))
         own = self._active.join(facts, on="profile_id", how="left").with_columns(
-            pl.col("exists now").fill_null(False)
+            pl.col("exists now").fill_null(False),
+            pl.col("zone").fill_null(self._catalogue.settings.timezone),
         )
-        new, turned_away = admitted(new.join(facts, on="profile_id", how="inner"))
-        moved = Moving(self._journey, 1, self._nodes, now, self._timezone).move(own, new)
+        new, reasons = admitted(new.join(facts, on="profile_id", how="inner"))
+        moved = Moving(self._journey, 1, self._nodes, now).move(own, new)
         messages = self._sent(lake, coverage, moved, now)
         self._keep(moved, new, now)
         moved.events[ENTRY, "entered", ""] += len(new)
-        for reason, count in turned_away.items():
+        door = Door(became, again_at, watched=frozenset(self._watched))
+        for reason, count in turned_away(self._journey, door, reasons).counts.items():
             moved.events[ENTRY, "turned_away", reason] += count
+        self._watched = {*reasons, *again_at} if self._journey.watches else set()
         return SimulatedTick(
             at=now,
             active=len(self._active),
@@ -157,16 +165,6 @@ class _Replay:
         self._undecided = len(found.filter(pl.col("fits").is_null() & ~was))
         fits = pl.col("fits").fill_null(was)
         return np.sort(found.filter(fits)["profile_id"].to_numpy())
-
-    def _kept(self, now: datetime) -> np.ndarray:
-        """The profiles that may not enter."""
-        active = self._active["profile_id"].to_list()
-        reenter = self._journey.reenter
-        if reenter.kind == "always":
-            return np.array(active, np.int64)
-        since = None if reenter.kind == "never" else now - reenter.after
-        ended = [each for each, at in self._ended.items() if since is None or at > since]
-        return np.array([*active, *ended], np.int64)
 
     def _sent(self, lake: Lake, coverage: Coverage, moved: Moved, now: datetime) -> int:
         """Count the messages that would go out, in place of those that were decided."""

@@ -28,6 +28,8 @@ class StepStatus:
     mapped: int = 0
     """Who was taken over from here by a newer version."""
     converted: int = 0
+    late: int = 0
+    """Who came here when the customer's moment was over."""
     messages: dict[str, int] = field(default_factory=dict[str, int])
     """By outbox state: the step's messages."""
     skipped: dict[str, int] = field(default_factory=dict[str, int])
@@ -49,6 +51,10 @@ class JourneyStatus:
     held: int
     """At the last tick: who stayed since a value that decides is stale."""
     entered_today: int
+    turned_away: dict[str, int]
+    """By reason: who wasn't let in when they came, since the launch."""
+    watched: dict[str, int]
+    """By reason: of those, who enters once that is over while they are members still."""
     steps: list[StepStatus]
 
 
@@ -67,14 +73,19 @@ def status_of(
     def at(path: str) -> StepStatus:
         return steps.setdefault(path, StepStatus(path, _title(path, "(an older step)")))
 
+    turned_away: Counter[str] = Counter()
     for each in enrolments.passages.totals(name):
         if each.step == ENTRY:
+            if each.event == "turned_away":
+                turned_away[each.reason] += each.count
             continue
         step = at(each.step)
         if each.event == "entered":
             step.entered += each.count
         elif each.event == "exited":
             step.exited += each.count
+        elif each.event == "late":
+            step.late += each.count
         elif each.event == "mapped":
             step.mapped += each.count
         elif each.event == "converted":
@@ -108,7 +119,8 @@ def status_of(
     tick = enrolments.tick(name)
     return JourneyStatus(
         name, versions[-1].version if versions else 0, tick.at, active, completed, dict(exited),
-        converted, tick.held, today, in_order(steps.values()),
+        converted, tick.held, today, dict(turned_away), enrolments.watched.counts(name),
+        in_order(steps.values()),
     )  # fmt: skip
 
 

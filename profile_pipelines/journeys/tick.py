@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import cast
-from zoneinfo import ZoneInfo
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -22,21 +21,16 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.journeys.chance import share_of
 from profile_pipelines.journeys.definition import definition_of, read_definition
-from profile_pipelines.journeys.entry import (
-    entry_of,
-    fitting,
-    followed_of,
-    joined_since,
-    keep_entry_up,
-    members,
-)
-from profile_pipelines.journeys.joined import carried_over, were_once
+from profile_pipelines.journeys.entry import entry_of, followed_of, keep_entry_up, told_of
+from profile_pipelines.journeys.joined import carried_over
 from profile_pipelines.journeys.mark import Mark, digest_of
 from profile_pipelines.journeys.moving import EXITS, Moved, Moving
+from profile_pipelines.journeys.newcomers import at_the_door, turned_away
 from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
-from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Tick
+from profile_pipelines.ledger.outbox import Claimed, message_id
 from profile_pipelines.ledger.passages import Passage
 
 _NEW = {
@@ -69,6 +63,8 @@ class TickResult:
     wrote: bool
     steps: dict[tuple[str, str, str], int]
     """By (path, event, reason): how many."""
+    decided: tuple[Claimed, ...] = ()
+    """In a dry run, the messages that it would decide."""
 
 
 def tick(
@@ -120,11 +116,11 @@ def tick(
             return _result(name, mark.active, {}, _nothing(before), wrote=False)
     active, carried = carried_over(catalogue, lake, enrolments.active(name))
     active, taken, passages = _taken_over(journey, active, current)
-    newcomers = _newcomers(
+    door = at_the_door(
         catalogue, lake, enrolments, coverage, journey, pinned, before, active, now=now, dry=dry
     )
+    newcomers, reasons = door.may, {}
     new_ids = np.arange(before.next_id, before.next_id + len(newcomers), dtype=np.int64)
-    timezone = ZoneInfo(catalogue.settings.timezone)
     moving = {current, *active["version"].unique()}
     known = "" if dry else asked(moving)  # before the answers are read, which may be newer
     results: dict[int, Moved] = {}
@@ -139,16 +135,19 @@ def tick(
         ids = pl.concat([own["profile_id"], new["profile_id"]])
         facts = facts_of(catalogue, lake, coverage, declared, ids.to_numpy(), now)
         own = own.join(facts, on="profile_id", how="left").with_columns(
-            pl.col("exists now").fill_null(False)
+            pl.col("exists now").fill_null(False),
+            pl.col("zone").fill_null(catalogue.settings.timezone),
         )
-        new, turned_away = admitted(new.join(facts, on="profile_id", how="inner"))
-        moved = Moving(declared, version, nodes, now, timezone).move(own, new)
+        new, outside = admitted(new.join(facts, on="profile_id", how="inner"))
+        reasons |= outside
+        moved = Moving(declared, version, nodes, now).move(own, new)
         moved.events[ENTRY, "entered", ""] += len(new)
-        for reason, count in turned_away.items():
-            moved.events[ENTRY, "turned_away", reason] += count
         if len(new):
             entered = _rows(new, moved, version)
         results[version] = moved
+    away = turned_away(journey, door, reasons)
+    for reason, count in away.counts.items():
+        results[current].events[ENTRY, "turned_away", reason] += count
     changes = Changes(
         moves=[*taken, *(each for moved in results.values() for each in _moves(moved, new_ids))],
         entered=entered,
@@ -167,13 +166,18 @@ def tick(
         held=sum(moved.held for moved in results.values()),
         followed=followed_of(journey),
         carried_over=carried,
+        watch=away.watch,
+        unwatch=away.unwatch,
     )
     result = _result(name, len(active), results, changes)
     if not dry:
-        due = [each.next_due for each in results.values() if each.next_due is not None]
-        mark = Mark(known, moving, result.active, min(due, default=None))
+        due = [away.next_due, *(each.next_due for each in results.values())]
+        first = min((each for each in due if each is not None), default=None)
+        mark = Mark(known, moving, result.active, first, told_of(pinned))
         changes = replace(changes, mark=mark.text)
-    changed = bool(changes.moves or changes.passages or changes.carried_over)
+    changed = bool(
+        changes.moves or changes.passages or changes.carried_over or away.watch or away.unwatch
+    )
     followed = (changes.audience_seq, changes.held, changes.followed) != (
         before.audience_seq, before.held, before.followed,
     )  # fmt: skip
@@ -181,49 +185,28 @@ def tick(
         enrolments.apply(name, before, changes, now=now)
     elif changes.mark is not None and changes.mark != before.mark:
         enrolments.note(name, before, changes.mark)
-    return replace(result, wrote=changed and not dry)
+    if dry:
+        decided = tuple(map(_claimed, changes.messages))
+        return replace(result, decided=decided)
+    return replace(result, wrote=changed)
+
+
+def _claimed(row: Mapping[str, Any]) -> Claimed:
+    """A message as the outbox would give it out to be sent."""
+    names = ("journey", "version", "enrolment", "step", "channel")
+    return Claimed(
+        message_id=message_id(*(row[name] for name in names)),
+        **{name: row[name] for name in names},
+        template=row["template"],
+        consent=row["consent"],
+        profile_id=row["profile_id"],
+        attempts=0,
+        expires_at=row["expires_at"],
+    )
 
 
 def _nothing(before: Tick) -> Changes:
     return Changes([], pl.DataFrame(), [], [], before.audience_seq, before.next_id, before.held)
-
-
-def _newcomers(
-    catalogue: Catalogue,
-    lake: Lake,
-    enrolments: Enrolments,
-    coverage: Coverage,
-    journey: Journey,
-    pinned: Pinned,
-    before: Tick,
-    active: pl.DataFrame,
-    *,
-    now: datetime,
-    dry: bool,
-) -> np.ndarray:
-    """The profiles that enter: members who became so since the last tick, or at the launch."""
-    # another audience, or a condition in place of one, is a launch of its own
-    launching = not before.tick or before.followed not in (None, followed_of(journey))
-    if launching and journey.launch == "newcomers":
-        return np.empty(0, np.int64)
-    found = members(lake, pinned) if launching else joined_since(lake, pinned, before.audience_seq)
-    if dry and journey.enter_when is not None:
-        # nobody has noted yet for whom it holds by now
-        fits = fitting(catalogue, lake, coverage, journey.enter_when, now)
-        new = fits if launching else np.setdiff1d(fits, members(lake, pinned))
-        found = np.union1d(np.intersect1d(found, fits), new)
-    if not len(found):
-        return found
-    kind = journey.reenter.kind
-    inside: Collection[int] = active["profile_id"].to_numpy()
-    if kind != "always":
-        after = None if kind == "never" else now - journey.reenter.after
-        inside = np.fromiter(enrolments.been(journey.journey, after), np.int64)
-    found = found[~np.isin(found, inside)]
-    if kind != "always" and len(found) and len(inside):
-        # who was in it as another profile was in it
-        found = found[~np.isin(found, were_once(catalogue, lake, inside))]
-    return np.sort(found)
 
 
 def _taken_over(
@@ -269,15 +252,15 @@ def enrolled(
     )
 
 
-def admitted(new: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Those who don't fit what they would leave for at once; and how many do, by reason."""
-    turned_away: dict[str, int] = {}
+def admitted(new: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Those who don't fit what they would leave for at once; and by profile that does, for what."""
+    reasons: dict[int, str] = {}
     for reason, answer in EXITS.items():
         if answer in new.columns:
             outside = pl.col(answer).fill_null(False)
-            turned_away[reason] = len(new.filter(outside))
+            reasons |= dict.fromkeys(new.filter(outside)["profile_id"].to_list(), reason)
             new = new.filter(~outside)
-    return new, turned_away
+    return new, reasons
 
 
 def facts_of(
@@ -288,7 +271,8 @@ def facts_of(
     profile_ids: Sequence[int] | np.ndarray,
     now: datetime,
 ) -> pl.DataFrame:
-    """`profile_id`, `exists now`, `member now`, the answers and the dates, of profiles that are."""
+    """`profile_id`, `exists now`, `member now`, `zone`, the answers and the dates, of profiles
+    that are."""
     rows = _questions(catalogue, lake, coverage, journey, now)
     asked = pl.DataFrame({"profile_id": profile_ids}, schema={"profile_id": pl.Int64()}).to_arrow()
     only = rows.sql.join(
@@ -297,7 +281,20 @@ def facts_of(
         join_type="semi",
     )
     relations = {**rows.relations, "asked_profiles": asked}
-    return cast(pl.DataFrame, pl.from_arrow(lake.engine.query(only, relations)))
+    found = cast(pl.DataFrame, pl.from_arrow(lake.engine.query(only, relations)))
+    return found.with_columns(zone_column(catalogue, found))
+
+
+def zone_column(catalogue: Catalogue, frame: pl.DataFrame) -> pl.Expr:
+    """`zone`: by whose clock each profile is moved and written to."""
+    settings = catalogue.settings
+    named = settings.timezone_attribute
+    zone = pl.lit(settings.timezone)
+    if named is not None:
+        told = frame[named].unique().to_list()
+        zones = [str(settings.zone_of({named: each})) for each in told]
+        zone = pl.col(named).replace_strict(told, zones, return_dtype=pl.String())
+    return zone.alias("zone")
 
 
 def _questions(
@@ -306,7 +303,9 @@ def _questions(
     """Every profile's row of `facts_of`."""
     nodes = program(journey)
     asking = questions(journey, nodes) | withdrawal(catalogue, journey)
-    rows = decided(catalogue, lake, coverage, asking, now=now, columns=dates(nodes))
+    zone = catalogue.settings.timezone_attribute
+    columns = dates(nodes) + ([zone] if zone else [])
+    rows = decided(catalogue, lake, coverage, asking, now=now, columns=columns)
     only = rows.sql.select(exp.alias_(exp.true(), "exists now", quoted=True))
     if not journey.leave_with_audience:
         only = only.select(exp.alias_(exp.true(), "member now", quoted=True))

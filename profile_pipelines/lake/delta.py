@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
@@ -19,10 +19,14 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from profile_pipelines.engine import Written
 from profile_pipelines.engine.columns import Columns, ColumnType
-from profile_pipelines.errors import Conflict, LakeError
+from profile_pipelines.errors import Conflict, LakeError, TypeChanged
 from profile_pipelines.lake_place import Place
+from profile_pipelines.store_errors import errno_of, using_lake
 
 STATE_KEY = "profile_pipelines"
+COMMIT_KEY = "profile_pipelines_commit"
+AT = "at"
+"""The key, in a commit's state, of the present of its run."""
 
 _TEXT = PrimitiveType("string")
 _TYPES: dict[ColumnType, DataType] = {
@@ -45,7 +49,7 @@ def open_table(path: Place) -> DeltaTable | None:
 
     Raises LakeError for a place where no table can be.
     """
-    with _usable(path, "read"):
+    with using_lake(path, "read"):
         try:
             return DeltaTable(str(path))
         except TableNotFoundError:
@@ -58,7 +62,7 @@ def open_table(path: Place) -> DeltaTable | None:
 
 def make_folder(path: Place) -> None:
     """The folder of a table. Raises LakeError where there can't be one."""
-    with _usable(path, "written"):
+    with using_lake(path, "written"):
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -68,7 +72,7 @@ def create_table(path: Place, columns: Columns) -> DeltaTable:
     Statistics are limited to `seq`: any other column may hold personal data.
     """
     make_folder(path)
-    with _usable(path, "written"):
+    with using_lake(path, "written"):
         return DeltaTable.create(
             str(path),
             Schema([Field(name, _TYPES[kind]) for name, kind in columns.items()]),
@@ -88,16 +92,15 @@ def columns_of(table: DeltaTable) -> Columns:
 
 
 def check_types(table: DeltaTable, columns: Columns, name: str) -> None:
-    """Raises LakeError for a column that is stored in another type than it is declared as."""
+    """Raises TypeChanged for columns that are stored in another type than they are declared as."""
     present = {field.name: field.type for field in table.schema().fields}
-    for column, kind in columns.items():
-        stored = present.get(column, _TYPES[kind])
-        if stored != _TYPES[kind]:
-            raise LakeError(
-                f"{name}: column {column} is stored as {_in_words(stored)}, but now "
-                f"declared as {_in_words(_TYPES[kind])}; give the attribute a new name, or "
-                "start a new lake"
-            )
+    changed = {
+        column: f"is stored as {_in_words(stored)}, but now declared as {_in_words(_TYPES[kind])}"
+        for column, kind in columns.items()
+        if (stored := present.get(column, _TYPES[kind])) != _TYPES[kind]
+    }
+    if changed:
+        raise TypeChanged(name, changed)
 
 
 def add_missing_columns(table: DeltaTable, columns: Columns) -> bool:
@@ -108,12 +111,21 @@ def add_missing_columns(table: DeltaTable, columns: Columns) -> bool:
     present = {field.name for field in table.schema().fields}
     missing = [Field(name, _TYPES[kind]) for name, kind in columns.items() if name not in present]
     if missing:
-        try:
-            table.alter.add_columns(missing)
-        except DeltaError as error:
-            raise Conflict("another run wrote first") from error
-        table.update_incremental()
+        with using_lake(_place(table), "written"):
+            try:
+                table.alter.add_columns(missing)
+            except DeltaError as error:
+                if errno_of(error) is not None:
+                    raise
+                raise Conflict("another run wrote first") from error
+            table.update_incremental()
     return bool(missing)
+
+
+def delete_file(path: Place) -> None:
+    """Delete a data file, where it is there. Raises LakeError where that isn't allowed."""
+    with using_lake(path, "written"):
+        path.unlink(missing_ok=True)
 
 
 def new_file(path: Place) -> Place:
@@ -130,11 +142,12 @@ def commit(
     mode: str = "append",
     *,
     instead_of: Sequence[File] = (),
+    stamp: Mapping[str, Any] | None = None,
 ) -> None:
     """Commit files and state from the handle that the caller has read from.
 
-    The files that they stand `instead_of` leave the table. Raises Conflict when anyone has
-    committed since that handle was opened.
+    The files that they stand `instead_of` leave the table; `stamp` is what the commit bears
+    beside its state. Raises Conflict when anyone has committed since that handle was opened.
     """
     actions: list[AddAction | RemoveAction] = [
         _add_action(path, file) for file in files if file.rows
@@ -143,27 +156,39 @@ def commit(
         RemoveAction(PurePosixPath(file.path).name, True, int(time.time() * 1000), file.size)
         for file in instead_of
     ]
-    try:
-        table.create_write_transaction(
-            actions,
-            mode,
-            table.schema(),
-            commit_properties=CommitProperties(
-                custom_metadata={STATE_KEY: json.dumps(state)},
-                max_commit_retries=0,
-                app_transactions=[Transaction(STATE_KEY, seq)],
-            ),
-        )
-    except CommitFailedError as error:
-        raise Conflict(f"another run wrote to {path.parent.name}/{path.name} first") from error
+    with using_lake(path, "written"):
+        try:
+            table.create_write_transaction(
+                actions,
+                mode,
+                table.schema(),
+                commit_properties=CommitProperties(
+                    custom_metadata={
+                        STATE_KEY: json.dumps(state),
+                        **({COMMIT_KEY: json.dumps(dict(stamp))} if stamp else {}),
+                    },
+                    max_commit_retries=0,
+                    app_transactions=[Transaction(STATE_KEY, seq)],
+                ),
+            )
+        except CommitFailedError as error:
+            if errno_of(error) is not None:
+                raise
+            raise Conflict(f"another run wrote to {path.parent.name}/{path.name} first") from error
+
+
+def time_of(state: Mapping[str, Any]) -> datetime | None:
+    """The present of the run that committed this state (UTC)."""
+    return datetime.fromisoformat(state[AT]) if AT in state else None
 
 
 def read_state(table: DeltaTable) -> dict[str, Any]:
     """What the last commit of ours carries; maintenance by other tools is passed over."""
-    for limit in (1, 10, None):
-        for entry in table.history(limit):
-            if STATE_KEY in entry:
-                return json.loads(entry[STATE_KEY])
+    with using_lake(_place(table), "read"):
+        for limit in (1, 10, None):
+            for entry in table.history(limit):
+                if STATE_KEY in entry:
+                    return json.loads(entry[STATE_KEY])
     return {}
 
 
@@ -179,7 +204,8 @@ class File:
 
 def files(table: DeltaTable, path: Place) -> list[File]:
     """The files that the table at `path` consists of."""
-    actions = table.get_add_actions(flatten=True)
+    with using_lake(path, "read"):
+        actions = table.get_add_actions(flatten=True)
     if len(actions) == 0:
         return []
     names = actions.column_names
@@ -195,8 +221,9 @@ def files(table: DeltaTable, path: Place) -> list[File]:
 
 def _add_action(path: Place, file: Written) -> AddAction:
     name = PurePosixPath(file.path).name
-    if (path / name).stat().st_size != file.size:
-        raise LakeError(f"{name} isn't the file that was written; nothing was committed")
+    with using_lake(path / name, "written"):
+        if (path / name).stat().st_size != file.size:
+            raise LakeError(f"{name} isn't the file that was written; nothing was committed")
     low, high = file.statistics["seq"]
     stats = {
         "numRecords": file.rows,
@@ -207,22 +234,8 @@ def _add_action(path: Place, file: Written) -> AddAction:
     return AddAction(name, file.size, {}, int(time.time() * 1000), True, json.dumps(stats))
 
 
-@contextmanager
-def _usable(path: Place, done: str) -> Iterator[None]:
-    try:
-        yield
-    except (DeltaError, OSError) as error:
-        place = re.sub(r"//[^/@]*@", "//", str(path))
-        raise LakeError(f"the lake can't be {done} at {place}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    """Without the colours, and without the queries of URLs, which may be signed."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = re.sub(r"\x1b\[\d*m|↳", "", str(error)).splitlines()
-    said = ": ".join(line.strip() for line in lines if line.strip())
-    return re.sub(r"\?\S+", "", said).removeprefix("Kernel error -> ")
+def _place(table: DeltaTable) -> str:
+    return table.table_uri.removeprefix("file://").rstrip("/")
 
 
 def _in_words(kind: object) -> object:

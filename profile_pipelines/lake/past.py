@@ -20,7 +20,7 @@ class PastLake(Lake):
     """A lake whose profiles and audiences are as they were recorded by a moment (UTC)."""
 
     def __init__(self, lake: Lake, moment: datetime) -> None:
-        super().__init__(lake.root, lake.engine)
+        super().__init__(lake.root, lake.engine, lake.witness)
         self._moment = moment
 
     def profiles(self, catalogue: Catalogue) -> LakeTable:

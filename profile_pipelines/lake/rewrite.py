@@ -19,9 +19,12 @@ from sqlglot import exp
 from profile_pipelines.engine import DuckDBEngine, Written
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, named
+from profile_pipelines.high_water import Witness
 from profile_pipelines.lake import delta
+from profile_pipelines.lake.commits import commit
 from profile_pipelines.lake.stored import PARTS
 from profile_pipelines.lake_place import Place
+from profile_pipelines.store_errors import using_lake
 
 _ROWS = "rewritten"
 
@@ -65,8 +68,9 @@ def rewrite(
     doomed: Doomed,
     *,
     before: Callable[[int], None] = lambda rows: None,
+    witness: Witness | None = None,
 ) -> None:
-    """Take the doomed rows out of the table.
+    """Take the doomed rows out of the table. The witness is told of each commit.
 
     `before` hears how many there are in its change log, which holds all that its snapshot does,
     ahead of the commit. Files that hold none of the rows stay as they are. Raises Conflict when
@@ -74,13 +78,20 @@ def rewrite(
     """
     for part in PARTS:
         told = before if part == "changes" else lambda rows: None
-        _rewrite(root / name / part, engine, doomed, told)
+        _rewrite(root, f"{name}/{part}", engine, doomed, told, witness)
 
 
 def _rewrite(
-    path: Place, engine: DuckDBEngine, doomed: Doomed, before: Callable[[int], None]
+    root: Place,
+    part: str,
+    engine: DuckDBEngine,
+    doomed: Doomed,
+    before: Callable[[int], None],
+    witness: Witness | None,
 ) -> None:
-    lying = [file for file in path.glob("*") if file.is_file()] if path.exists() else []
+    path = root / part
+    with using_lake(path, "read"):
+        lying = [file for file in path.glob("*") if file.is_file()] if path.exists() else []
     handle = delta.open_table(path)
     if handle is None:
         return
@@ -99,13 +110,17 @@ def _rewrite(
     before(gone)
     state = delta.read_state(handle)
     seq = state.get("seq", state.get("folded_to", 0))
-    delta.commit(handle, path, written, doomed.amended(state, gone), seq, instead_of=replaced)
-    handle.update_incremental()
+    commit(
+        handle, path, written, doomed.amended(state, gone), seq, instead_of=replaced,
+        part=part, witness=witness,
+    )  # fmt: skip
+    with using_lake(path, "read"):
+        handle.update_incremental()
     standing = {file.path for file in delta.files(handle, path)}
     empty = {file.path for file in written if not file.rows}
     for file in [*lying, *(path / each.rsplit("/", 1)[-1] for each in empty)]:
         if str(file) not in standing:
-            file.unlink(missing_ok=True)
+            delta.delete_file(file)
 
 
 def _rewritten(condition: exp.Expr, instead: Mapping[str, exp.Expr] | None) -> exp.Select:

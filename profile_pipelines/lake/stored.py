@@ -8,6 +8,7 @@ from profile_pipelines.engine.columns import Columns
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.table import CHANGE_COLUMNS, LakeTable
 from profile_pipelines.lake_place import Place
+from profile_pipelines.store_errors import using_lake
 
 PARTS = ("snapshot", "changes")
 """The two Delta tables that each table of the lake consists of."""
@@ -15,12 +16,13 @@ PARTS = ("snapshot", "changes")
 
 def table_names(root: Place) -> list[str]:
     """The tables that lie in a lake, declared or not, as paths below its root."""
-    if not root.exists():
-        return []
     # a place in an object store has URLs for paths
     prefix = len(str(root).rstrip("/")) + 1
-    logs = (path for path in root.rglob("_delta_log") if path.parent.name in PARTS)
-    return sorted({str(log.parent.parent)[prefix:] for log in logs})
+    with using_lake(root, "read"):
+        if not root.exists():
+            return []
+        logs = (path for path in root.rglob("_delta_log") if path.parent.name in PARTS)
+        return sorted({str(log.parent.parent)[prefix:] for log in logs})
 
 
 def stored_tables(root: Place, folder: str, key: Sequence[str]) -> Iterator[LakeTable]:

@@ -20,7 +20,9 @@ from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.duckdb import ParquetFiles, Relation
 from profile_pipelines.engine.sql import column, literal, named, select_from
 from profile_pipelines.errors import Conflict
+from profile_pipelines.high_water import Witness
 from profile_pipelines.lake import delta
+from profile_pipelines.lake.commits import commit
 from profile_pipelines.lake.fold import fold
 from profile_pipelines.lake_place import Place
 
@@ -34,7 +36,6 @@ CHANGE_COLUMNS: Columns = {
 
 _COMPACT_SHARE = 0.2
 _COMPACT_FILES = 64
-_AT = "at"
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,21 @@ def rows_of(written: Written) -> Rows:
 
 
 class LakeTable:
-    """A table by its place, key and columns (without the lake's own)."""
+    """A table by its place, key and columns (without the lake's own).
 
-    def __init__(self, root: Place, name: str, key: Sequence[str], columns: Columns) -> None:
+    The witness is told of each commit.
+    """
+
+    def __init__(
+        self,
+        root: Place,
+        name: str,
+        key: Sequence[str],
+        columns: Columns,
+        witness: Witness | None = None,
+    ) -> None:
         self.name = name
+        self.witness = witness
         self.key = tuple(key)
         self.columns = columns
         self.changes_path = root / name / "changes"
@@ -84,8 +96,8 @@ class Pinned:
         self._changes = changes
         self._snapshot = snapshot
         self.state: dict[str, Any] = delta.read_state(changes) if changes is not None else {}
-        at: str | None = self.state.pop(_AT, None)
-        self.committed_at = None if at is None else datetime.fromisoformat(at)
+        self.committed_at = delta.time_of(self.state)
+        self.state.pop(delta.AT, None)
         """The time of the last commit, as its run took the present (UTC)."""
         self.seq: int = self.state.get("seq", 0)
         files = delta.files(changes, table.changes_path) if changes is not None else []
@@ -180,13 +192,13 @@ class Pinned:
         path = delta.new_file(table.changes_path)
         written = engine.write(stamped, rows.relations, str(path))
         if not written.rows:
-            path.unlink(missing_ok=True)
+            delta.delete_file(path)
             return None
         return written
 
     def discard(self, written: Written) -> None:
         """Take away what `write` wrote, in place of a commit."""
-        (self.table.changes_path / PurePosixPath(written.path).name).unlink(missing_ok=True)
+        delta.delete_file(self.table.changes_path / PurePosixPath(written.path).name)
 
     def commit_written(
         self, written: Written | None, *, now: datetime, state: dict[str, Any]
@@ -203,9 +215,27 @@ class Pinned:
         if delta.add_missing_columns(handle, table.columns):
             self._refuse_newer(handle)
         files = [written] if written else []
-        stamped = {**state, "seq": seq, _AT: self._stamp(now).isoformat()}
-        delta.commit(handle, table.changes_path, files, stamped, seq)
+        stamped = {**state, "seq": seq, delta.AT: self._stamp(now).isoformat()}
+        commit(
+            handle, table.changes_path, files, stamped, seq,
+            part=f"{table.name}/changes", witness=table.witness,
+        )  # fmt: skip
         return None if written is None else rows_of(written)
+
+    def go_on_above(self, seq: int, *, now: datetime, state: dict[str, Any]) -> None:
+        """Commit this state alone, with a number above this one: what follows on its commits by
+        number passes over none of those to come. A table that isn't there is made."""
+        table = self.table
+        handle = self._changes
+        if handle is None:
+            handle = delta.create_table(table.changes_path, {**table.columns, **CHANGE_COLUMNS})
+            self._refuse_newer(handle)
+        above = max(self.seq, seq) + 1
+        stamped = {**state, "seq": above, delta.AT: self._stamp(now).isoformat()}
+        commit(
+            handle, table.changes_path, [], stamped, above,
+            part=f"{table.name}/changes", witness=table.witness,
+        )  # fmt: skip
 
     def compact(self, engine: DuckDBEngine, *, force: bool = False) -> bool:
         """Fold the change log into a new snapshot when it has grown; whether it did."""
@@ -229,9 +259,10 @@ class Pinned:
             .order_by(*(column(name, "r") for name in table.key))
         )
         file = engine.write(select, rows.relations, str(delta.new_file(table.snapshot_path)))
-        delta.commit(
-            handle, table.snapshot_path, [file], {"folded_to": self.seq}, self.seq, "overwrite"
-        )
+        commit(
+            handle, table.snapshot_path, [file], {"folded_to": self.seq}, self.seq, "overwrite",
+            part=f"{table.name}/snapshot", witness=table.witness,
+        )  # fmt: skip
         return True
 
     def _stamp(self, now: datetime) -> datetime:

@@ -14,9 +14,11 @@ from profile_pipelines.engine.duckdb import ParquetFiles
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake import delta
+from profile_pipelines.lake.commits import commit
 from profile_pipelines.lake.stored import PARTS, table_names
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.lake_place import Place
+from profile_pipelines.store_errors import using_lake
 
 _MANY_FILES = 64
 _SMALL_BYTES = 16 * 1024 * 1024
@@ -47,9 +49,12 @@ def merge_small_files(table: LakeTable, engine: DuckDBEngine, *, many: int = _MA
     written = engine.write(rows, paths, str(target))
     state = delta.read_state(handle)
     try:
-        delta.commit(handle, table.changes_path, [written], state, state["seq"], instead_of=small)
+        commit(
+            handle, table.changes_path, [written], state, state["seq"], instead_of=small,
+            part=f"{table.name}/changes", witness=table.witness,
+        )  # fmt: skip
     except Conflict:
-        target.unlink(missing_ok=True)
+        delta.delete_file(target)
         raise
     return len(small)
 
@@ -65,17 +70,18 @@ def sweep(root: Place, *, before: datetime) -> int:
     for name in table_names(root):
         for part in PARTS:
             path = root / name / part
-            old = [
-                file
-                for file in (path.glob("part-*.parquet") if path.exists() else [])
-                if file.stat().st_mtime < before.timestamp()
-            ]
+            with using_lake(path, "read"):
+                old = [
+                    file
+                    for file in (path.glob("part-*.parquet") if path.exists() else [])
+                    if file.stat().st_mtime < before.timestamp()
+                ]
             handle = delta.open_table(path) if old else None
             if handle is None:
                 continue
             standing = {file.path for file in delta.files(handle, path)}
             for file in old:
                 if str(file) not in standing:
-                    file.unlink(missing_ok=True)
+                    delta.delete_file(file)
                     deleted += 1
     return deleted

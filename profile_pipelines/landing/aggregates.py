@@ -8,20 +8,22 @@ children, those that move to another customer and those that go are all the same
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
-from profile_pipelines.catalog.aggregates import Aggregate
+from profile_pipelines.catalog.aggregates import CHILDLESS, Aggregate, order_columns
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine.operators import passes
-from profile_pipelines.engine.sql import column
+from profile_pipelines.engine.sql import as_sorted, column, literal
 from profile_pipelines.engine.windows import Clock
 from profile_pipelines.lake import Pinned
 from profile_pipelines.lake.table import Rows
+
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 _CHILD, _CUSTOMER = "c", "a"
 
@@ -39,8 +41,9 @@ def aggregated(
     """A row for each customer with a child that changed after the children's commit `since`.
 
     Its columns are the identifier, `updated_at` (the newest time of the children that it has and
-    of those that moved; it never goes back) and the chosen attributes. A customer with no child
-    left has counts of 0 and nothing else.
+    of those that moved; it never goes back) and the chosen attributes, with the columns that
+    stand beside them; and whether no child is left. A customer without one has counts of 0 and
+    nothing else.
     """
     identifier = next(iter(sync.identifiers))
     column_name = f"id_{identifier}"
@@ -92,8 +95,12 @@ def aggregated(
         exp.alias_(column("customer", _CUSTOMER), identifier, quoted=True),
         exp.alias_(exp.Greatest(this=times[0], expressions=times[1:]), "updated_at", quoted=True),
         *(
-            exp.alias_(_value(aggregate_of(sync, name), sync, clock), name, quoted=True)
+            exp.alias_(value, each, quoted=True)
             for name in chosen
+            for each, value in _values(name, sync, clock).items()
+        ),
+        exp.alias_(
+            exp.Count(this=column("record_id", _CHILD)).eq(literal(0)), CHILDLESS, quoted=True
         ),
     )
     return Rows(select, relations)
@@ -106,17 +113,31 @@ def aggregate_of(sync: Sync, attribute: str) -> Aggregate:
     return aggregate
 
 
-def _value(aggregate: Aggregate, sync: Sync, clock: Clock) -> exp.Expr:
+def _values(name: str, sync: Sync, clock: Clock) -> dict[str, exp.Expr]:
+    """The attribute's value, and those of its columns for the order."""
+    aggregate = aggregate_of(sync, name)
+    wanted = [] if aggregate.where is None else [_holds(aggregate.where, sync, clock)]
+    if aggregate.function != "last":
+        return {name: _value(aggregate, sync, wanted)}
+    keys = _order(aggregate, sync)
+    of = column(aggregate.of or "", _CHILD)
+    wanted += [exp.not_(each.copy().is_(exp.null())) for each in (of, *keys)]
+    columns = order_columns(name, aggregate, sync.fields)
+    return {
+        each: _filtered(exp.ArgMax(this=what.copy(), expression=_struct(keys)), wanted)
+        for each, what in zip((name, *columns), (of, *keys), strict=True)
+    }
+
+
+def _value(aggregate: Aggregate, sync: Sync, wanted: Sequence[exp.Expr]) -> exp.Expr:
     """Missing values, and a customer's row without children, count for nothing."""
     counted = column(aggregate.of or "record_id", _CHILD)
-    wanted: list[exp.Expr] = [exp.not_(counted.is_(exp.null()))]
-    if aggregate.where is not None:
-        wanted.append(_holds(aggregate.where, sync, clock))
+    wanted = [exp.not_(counted.is_(exp.null())), *wanted]
+    result: exp.Expr
     match aggregate.function:
         case "count":
-            result: exp.Expr = exp.Count(this=counted)
+            result = exp.Count(this=counted)
         case "sum":
-            # as text: a sum may be longer than a number of the lake, which is told, not cut
             result = exp.Sum(this=counted)
         case "min":
             result = exp.Min(this=counted)
@@ -124,24 +145,58 @@ def _value(aggregate: Aggregate, sync: Sync, clock: Clock) -> exp.Expr:
             result = exp.Max(this=counted)
         case "list_distinct":
             result = exp.ArrayAgg(this=counted)
-        case "last":
-            time = column(aggregate.by or "updated_at", _CHILD)
-            wanted.append(exp.not_(time.is_(exp.null())))
-            order = exp.Struct(
-                expressions=[
-                    exp.PropertyEQ(this=exp.to_identifier(key), expression=value)
-                    for key, value in (("t", time), ("k", column("record_key", _CHILD)))
-                ]
-            )
-            result = exp.ArgMax(this=counted, expression=order)
-    result = exp.Filter(this=result, expression=exp.Where(this=exp.and_(*wanted)))
+        case "any":
+            result = exp.LogicalOr(this=counted)
+        case "all":
+            result = exp.LogicalAnd(this=counted)
+        case _:
+            raise AssertionError(aggregate.function)
+    result = _filtered(result, wanted)
     if aggregate.function == "sum":
+        # as text: a sum may be longer than a number of the lake, which is told, not cut
         return exp.cast(result, "VARCHAR")
     if aggregate.function == "list_distinct":
         is_list = sync.fields[aggregate.of or ""].type == "list"
         entries = exp.Flatten(this=result) if is_list else result
-        return exp.func("LIST_SORT", exp.func("LIST_DISTINCT", entries))
+        return as_sorted(entries)
     return result
+
+
+def _filtered(result: exp.Expr, wanted: Sequence[exp.Expr]) -> exp.Expr:
+    return exp.Filter(this=result, expression=exp.Where(this=exp.and_(*wanted)))
+
+
+def _order(aggregate: Aggregate, sync: Sync) -> list[exp.Expr]:
+    """What is compared of children, one after the other, to find the last; none may be missing."""
+    by, newest = aggregate.by, column("updated_at", _CHILD)
+    if by is None:
+        keys: list[exp.Expr] = [newest]
+    elif not by.words:
+        keys = [column(by.field, _CHILD)]
+    else:
+        rank = exp.Case()
+        for number, word in enumerate(reversed(by.words), start=1):
+            rank = rank.when(column(by.field, _CHILD).eq(literal(word)), literal(number))
+        # without a time of its own a record has that of its reading
+        time = exp.null() if sync.updated_at is None else newest
+        keys = [
+            exp.cast(rank.else_(literal(0)), "BIGINT"),
+            exp.func("COALESCE", time, literal(_LONG_AGO)),
+        ]
+    return [*keys, column("record_key", _CHILD)]
+
+
+def _struct(keys: Sequence[exp.Expr]) -> exp.Expr:
+    return exp.Struct(
+        expressions=[
+            exp.PropertyEQ(this=exp.to_identifier(f"k{number}"), expression=key.copy())
+            for number, key in enumerate(keys)
+        ]
+    )
+
+
+def _column_of_child(name: str) -> exp.Expr:
+    return column(name, _CHILD)
 
 
 def _holds(node: Condition, sync: Sync, clock: Clock) -> exp.Expr:
@@ -157,7 +212,7 @@ def _holds(node: Condition, sync: Sync, clock: Clock) -> exp.Expr:
     kind = sync.fields[name].type
     return exp.and_(
         *(
-            passes(column(name, _CHILD), kind, operator, value, clock)
+            passes(column(name, _CHILD), kind, operator, value, clock, _column_of_child)
             for operator, value in operators
         )
     )

@@ -9,13 +9,14 @@ and a source that is empty or went back, the customers for values emptied and ch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
+from profile_pipelines.catalog.aggregates import CHILDLESS, attribute_of
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.aggregates import aggregate_of, aggregated
@@ -25,13 +26,15 @@ from profile_pipelines.landing.children import (
     children_table,
     customers_catalogue,
 )
-from profile_pipelines.landing.cursors import Cursors
+from profile_pipelines.landing.cursors import Cursors, moved
 from profile_pipelines.landing.extraction import Landing, Progress
+from profile_pipelines.landing.holding import all_together
 from profile_pipelines.landing.quarantine import quarantined_by_attribute
 from profile_pipelines.landing.result import Reasons, SyncResult
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.sources import BATCH_ROWS, ReadRequest
+from profile_pipelines.sources.files_read import FileMark
 
 
 def land_aggregates(
@@ -58,6 +61,8 @@ def land_aggregates(
     ).result()
     after = children.pinned.table.pin()
     held = _held_by_fields(landing, read.set_aside)
+    if held and moved(landing.catalogue, landing.system, landing.name, landing.pinned):
+        held = all_together(held)
     chosen = tuple(a for a in landing.chosen if a not in held and WHOLE_SYNC not in held)
     customers = replace(landing, chosen=chosen, now=children.now)
     computed = compute_customers(customers, ledger, waiting, after)
@@ -70,7 +75,11 @@ def land_aggregates(
         set_aside={**computed.set_aside, **held},
         drift=read.drift,
         ahead=read.ahead,
+        unread=read.unread,
         repeated=read.repeated,
+        left_out=read.left_out,
+        dialects=read.dialects,
+        kept_out=read.kept_out,
     )
 
 
@@ -96,7 +105,7 @@ def compute_customers(
 
     def cursors(customers: Landing) -> _Computed:
         # by the catalogue that says how they are computed
-        return _Computed(replace(customers, catalogue=catalogue), children)
+        return _Computed(replace(customers, catalogue=catalogue, chosen=landing.chosen), children)
 
     reached = cursors(landing)
     if reached.at_the_end:
@@ -112,8 +121,14 @@ def compute_customers(
         since=reached.commit,
         now=landing.now,
     )
-    return Attempt(
-        replace(landing, catalogue=customers_catalogue(catalogue, system, name)),
+    beside = [c for c in landing.declared.order_columns if attribute_of(c) in landing.chosen]
+    beside.append(CHILDLESS)
+    result = Attempt(
+        replace(
+            landing,
+            catalogue=customers_catalogue(catalogue, system, name),
+            chosen=(*landing.chosen, *beside),
+        ),
         ledger,
         # a whole read of the children is none of the customers
         [replace(each, full=False) for each in waiting if not _fields_of(each)],
@@ -121,13 +136,17 @@ def compute_customers(
         source=_Customers(lake, rows),
         cursors=cursors,
     ).result()
+    entries = {name: each for name, each in result.attributes.items() if name not in beside}
+    return replace(result, attributes=entries)
 
 
 class _Computed(Cursors):
     """Up to which commit of the children each attribute was computed, and by which rules."""
 
     def __init__(self, landing: Landing, children: Pinned) -> None:
-        super().__init__(landing.catalogue, landing.declared, landing.chosen, landing.pinned)
+        super().__init__(
+            landing.catalogue, landing.system, landing.name, landing.chosen, landing.pinned
+        )
         self._now = landing.now
         self._seq = children.seq
 
@@ -147,9 +166,10 @@ class _Computed(Cursors):
         """Whether nothing can be different."""
         return self.commit >= self._seq
 
-    def since(self) -> datetime:
-        """Never all of them: customers that aren't computed stay as they are."""
-        return self._now
+    def since(self) -> datetime | None:
+        """Not all of them, so that customers that aren't computed stay as they are; unless they
+        are customers by another identifier now."""
+        return None if self.moved else self._now
 
     def oldest(self) -> None:
         """The children's times don't tell how far the customers are."""
@@ -158,13 +178,21 @@ class _Computed(Cursors):
         """As little as `oldest`."""
 
     def after(
-        self, brought: Sequence[str], mark: str | None, latest: datetime | None, *, whole: bool
+        self,
+        brought: Sequence[str],
+        mark: str | None,
+        latest: datetime | None,
+        files: Collection[FileMark] = (),
+        *,
+        whole: bool,
     ) -> dict[str, Any]:
-        """The cursors to commit, once `brought` was computed."""
+        """The state to commit, once `brought` was computed."""
         computed = {
-            name: {"mapping": self._mappings[name], "children": self._seq} for name in brought
+            name: {"mapping": mapping, "children": self._seq}
+            for name, mapping in self._mappings.items()
+            if name in brought
         }
-        return {**self._stored, **computed}
+        return {"cursors": {**self._stored, **computed}}
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,25 @@ so do absent records, since a system that lost and regained them tells no change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlglot import exp
 
+from profile_pipelines.catalog.mapped_fields import FURTHER
 from profile_pipelines.engine.columns import Columns
-from profile_pipelines.engine.sql import column, distinct, literal, named, null_of
+from profile_pipelines.engine.sql import column, differs, distinct, literal, named, null_of
 from profile_pipelines.lake.table import Rows
 
 
 def incoming_columns(source: Columns, attributes: Sequence[str]) -> Columns:
     """The columns of the spool: those of the records, without the lake's number, plus ordinal."""
     keep = {"record_key", "updated_at", "deleted", "quarantine", *attributes}
-    kept: Columns = {n: kind for n, kind in source.items() if n in keep or n.startswith("id_")}
+
+    def is_kept(name: str) -> bool:
+        return name in keep or name.startswith("id_") or name.endswith(FURTHER)
+
+    kept: Columns = {name: kind for name, kind in source.items() if is_kept(name)}
     return {"ordinal": "integer", **kept}
 
 
@@ -33,6 +38,7 @@ def changed_records(
     known: Rows | None,
     *,
     read: Sequence[str],
+    sets: Collection[str],
     now: datetime,
     next_record_id: int,
     duplicates: bool,
@@ -41,7 +47,8 @@ def changed_records(
 ) -> exp.Select:
     """The records that are new or differ, whole, with `removed` false.
 
-    `read` names the attributes that the sync read, `brought` those of them that aren't set aside.
+    `read` names the attributes that the sync read, `brought` those of them that aren't set aside,
+    `sets` those whose lists are sets.
     A time of `now` stands for one that lies in the future, or that the source doesn't tell: alone
     it is no difference. `known` is the table as it stands (None: empty), with all of its columns.
     The relation `incoming` must be given to the engine beside known's relations. With
@@ -63,9 +70,9 @@ def changed_records(
         return select.from_(incoming.subquery("i"))
     present = exp.not_(exp.Is(this=column("record_id", "k"), expression=exp.null()))
     compared = [*identifiers, "deleted", *brought]
-    differs = exp.or_(
+    is_other = exp.or_(
         exp.not_(present.copy()),
-        *(distinct(column(name, "i"), column(name, "k")) for name in compared),
+        *(differs(name, "i", "k", as_set=name in sets) for name in compared),
         exp.and_(
             distinct(column("updated_at", "i"), column("updated_at", "k")),
             distinct(column("updated_at", "i"), literal(now)),
@@ -91,7 +98,7 @@ def changed_records(
             on=exp.EQ(this=column("record_key", "i"), expression=column("record_key", "k")),
             join_type="left",
         )
-        .where(differs if absent_are_deleted else exp.and_(in_order("i", "k"), differs))
+        .where(is_other if absent_are_deleted else exp.and_(in_order("i", "k"), is_other))
     )
     select: exp.Query = arrived
     if absent_are_deleted or absent_named:

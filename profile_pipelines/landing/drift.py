@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
+from profile_pipelines.catalog.field_paths import split_path
 from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.errors import MissingField
 from profile_pipelines.ledger import Excess
@@ -71,18 +72,19 @@ def missing(
     """Those of the attributes whose field the source hasn't got."""
     if fields is None:
         return {}
-    return {
-        name: no_field(declared.attributes[name].field, fields)
-        for name in chosen
-        if not _has(fields, declared.attributes[name].field)
-    }
+    found: dict[str, Excess] = {}
+    for name in chosen:
+        for path in declared.attributes[name].reads:
+            if name not in found and split_path(path, fields) is None:
+                found[name] = no_field(path, fields)
+    return found
 
 
 def check_needed(where: str, needed: Sequence[str], fields: Mapping[str, str] | None) -> None:
     """Raises MissingField where fields are gone without which no record can be read."""
     if fields is None:
         return
-    if lacking := [field for field in needed if not _has(fields, field)]:
+    if lacking := [field for field in needed if split_path(field, fields) is None]:
         said = "; ".join(str(no_field(field, fields)) for field in lacking)
         raise MissingField(lacking[0], f"{where}: {said}")
 
@@ -104,7 +106,7 @@ def unseen(
             "missing", rows, rows, 0.0, f"no record has the field {declared.attributes[name].field}"
         )
         for name in chosen
-        if declared.attributes[name].field not in seen
+        if seen.isdisjoint(declared.attributes[name].reads)
         and records
         and rows * at_least.get(name, 0) / records >= _EXPECTED
     }
@@ -113,11 +115,6 @@ def unseen(
 def no_field(field: str, fields: Mapping[str, str]) -> Excess:
     """The reason why an attribute can't be read."""
     return Excess("missing", 0, 0, 0.0, f"the source has no field {field}; {near(field, fields)}")
-
-
-def _has(fields: Mapping[str, str], path: str) -> bool:
-    # the first part may be a struct, which the reading itself looks into
-    return path in fields or path.split(".")[0] in fields
 
 
 def _is_json(source: Source) -> bool:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlglot import exp
 
+from profile_pipelines.catalog.mapped_fields import further_column
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import Written
 from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.sql import column, literal, named
 from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import record_block
+from profile_pipelines.lake.lake import LAST_RECORD, record_block
 from profile_pipelines.lake.table import Rows, rows_of
 from profile_pipelines.landing.barred import Barred
 from profile_pipelines.landing.difference import changed_records, incoming_columns
@@ -55,17 +56,36 @@ class Landing:
         return self.catalogue.systems[self.system].syncs[self.name]
 
     @property
+    def zone(self) -> str:
+        """The time zone of the source's times that bear none."""
+        return self.catalogue.systems[self.system].zone_of(self.declared)
+
+    @property
     def needed(self) -> list[str]:
         """The fields without which no record can be read."""
-        declared = self.declared
-        optional = (declared.key, declared.updated_at, declared.deleted)
-        return [*declared.identifiers.values(), *(path for path in optional if path is not None)]
+        return [path for each in self.declared.controls for path in each.reads]
 
     @property
     def fields(self) -> tuple[str, ...]:
         """All fields to read, each once."""
-        mapped = (self.declared.attributes[attribute].field for attribute in self.chosen)
+        mapped = (
+            path for attribute in self.chosen for path in self.declared.attributes[attribute].reads
+        )
         return tuple(dict.fromkeys([*self.needed, *mapped]))
+
+    @property
+    def identifiers(self) -> list[str]:
+        """The columns of the identifiers."""
+        declared = self.declared
+        return [
+            *(f"id_{name}" for name in declared.identifiers),
+            *map(further_column, declared.many),
+        ]
+
+    @property
+    def sets(self) -> set[str]:
+        """The attributes whose lists are sets."""
+        return {a for a in self.chosen if self.catalogue.attributes[a].is_set}
 
     @property
     def spooled(self) -> Columns:
@@ -127,12 +147,18 @@ def write(
     state = pinned.current(columns, "state") if pinned.exists else None
     select = changed_records(
         columns,
-        [f"id_{identifier}" for identifier in landing.declared.identifiers],
+        landing.identifiers,
         brought,
         state,
         read=landing.chosen,
+        sets=landing.sets,
         now=landing.now,
-        next_record_id=max(known.last_id, record_block(landing.system, landing.name)) + 1,
+        next_record_id=1
+        + max(
+            known.last_id,
+            pinned.state.get(LAST_RECORD, 0),
+            record_block(landing.system, landing.name),
+        ),
         duplicates=spool.repeated > 0 or marks.touch_known,
         absent_are_deleted=absent,
         absent_named=gone is not None and state is not None,
@@ -142,11 +168,11 @@ def write(
     return pinned.write(landing.lake.engine, rows, now=landing.now, run_id=landing.run_id)
 
 
-def gone_of(lake: Lake, spool: Spool, keys: Iterable[str]) -> pa.Table:
+def gone_of(lake: Lake, spool: Spool, keys: Iterable[str | None]) -> pa.Table:
     """Those of the keys that were asked for whose records didn't come, as `record_key`."""
     select = exp.select(column("record_key")).from_(named("incoming"))
     came = lake.engine.query(select, {"incoming": spool.relation()})
-    absent = sorted(set(keys) - set(came["record_key"].to_pylist()))
+    absent = sorted({key for key in keys if key} - set(came["record_key"].to_pylist()))
     return pa.table({"record_key": pa.array(absent, pa.string())})
 
 
@@ -177,7 +203,13 @@ def _gathered(batches: Iterable[pa.RecordBatch], tell: Callable[[int], None]) ->
         gathered.append(batch)
         tell(total)
         if total - validated >= _VALIDATED_AT_ONCE:
-            yield pa.Table.from_batches(gathered)
+            yield _together(gathered)
             validated, gathered = total, []
     if gathered:
-        yield pa.Table.from_batches(gathered)
+        yield _together(gathered)
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """One table, also where only some of the batches tell of cells that can't be read."""
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    return pa.concat_tables(tables, promote_options="permissive")

@@ -8,7 +8,7 @@ file keep up to date.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,15 @@ from sqlglot import exp
 
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.engine import Written
-from profile_pipelines.engine.sql import column, distinct, named
+from profile_pipelines.engine.sql import column, differs, literal, named
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import rows_of
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, SetAside
 
 NEVER_HELD = 10
 """So few values or records of one sync never trip the guard, whatever their share."""
+
+OTHERS = "by their changed identifiers they would be new customers with new profile ids"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Losses:
     """What a commit would do to living records and their values, by attribute."""
 
     deleted: int = 0
+    of_others: bool = False
+    """The deleted are customers whom no record reaches any more, since its identifiers are read
+    otherwise."""
     values: Mapping[str, int] = field(default_factory=dict[str, int])
     emptied: Mapping[str, int] = field(default_factory=dict[str, int])
     changed: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -100,7 +105,9 @@ class Guard:
             if excess.count > allowed:
                 found.setdefault(attribute, []).append(excess)
 
-        weigh(WHOLE_SYNC, Excess("deleted", losses.deleted, known.living, self._max_deleted))
+        said = OTHERS if losses.of_others else ""
+        deleted = Excess("deleted", losses.deleted, known.living, self._max_deleted, said)
+        weigh(WHOLE_SYNC, deleted)
         for name in brought:
             limits, values = self._attributes[name], losses.values[name]
             weigh(name, Excess("emptied", losses.emptied[name], values, limits.max_emptied))
@@ -108,21 +115,39 @@ class Guard:
         return found
 
 
-def count_losses(lake: Lake, pinned: Pinned, written: Written, brought: Sequence[str]) -> Losses:
-    """What the written rows would do to the records as they stand."""
-    known = pinned.current(["record_id", "deleted", *brought], "k")
+def count_losses(
+    lake: Lake,
+    pinned: Pinned,
+    written: Written,
+    brought: Sequence[str],
+    sets: Collection[str],
+    *,
+    identifiers: Sequence[str],
+    moved: bool = False,
+) -> Losses:
+    """What the written rows would do to the records as they stand.
+
+    A list that loses all of its entries counts as emptied, as a value that goes does. A record that
+    is left without any of the `identifiers` counts as deleted: it is nobody's. With
+    `moved` the records were read by other identifiers before. `sets` names the attributes whose
+    lists are sets.
+    """
+    known = pinned.current(["record_id", "deleted", *identifiers, *brought], "k")
     after = rows_of(written)
     alive = exp.not_(column("deleted", "k"))
     touched = exp.not_(exp.Is(this=column("record_id", "c"), expression=exp.null()))
     kept = exp.and_(touched.copy(), exp.not_(column("deleted", "c")))
-    counts: list[exp.Expr] = [
-        _count("deleted", exp.and_(alive, touched, column("deleted", "c"))),
-    ]
+    lost = exp.and_(kept.copy(), exp.not_(_any_given(identifiers, "c")))
+    if not moved:
+        lost = exp.and_(lost, _any_given(identifiers, "k"))
+    gone = exp.or_(exp.and_(touched.copy(), column("deleted", "c")), lost)
+    counts: list[exp.Expr] = [_count("deleted", exp.and_(alive, gone))]
     for number, name in enumerate(brought):
-        before, now = column(name, "k"), column(name, "c")
-        had = exp.and_(alive, exp.not_(exp.Is(this=before, expression=exp.null())))
-        gone = exp.Is(this=now, expression=exp.null())
-        other = exp.and_(exp.not_(gone), distinct(before, now))
+        had = exp.and_(alive, exp.not_(exp.Is(this=column(name, "k"), expression=exp.null())))
+        gone = exp.Is(this=column(name, "c"), expression=exp.null())
+        if pinned.table.columns[name] == "list":
+            gone = exp.or_(gone, exp.and_(_size(name, "c").eq(0), _size(name, "k") > literal(0)))
+        other = exp.and_(exp.not_(gone), differs(name, "k", "c", as_set=name in sets))
         counts += [
             _count(f"values_{number}", had),
             _count(f"emptied_{number}", exp.and_(had, kept, gone)),
@@ -142,7 +167,42 @@ def count_losses(lake: Lake, pinned: Pinned, written: Written, brought: Sequence
     def each(what: str) -> dict[str, int]:
         return {name: found[f"{what}_{number}"] for number, name in enumerate(brought)}
 
-    return Losses(found["deleted"], each("values"), each("emptied"), each("changed"))
+    return Losses(found["deleted"], False, each("values"), each("emptied"), each("changed"))
+
+
+def count_losses_in_all(
+    lake: Lake, pinned: Pinned, written: Written, brought: Sequence[str]
+) -> Losses:
+    """What the written rows would do where no record has the key that it had: how many records and
+    values fewer there are after a read of everything."""
+    known = pinned.current(["record_id", "deleted", *brought], "k")
+    after = rows_of(written)
+
+    def living(alias: str) -> list[exp.Expr]:
+        alive = exp.not_(column("deleted", alias))
+        return [
+            _count("living", alive),
+            *(
+                _count(f"values_{number}", exp.and_(alive, _any_given([name], alias)))
+                for number, name in enumerate(brought)
+            ),
+        ]
+
+    same = exp.EQ(this=column("record_id", "k"), expression=column("record_id", "c"))
+    before = exp.select(*living("k")).from_(known.sql.subquery("k"))
+    stays = before.copy().join(after.sql.subquery("c"), on=same, join_type="anti")
+    came = exp.select(*living("c")).from_(after.sql.subquery("c"))
+    relations = {**known.relations, **after.relations}
+    old, kept, new = (
+        {what: found or 0 for what, found in lake.engine.rows(each, relations)[0].items()}
+        for each in (before, stays, came)
+    )
+    fewer = {what: max(0, old[what] - kept[what] - new[what]) for what in old}
+
+    def each(of: Mapping[str, int]) -> dict[str, int]:
+        return {name: of[f"values_{number}"] for number, name in enumerate(brought)}
+
+    return Losses(fewer["living"], False, each(old), each(fewer), dict.fromkeys(brought, 0))
 
 
 def went_back(lake: Lake, pinned: Pinned, relations: dict[str, Any]) -> int:
@@ -180,6 +240,14 @@ def known_at_least(
         + max(0, written.rows - written.nulls.get(name, written.rows) - deleted)
         for name in attributes
     }
+
+
+def _size(name: str, alias: str) -> exp.Expr:
+    return exp.func("COALESCE", exp.ArraySize(this=column(name, alias)), literal(0))
+
+
+def _any_given(names: Iterable[str], alias: str) -> exp.Expr:
+    return exp.or_(*(exp.not_(column(name, alias).is_(exp.null())) for name in names))
 
 
 def _count(name: str, condition: exp.Expr) -> exp.Expr:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from profile_pipelines.catalog.aggregates import attribute_of
 from profile_pipelines.engine import Written
 from profile_pipelines.landing import drift
 from profile_pipelines.landing.extraction import Landing, write
-from profile_pipelines.landing.guard import Guard, Known, count_losses, went_back
+from profile_pipelines.landing.guard import (
+    Guard,
+    Known,
+    Losses,
+    count_losses,
+    count_losses_in_all,
+    went_back,
+)
+from profile_pipelines.landing.regained import not_regained
 from profile_pipelines.landing.result import Reasons
 from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import Marks
@@ -23,10 +34,20 @@ if TYPE_CHECKING:
 class Holding:
     """Collects in `held` what is set aside, and why. `at_least` are the values that are known."""
 
-    def __init__(self, landing: Landing, guard: Guard, known: Known) -> None:
+    def __init__(
+        self,
+        landing: Landing,
+        guard: Guard,
+        known: Known,
+        *,
+        moved: bool = False,
+        rekeyed: bool = False,
+    ) -> None:
         self.landing = landing
         self.guard = guard
         self.known = known
+        self.moved = moved
+        self.rekeyed = rekeyed
         self.at_least: dict[str, int] = landing.pinned.state.get("values", {})
         self.held: Reasons = {}
 
@@ -56,25 +77,63 @@ class Holding:
             excess = Excess("backwards", older, living, 0.0, f"{said}, but {before}")
             self._hold(WHOLE_SYNC, [excess])
 
+    def together(self, absent: Mapping[str, Excess]) -> None:
+        """All of a sync whose records have other keys, once anything of it is set aside: no record
+        that is known stays, so that no value of one could."""
+        reasons = {**{name: (each,) for name, each in absent.items()}, **self.held}
+        self._hold(WHOLE_SYNC, [*all_together(reasons).get(WHOLE_SYNC, ())])
+
     def written(
         self, spool: Spool, shared: Marks, *, absent: bool, gone: pa.Table | None
     ) -> Written | None:
         """What is ready to be committed, without what has to be set aside."""
         landing, pinned, known, held = self.landing, self.landing.pinned, self.known, self.held
         while WHOLE_SYNC not in held:
-            brought = [a for a in landing.chosen if a not in held]
+            brought = [a for a in landing.chosen if attribute_of(a) not in held]
             written = write(landing, spool, brought, known, shared, absent=absent, gone=gone)
             if written is None or not self.guard.may_exceed(written, brought, known, self.at_least):
                 return written
-            losses = count_losses(landing.lake, pinned, written, brought)
+            losses = self._losses(written, brought)
             self.at_least = {**self.at_least, **losses.values}
             excesses = self.guard.excesses(losses, brought, known)
             if not excesses:
                 return written
             pinned.discard(written)
             held |= {a: tuple(each) for a, each in excesses.items()}
+            if self.rekeyed:
+                self.together({})
         return None
+
+    def _losses(self, written: Written, brought: Sequence[str]) -> Losses:
+        landing = self.landing
+        if self.rekeyed:
+            fewer = count_losses_in_all(landing.lake, landing.pinned, written, brought)
+            others = not_regained(landing.catalogue, landing.lake, landing.pinned, written)
+            if others <= fewer.deleted:
+                return fewer
+            return replace(fewer, deleted=others, of_others=True)
+        return count_losses(
+            landing.lake,
+            landing.pinned,
+            written,
+            brought,
+            landing.sets,
+            identifiers=landing.identifiers,
+            moved=self.moved,
+        )
 
     def _hold(self, attribute: str, excesses: list[Excess]) -> None:
         if excesses:
             self.held[attribute] = tuple(excesses)
+
+
+def all_together(held: Reasons) -> Reasons:
+    """What is set aside, and with it all of the sync, by the greatest reason of each kind."""
+    if not held or WHOLE_SYNC in held:
+        return held
+    reasons = sorted((each for found in held.values() for each in found), key=_count)
+    return {WHOLE_SYNC: tuple({each.kind: each for each in reasons}.values()), **held}
+
+
+def _count(excess: Excess) -> int:
+    return excess.count

@@ -31,10 +31,15 @@ class Recent:
         self._frames: list[pl.DataFrame] = []
         self._columns: list[str] = []
         self._rows = 0
+        self.oldest: datetime | None = None
+        """The oldest time of a record: some sources bring more than what has changed."""
 
     def add(self, frame: pl.DataFrame) -> None:
         """Look at one batch of validated records."""
         self._columns = frame.columns
+        oldest = frame["updated_at"].min()
+        if isinstance(oldest, datetime) and (self.oldest is None or oldest < self.oldest):
+            self.oldest = oldest
         if self._rows > _MOST:
             return
         times = frame["updated_at"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ import pyarrow as pa
 from profile_pipelines.engine.columns import Columns
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.tables import no_rows
+from profile_pipelines.private_files import temporary_folder
+from profile_pipelines.store_errors import using_temporary
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +29,8 @@ class Spool:
         self._limit = memory_limit
         self._tables: list[pa.Table] = []
         self._bytes = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._opened = ExitStack()
+        self._folder: Path | None = None
         self._files: list[str] = []
         self._keys: list[pl.Series] = []
         self._counted_at = self._repeated = 0
@@ -43,8 +46,7 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         self._tables.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._opened.close()
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append one batch; `ordinal` numbers the rows in the order of arrival."""
@@ -79,9 +81,10 @@ class Spool:
         import pyarrow.parquet as pq
 
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="profile_pipelines_landing_")
-        path = Path(self._folder.name) / f"{len(self._files)}.parquet"
-        pq.write_table(pa.concat_tables(self._tables), path, compression="lz4")
+            self._folder = self._opened.enter_context(temporary_folder("landing"))
+        path = self._folder / f"{len(self._files)}.parquet"
+        with using_temporary(self._folder):
+            pq.write_table(pa.concat_tables(self._tables), path, compression="lz4")
         self._files.append(str(path))
         self._tables.clear()
         self._bytes = 0

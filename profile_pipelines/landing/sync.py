@@ -9,8 +9,10 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.lake import Lake
 from profile_pipelines.landing.aggregating import land_aggregates
 from profile_pipelines.landing.attempt import Attempt
+from profile_pipelines.landing.cursors import moved
 from profile_pipelines.landing.extraction import Landing, Progress
 from profile_pipelines.landing.result import SyncResult
+from profile_pipelines.landing.tombstone_ends import end_tombstones
 from profile_pipelines.ledger import WHOLE_SYNC, Ledger, SyncEntry
 
 
@@ -35,6 +37,11 @@ def sync(
     aside when it would delete too many records, or when its source went back in time. What was
     approved meanwhile is let through (docs/adr/0007).
 
+    People whose tombstones end by now are let in again, for which the sync may be read whole.
+
+    When the sync's records are declared to be others than are stored, or to have other keys or
+    identifiers, all of its attributes are read, whole.
+
     Reads what has changed since the attributes' cursors, or everything: with `full`, without
     cursors, when `full_every` has passed, or when what was set aside had been read whole; or the
     records that the system's event log names, unless it no longer reaches back to the cursors. A
@@ -42,8 +49,10 @@ def sync(
     when another run was faster; in both cases the lake is as it was.
     """
     declared = catalogue.systems[system].syncs[name]
-    wanted = set(declared.attributes if attributes is None else attributes)
+    end_tombstones(catalogue, ledger, now=now)
     pinned = lake.source(catalogue, system, name).pin()
+    together = attributes is None or moved(catalogue, system, name, pinned)
+    wanted = set(declared.attributes if together else attributes or ())
     landing = Landing(
         catalogue,
         lake,

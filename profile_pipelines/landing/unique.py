@@ -162,6 +162,9 @@ def marks(
             .from_(rows.sql.subquery("s"))
             .where(_given(column("candidate", "s")))
         )
+        if attributes[a].type == "list":
+            # who owns nothing shares nothing
+            counted = counted.where(exp.ArraySize(this=column("candidate", "s")) > literal(0))
         is_other = exp.NEQ(this=column("shared", "m"), expression=column("was_shared", "m"))
         select = (
             exp.select(

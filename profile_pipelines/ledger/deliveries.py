@@ -114,7 +114,7 @@ class Deliveries:
             set_={name: statement.excluded[name] for name in changed},
         )
         with self._engine.begin() as connection:
-            self.runs.still(connection, destination, by, now)
+            self.runs.still(connection, destination, by)
             for start in range(0, len(values), _CHUNK):
                 connection.execute(statement, values[start : start + _CHUNK])
 
@@ -131,7 +131,7 @@ class Deliveries:
         table = _deliveries.c
         own = (table.destination == destination, table.batch == batch)
         with self._engine.begin() as connection:
-            self.runs.still(connection, destination, by, now)
+            self.runs.still(connection, destination, by)
             if refused:
                 self._refuse(connection, destination, batch, refused, now)
             connection.execute(sa.delete(_deliveries).where(*own, table.operation == "remove"))
@@ -182,18 +182,16 @@ class Deliveries:
         ]
         connection.execute(statement, rows)
 
-    def drop(
-        self, destination: str, by: str, profile_ids: Collection[int], *, now: datetime
-    ) -> None:
+    def drop(self, destination: str, by: str, profile_ids: Collection[int]) -> None:
         """Forget customers whom the destination doesn't hold, or holds as somebody else."""
         with self._engine.begin() as connection:
-            self.runs.still(connection, destination, by, now)
+            self.runs.still(connection, destination, by)
             self._delete(connection, profile_ids, _deliveries.c.destination == destination)
 
-    def reset(self, destination: str, by: str, *, now: datetime) -> None:
+    def reset(self, destination: str, by: str) -> None:
         """Forget everybody: the destination certainly holds nobody."""
         with self._engine.begin() as connection:
-            self.runs.still(connection, destination, by, now)
+            self.runs.still(connection, destination, by)
             connection.execute(sa.delete(_deliveries).filter_by(destination=destination))
 
     def retry(self, destination: str, *, now: datetime) -> int:

@@ -8,7 +8,7 @@ ticks that ran at once do so. Nothing here but a profile's id tells who somebody
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from profile_pipelines.errors import Conflict
 from profile_pipelines.ledger.journey_versions import JourneyVersions
 from profile_pipelines.ledger.outbox import ERASED, NOBODY, Outbox
+from profile_pipelines.ledger.pair import LedgerPair, raise_sequences
 from profile_pipelines.ledger.passages import Passage, Passages
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.watched import Watched
 
 if TYPE_CHECKING:
     import polars as pl
@@ -95,6 +97,11 @@ class Tick:
 BEFORE_THE_FIRST = Tick(0, 0, 1)
 
 
+def sequence_of(journey: str) -> str:
+    """The name of the sequence of a journey's enrolments."""
+    return f"enrolments of {journey}"
+
+
 @dataclass(frozen=True)
 class Move:
     """Where some enrolments stand from now on; `step` None: where they stood."""
@@ -124,6 +131,9 @@ class Changes:
     mark: str | None = None
     carried_over: Mapping[int, int] = field(default_factory=dict[int, int])
     """By enrolment, which profile it is of from now on."""
+    watch: Mapping[int, str] = field(default_factory=dict[int, str])
+    """By profile that is turned away and watched from now on, the reason."""
+    unwatch: Collection[int] = ()
 
 
 class Enrolments:
@@ -132,8 +142,10 @@ class Enrolments:
     def __init__(self, engine: sa.Engine, outbox: Outbox) -> None:
         self._engine = engine
         self._outbox = outbox
+        self._pair = LedgerPair(engine)
         self.versions = JourneyVersions(engine)
         self.passages = Passages(engine)
+        self.watched = Watched(engine)
         create_tables(_metadata, engine)
 
     def tick(self, journey: str) -> Tick:
@@ -147,7 +159,15 @@ class Enrolments:
         )
         with self._engine.connect() as connection:
             row = connection.execute(select).first()
-        return BEFORE_THE_FIRST if row is None else Tick(*row)
+        found = BEFORE_THE_FIRST if row is None else Tick(*row)
+        least = self._pair.next_of(sequence_of(journey))
+        return replace(found, next_id=max(found.next_id, least))
+
+    def next_numbers(self) -> dict[str, int]:
+        """The next enrolment's number of each journey, by the name of its sequence."""
+        select = sa.select(_ticks.c.journey, _ticks.c.next_id)
+        with self._engine.connect() as connection:
+            return {sequence_of(row.journey): row.next_id for row in connection.execute(select)}
 
     def active(self, journey: str) -> pl.DataFrame:
         """All who are in it: id, version, profile_id, holdout, step, arrived_at, converted."""
@@ -182,14 +202,23 @@ class Enrolments:
         parsed = pl.col("arrived_at").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us")
         return frame.with_columns(parsed.dt.replace_time_zone("UTC"))
 
-    def been(self, journey: str, since: datetime | None) -> set[int]:
-        """The profiles that are or were in it; with `since`, that are or ended after it."""
-        select = sa.select(_enrolments.c.profile_id).where(_enrolments.c.journey == journey)
+    def been(self, journey: str, since: datetime | None, *, now: datetime) -> dict[int, datetime]:
+        """By profile that is or was in it, when that ended last, and `now` where it hasn't; with
+        `since`, only what ended after that moment."""
+        ended = _enrolments.c.ended_at
+        at = sa.func.max(
+            sa.func.coalesce(ended, sa.literal(now, UtcDateTime), type_=UtcDateTime),
+            type_=UtcDateTime,
+        )
+        select = (
+            sa.select(_enrolments.c.profile_id, at)
+            .where(_enrolments.c.journey == journey)
+            .group_by(_enrolments.c.profile_id)
+        )
         if since is not None:
-            recent = sa.or_(_enrolments.c.ended_at.is_(None), _enrolments.c.ended_at > since)
-            select = select.where(recent)
+            select = select.where(sa.or_(ended.is_(None), ended > since))
         with self._engine.connect() as connection:
-            return set(connection.execute(select).scalars())
+            return {row[0]: row[1] for row in connection.execute(select)}
 
     def apply(self, journey: str, expected: Tick, changes: Changes, *, now: datetime) -> None:
         """Do all that one tick changes, or nothing: Conflict when another tick came first."""
@@ -199,6 +228,7 @@ class Enrolments:
             for move in changes.moves:
                 self._move(connection, journey, move, now)
             self._enter(connection, journey, changes.entered, now)
+            self.watched.change(connection, journey, changes.watch, changes.unwatch)
             if changes.followed != expected.followed:
                 gone = sa.delete(_followed).where(_followed.c.journey == journey)
                 connection.execute(gone)
@@ -273,6 +303,7 @@ class Enrolments:
             "next_id": changes.next_id, "at": now, "held": changes.held,
         }  # fmt: skip
         conflict = Conflict(f"another tick of journey {journey} came first")
+        raise_sequences(connection, {sequence_of(journey): changes.next_id})
         if expected.tick:
             statement = (
                 sa.update(_ticks)
@@ -361,6 +392,7 @@ class Enrolments:
 
         Who is under way leaves, and is counted so at the step. How many enrolments there were.
         """
+        self.watched.forget(connection, profile_ids)
         table = _enrolments.c
         own = table.profile_id.in_(sorted(profile_ids))
         groups = (table.journey, table.version, table.step)

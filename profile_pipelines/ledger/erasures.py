@@ -19,19 +19,13 @@ import sqlalchemy as sa
 
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
+from profile_pipelines.ledger.tombstones import ASKED_AT_ONCE, Tombstones, tombstones
 
 KEY = "PROFILE_PIPELINES_ERASURE_KEY"
 _SHORTEST = 16
-_ASKED_AT_ONCE = 500
 _ASKED_ONE_BY_ONE = 20_000
 
 _metadata = sa.MetaData()
-_tombstones = sa.Table(
-    "tombstones",
-    _metadata,
-    sa.Column("digest", sa.String, primary_key=True),
-    sa.Column("erasure", sa.Integer, nullable=False),
-)
 _erasures = sa.Table(
     "erasures",
     _metadata,
@@ -75,22 +69,26 @@ class Erasures:
         self._engine = engine
         self._insert = insert_of(engine)
         create_tables(_metadata, engine)
+        self.tombstones = Tombstones(engine)
+        """Whose the tombstones are, and their ends."""
 
     def begin(
         self,
         profiles: Collection[int],
-        marks: Iterable[tuple[str, str]],
+        marks: Iterable[tuple[str, str, int]],
         *,
         reference: str | None,
         by: str,
         now: datetime,
+        until: str | None = None,
     ) -> Erasure:
         """Put up the tombstones; from here on nobody brings the people back.
 
-        `marks` are (kind, value) of all that they are known by. Begun again before its end, an
+        `marks` are (kind, value, person) of all that they are known by; `until` says how long they
+        are kept out where that isn't as the settings have it. Begun again before its end, an
         erasure of one of the profiles goes on, and takes the others in.
         """
-        digests = sorted({self.digest(*mark) for mark in marks})
+        owned = {(self.digest(kind, value), kind, person) for kind, value, person in marks}
         with self._engine.begin() as connection:
             rows = connection.execute(
                 sa.select(_erasures).where(_erasures.c.completed_at.is_(None))
@@ -113,14 +111,7 @@ class Erasures:
                         profiles=sorted(profiles), removed={},
                     )
                 )  # fmt: skip
-            for start in range(0, len(digests), _ASKED_AT_ONCE):
-                values = [
-                    {"digest": digest, "erasure": number}
-                    for digest in digests[start : start + _ASKED_AT_ONCE]
-                ]
-                connection.execute(
-                    self._insert(_tombstones).values(values).on_conflict_do_nothing()
-                )
+            self.tombstones.put_up(connection, number, owned, until)
         return self.get(number)
 
     def get(self, number: int) -> Erasure:
@@ -158,8 +149,8 @@ class Erasures:
     def of(self, marks: Iterable[tuple[str, str]]) -> Erasure | None:
         """The erasure that put up a tombstone for any of the marks."""
         digests = [self.digest(*mark) for mark in marks] if self.any else []
-        select = sa.select(sa.func.max(_tombstones.c.erasure)).where(
-            _tombstones.c.digest.in_(digests)
+        select = sa.select(sa.func.max(tombstones.c.erasure)).where(
+            tombstones.c.digest.in_(digests)
         )
         with self._engine.connect() as connection:
             number = connection.execute(select).scalar()
@@ -169,19 +160,19 @@ class Erasures:
     def any(self) -> bool:
         """Whether anybody was ever erased."""
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(_tombstones.c.digest).limit(1)).first() is not None
+            return connection.execute(sa.select(tombstones.c.digest).limit(1)).first() is not None
 
     def tombstoned(self, digests: Collection[str]) -> set[str]:
         """Those of the digests that have a tombstone."""
         found: set[str] = set()
         with self._engine.connect() as connection:
             if len(digests) > _ASKED_ONE_BY_ONE:
-                stones = connection.execute(sa.select(_tombstones.c.digest)).scalars()
+                stones = connection.execute(sa.select(tombstones.c.digest)).scalars()
                 return set(digests) & set(stones)
             asked = list(digests)
-            for start in range(0, len(asked), _ASKED_AT_ONCE):
-                select = sa.select(_tombstones.c.digest).where(
-                    _tombstones.c.digest.in_(asked[start : start + _ASKED_AT_ONCE])
+            for start in range(0, len(asked), ASKED_AT_ONCE):
+                select = sa.select(tombstones.c.digest).where(
+                    tombstones.c.digest.in_(asked[start : start + ASKED_AT_ONCE])
                 )
                 found |= set(connection.execute(select).scalars())
         return found
@@ -191,28 +182,45 @@ class Erasures:
         told = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(told, key=self._key, digest_size=16).hexdigest()
 
+    def address_digest(self, address: str) -> str:
+        """The hash of an address to which messages go, under a key of its own."""
+        told = address.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(told, key=self._address_key, digest_size=16).hexdigest()
+
     @cached_property
     def _key(self) -> bytes:
         """The key of the tombstones: the environment's, else one that is kept in the ledger.
 
         Raises ProfilePipelinesError when it isn't the one that the first tombstone was made with.
         """
+        return self._settled(1)
+
+    @cached_property
+    def _address_key(self) -> bytes:
+        """The key of addresses: the environment's of when the first one was hashed, else one that
+        is kept in the ledger, also when the environment has one later. Raises like `_key`."""
+        return self._settled(2)
+
+    def _settled(self, number: int) -> bytes:
         given = os.environ.get(KEY)
         if given is not None and len(given) < _SHORTEST:
             raise ProfilePipelinesError(f"{KEY} is too short; take {_SHORTEST} characters or more")
         made = given or secrets.token_hex(32)
         statement = self._insert(_keys).values(
-            one=1, key=None if given else made, check=_check(_bytes(made))
+            one=number, key=None if given else made, check=_check(_bytes(made))
         )
         with self._engine.begin() as connection:
             connection.execute(statement.on_conflict_do_nothing())
-            kept, check = connection.execute(sa.select(_keys.c.key, _keys.c.check)).one()
-        key = _bytes(given or kept or "")
+            kept, check = connection.execute(
+                sa.select(_keys.c.key, _keys.c.check).filter_by(one=number)
+            ).one()
+        key = _bytes((kept or given if number == 2 else given or kept) or "")
         if _check(key) != check:
+            whose = "tombstones" if number == 1 else "addresses"
             where = "is kept in the ledger; unset it" if kept else "was another; set that one"
             raise ProfilePipelinesError(
-                f"{KEY} isn't the key of the tombstones that are there: theirs {where}. Without "
-                "it, people who were erased would come back"
+                f"{KEY} isn't the key of the {whose} that are there: theirs {where}. Without "
+                "it, people who were erased would come back, and suppressed addresses get mail"
             )
         return key
 

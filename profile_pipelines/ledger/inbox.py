@@ -13,19 +13,18 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
+from profile_pipelines.ledger.storage import COUNTED, UtcDateTime, create_tables, insert_of
 
 KEPT = timedelta(days=7)
 """How long an event's id is known, and an unread row kept. Vendors deliver again for three days
 at most (Stripe)."""
 
 _metadata = sa.MetaData()
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only so SQLite counts up by itself
 
 _inbox = sa.Table(
     "webhook_inbox",
     _metadata,
-    sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    sa.Column("number", COUNTED, primary_key=True, autoincrement=True),
     sa.Column("system", sa.String, nullable=False),
     sa.Column("sync", sa.String, nullable=False),
     sa.Column("record_key", sa.String),
@@ -35,6 +34,14 @@ _inbox = sa.Table(
     sa.Index("webhook_inbox_sync", "system", "sync"),
     sqlite_autoincrement=True,
 )
+
+_happened = sa.Table(
+    "webhook_happened",
+    _metadata,
+    sa.Column("number", COUNTED, primary_key=True, autoincrement=False),
+    sa.Column("happened_at", UtcDateTime, nullable=False),
+)
+"""When the events of rows of the inbox happened, where they told it."""
 
 _seen = sa.Table(
     "webhook_seen",
@@ -59,7 +66,8 @@ class Named:
     """A record that an event named: to be read by its key, or to be taken as it is.
 
     `record` is JSON that maps the sync's source fields to their texts. `replay_key` tells the
-    event apart from all others of its system; None when nothing does.
+    event apart from all others of its system; None when nothing does. `happened_at` is the event's
+    own time, if it tells one.
     """
 
     system: str
@@ -68,16 +76,19 @@ class Named:
     record: str | None = None
     gone: bool = False
     replay_key: str | None = None
+    happened_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A row of the inbox."""
+    """A row of the inbox. `at` is when its event happened, as far as that is known: never after it
+    was received."""
 
     number: int
     key: str | None
     record: str | None
     gone: bool
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -92,9 +103,17 @@ class InboxStatus:
     last_refused_at: datetime | None
 
 
+_WAITING = (
+    _inbox.c.number,
+    _inbox.c.record_key,
+    _inbox.c.record,
+    _inbox.c.gone,
+    sa.func.coalesce(_happened.c.happened_at, _inbox.c.received_at, type_=UtcDateTime),
+)
+
 RECEIVED = "received"
 """The outcome of a delivery that was taken; every other outcome but these is a refusal."""
-_NO_REFUSALS = frozenset({RECEIVED, "repeated", "not wanted", "expired"})
+_NO_REFUSALS = frozenset({RECEIVED, "repeated", "not wanted", "expired", "subscription confirmed"})
 
 
 class Inbox:
@@ -127,7 +146,15 @@ class Inbox:
                     }
                     for each in fresh
                 ]
-                connection.execute(sa.insert(_inbox), rows)
+                insert = sa.insert(_inbox).returning(_inbox.c.number, sort_by_parameter_order=True)
+                numbers = connection.execute(insert, rows).scalars()
+                told = [
+                    {"number": number, "happened_at": min(each.happened_at, now)}
+                    for number, each in zip(numbers, fresh, strict=True)
+                    if each.happened_at is not None
+                ]
+                if told:
+                    connection.execute(sa.insert(_happened), told)
             for outcome in [*outcomes, *((each.system, "repeated") for each in repeated)]:
                 counted[outcome] = counted.get(outcome, 0) + 1
             self._count(connection, counted, now)
@@ -191,8 +218,9 @@ class Inbox:
     def waiting(self, system: str, sync: str, limit: int | None = None) -> list[Waiting]:
         """The oldest rows of a sync, or all."""
         select = (
-            sa.select(_inbox.c.number, _inbox.c.record_key, _inbox.c.record, _inbox.c.gone)
-            .filter_by(system=system, sync=sync)
+            sa.select(*_WAITING)
+            .outerjoin_from(_inbox, _happened, _inbox.c.number == _happened.c.number)
+            .where(_inbox.c.system == system, _inbox.c.sync == sync)
             .order_by(_inbox.c.number)
             .limit(limit)
         )
@@ -201,20 +229,20 @@ class Inbox:
 
     def all_waiting(self) -> Iterator[tuple[str, str, Waiting]]:
         """Every row, with its system and sync."""
-        select = sa.select(
-            _inbox.c.system, _inbox.c.sync,
-            _inbox.c.number, _inbox.c.record_key, _inbox.c.record, _inbox.c.gone,
-        )  # fmt: skip
+        select = sa.select(_inbox.c.system, _inbox.c.sync, *_WAITING).outerjoin_from(
+            _inbox, _happened, _inbox.c.number == _happened.c.number
+        )
         with self._engine.connect() as connection:
             for system, sync, *row in connection.execute(select):
                 yield system, sync, Waiting(*row)
 
     def remove(self, numbers: Collection[int]) -> None:
         """Remove rows that have been read and committed; those already gone don't matter."""
-        statement = sa.delete(_inbox).where(_inbox.c.number == sa.bindparam("n"))
         if numbers:
             with self._engine.begin() as connection:
-                connection.execute(statement, [{"n": number} for number in sorted(numbers)])
+                for table in (_inbox, _happened):
+                    statement = sa.delete(table).where(table.c.number == sa.bindparam("n"))
+                    connection.execute(statement, [{"n": number} for number in sorted(numbers)])
 
     def prune(self, now: datetime) -> None:
         """Forget the events, and drop the rows, that are older than `KEPT`."""
@@ -227,6 +255,8 @@ class Inbox:
             }
             connection.execute(sa.delete(_seen).where(_seen.c.received_at < before))
             connection.execute(sa.delete(_inbox).where(_inbox.c.received_at < before))
+            left = sa.select(_inbox.c.number)
+            connection.execute(sa.delete(_happened).where(_happened.c.number.not_in(left)))
             self._count(connection, expired, now)
 
     def status(self, systems: Iterable[str]) -> list[InboxStatus]:

@@ -18,17 +18,22 @@ from profile_pipelines.ledger.set_asides import (
     WHOLE_SYNC,
     Excess,
     SetAsides,
+    in_order,
     record_set_asides,
     set_asides,
 )
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables, open_engine
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of, open_engine
 
 if TYPE_CHECKING:
     from profile_pipelines.ledger.deliveries import Deliveries
     from profile_pipelines.ledger.enrolments import Enrolments
     from profile_pipelines.ledger.erasures import Erasures
+    from profile_pipelines.ledger.feedback import FeedbackLog
+    from profile_pipelines.ledger.holds import Holds
     from profile_pipelines.ledger.inbox import Inbox
     from profile_pipelines.ledger.outbox import Outbox
+    from profile_pipelines.ledger.pair import LedgerPair
+    from profile_pipelines.ledger.suppressions import Suppressions
     from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
 _metadata = sa.MetaData()
@@ -70,6 +75,14 @@ _upkeep = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("at", UtcDateTime, nullable=False),
 )
+
+_catalogue = sa.Table(
+    "catalogue",
+    _metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("mark", sa.JSON, nullable=False),
+)
+"""One row: which catalogue the ledger belongs to."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,28 @@ class Ledger:
         create_tables(_metadata, self._engine)
         self.set_asides = SetAsides(self._engine)
 
+    def catalogue_mark(self) -> dict[str, Any] | None:
+        """Which catalogue the ledger belongs to, as `mark_catalogue` noted it; None: not yet."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(_catalogue.c.mark)).scalar()
+
+    def mark_catalogue(self, mark: Mapping[str, Any]) -> None:
+        """Note which catalogue the ledger belongs to, in place of what it bore."""
+        insert = insert_of(self._engine)(_catalogue).values(number=1, mark=dict(mark))
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=["number"], set_={"mark": insert.excluded.mark}
+                )
+            )
+
+    @cached_property
+    def pair(self) -> LedgerPair:
+        """Which pair the ledger is half of, and how far it knows the lake."""
+        from profile_pipelines.ledger.pair import LedgerPair
+
+        return LedgerPair(self._engine)
+
     @cached_property
     def inbox(self) -> Inbox:
         """What the systems' events named, until it has been read."""
@@ -142,11 +177,32 @@ class Ledger:
         return Deliveries(self._engine)
 
     @cached_property
+    def holds(self) -> Holds:
+        """Who is at what only one run may be at."""
+        from profile_pipelines.ledger.holds import Holds
+
+        return Holds(self._engine)
+
+    @cached_property
     def unsubscribes(self) -> Unsubscribes:
         """Who has unsubscribed from what."""
         from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
         return Unsubscribes(self._engine)
+
+    @cached_property
+    def suppressions(self) -> Suppressions:
+        """Which addresses get nothing any more."""
+        from profile_pipelines.ledger.suppressions import Suppressions
+
+        return Suppressions(self._engine, self.erasures.address_digest)
+
+    @cached_property
+    def feedback(self) -> FeedbackLog:
+        """What providers and mail servers tell of messages."""
+        from profile_pipelines.ledger.feedback import FeedbackLog
+
+        return FeedbackLog(self._engine, self.suppressions)
 
     @cached_property
     def erasures(self) -> Erasures:
@@ -286,24 +342,6 @@ class Ledger:
         with self._engine.connect() as connection:
             return connection.execute(select).scalar()
 
-    def latest(self, system: str, attribute: str) -> AttributeEntry | None:
-        """What the most recent sync found of an attribute, set aside or not."""
-        select = (
-            sa.select(
-                _coverage.c.values_read,
-                _coverage.c.invalid,
-                _coverage.c.reasons,
-                _coverage.c.set_aside,
-                _coverage.c.in_quarantine,
-            )
-            .filter_by(system=system, attribute=attribute)
-            .order_by(_coverage.c.covered_at.desc())
-            .limit(1)
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(select).first()
-        return None if row is None else AttributeEntry(*row)
-
     def latest_of(self, system: str) -> dict[str, AttributeEntry]:
         """What the most recent sync of each of a system's attributes found, set aside or not."""
         newest = (
@@ -325,14 +363,17 @@ class Ledger:
             & (_coverage.c.covered_at == newest.c.at)
             & (_coverage.c.system == system),
         )
+        in_turn = in_order(select, _coverage, _coverage.c.covered_at)
         with self._engine.connect() as connection:
+            # the last of one moment stays
             return {
                 attribute: AttributeEntry(*found)
-                for attribute, *found in connection.execute(select)
+                for attribute, *found in connection.execute(in_turn)
             }
 
     def runs(self, limit: int = 50) -> list[dict[str, Any]]:
         """The most recent syncs, newest first."""
-        select = sa.select(_syncs).order_by(_syncs.c.covered_at.desc()).limit(limit)
+        newest = in_order(sa.select(_syncs), _syncs, _syncs.c.covered_at, newest_first=True)
+        select = newest.limit(limit)
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(select).mappings()]

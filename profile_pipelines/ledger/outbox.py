@@ -14,13 +14,21 @@ a message is rendered when it is sent.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables, day_of, insert_of
+from profile_pipelines.ledger.holders import is_gone
+from profile_pipelines.ledger.storage import (
+    UtcDateTime,
+    create_tables,
+    day_of,
+    insert_of,
+    many_commits,
+)
 
 State = Literal["pending", "claimed", "sending", "sent", "skipped", "failed", "unknown"]
 STATES: tuple[State, ...] = (
@@ -28,7 +36,11 @@ STATES: tuple[State, ...] = (
 )  # fmt: skip
 
 LEASE = timedelta(minutes=15)
-"""How long a claim holds without a sign of life; then its sender counts as lost."""
+"""How long a claim holds without a sign of life; then its sender counts as lost. One that ran on
+this machine, and is no more, counts as lost at once."""
+LOST = "lost between sending and receipt"
+_GRANTED = "to be sent"
+"""The reason of a claimed message that caps and all else let through."""
 
 NOBODY = 0
 """The profile of what is left of people who were erased; a real profile's number is greater."""
@@ -61,6 +73,47 @@ outbox = sa.Table(
     sa.Index("outbox_due", "state", "next_attempt_at"),
     sa.Index("outbox_profile", "profile_id", "ended_at"),
     sa.Index("outbox_step", "journey", "step", "state"),
+)
+
+_sent_to = sa.Table(
+    "sent_to",
+    _metadata,
+    sa.Column("message_id", sa.String, primary_key=True),
+    sa.Column("address", sa.String, nullable=False),
+    sa.Index("sent_to_address", "address"),
+)
+"""To which address a message went, as a keyed hash (`suppressions.py`)."""
+
+
+_BEGIN = (
+    sa.update(outbox)
+    .where(
+        outbox.c.message_id.in_(sa.bindparam("ids", expanding=True)),
+        outbox.c.state == "claimed",
+        outbox.c.claimed_by == sa.bindparam("by"),
+    )
+    .values(state="sending", claimed_at=sa.bindparam("at", type_=UtcDateTime))
+    .returning(outbox.c.message_id)
+)
+_SETTLE = (
+    sa.update(outbox)
+    .where(
+        outbox.c.message_id == sa.bindparam("id"),
+        outbox.c.claimed_by == sa.bindparam("by"),
+        # not IN: its list can't be expanded for many rows
+        sa.or_(*(outbox.c.state == each for each in ("claimed", "sending", "unknown"))),
+    )
+    .values(
+        state=sa.bindparam("new"),
+        reason=sa.bindparam("why"),
+        receipt=sa.bindparam("told"),
+        next_attempt_at=sa.bindparam("next", type_=UtcDateTime),
+        attempts=outbox.c.attempts + sa.bindparam("tried", type_=sa.Integer),
+        ended_at=sa.bindparam("ended", type_=UtcDateTime),
+        expires_at=sa.func.coalesce(
+            sa.bindparam("expires", type_=UtcDateTime), outbox.c.expires_at, type_=UtcDateTime
+        ),
+    )
 )
 
 
@@ -104,6 +157,36 @@ class Outcome:
     receipt: str | None = None
     next_attempt_at: datetime | None = None
     tried: bool = False
+    expires_at: datetime | None = None
+    """When it expires from now on; None: as before."""
+
+
+@dataclass(frozen=True)
+class InDoubt:
+    """A message that may have arrived: whoever sent it was lost before the receipt.
+
+    `begun_at` is when it was handed to the channel; None where an older version didn't keep it.
+    """
+
+    message_id: str
+    journey: str
+    step: str
+    channel: str
+    begun_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Had:
+    """A message that was sent, or may have been. `address` is the keyed hash of where it went."""
+
+    message_id: str
+    profile_id: int
+    address: str | None
+    journey: str
+    channel: str
+    at: datetime
+    consent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,17 +235,19 @@ class Outbox:
         *,
         now: datetime,
         channels: Collection[str] | None = None,
+        journeys: Collection[str] | None = None,
+        but_for: Collection[str] = (),
     ) -> list[Claimed]:
-        """Take up to `limit` messages that are due; no other process gets the same ones."""
+        """Take up to `limit` messages that are due; no other process gets the same ones.
+
+        Those of these channels and `journeys` alone, `but_for` others.
+        """
         due = (
-            sa.select(outbox.c.message_id)
-            .where(outbox.c.state == "pending", outbox.c.next_attempt_at <= now)
+            self._due(now, channels, journeys, but_for)
             .order_by(outbox.c.next_attempt_at, outbox.c.message_id)
             .limit(limit)
             .with_for_update(skip_locked=True)  # SQLite has one writer, and no such clause
         )
-        if channels is not None:
-            due = due.where(outbox.c.channel.in_(sorted(channels)))
         # a table expression is evaluated once; PostgreSQL may evaluate a subquery again and again
         chosen = sa.select(due.cte("due").c.message_id)
         statement = (
@@ -175,20 +260,83 @@ class Outbox:
             rows = [Claimed(*row) for row in connection.execute(statement)]
         return sorted(rows, key=lambda each: each.message_id)
 
-    def begin(self, by: str, message_ids: Collection[str], *, now: datetime) -> set[str]:
-        """Note that these are about to be sent; those that are still this process's to send."""
-        statement = (
+    def any_due(
+        self,
+        *,
+        now: datetime,
+        channels: Collection[str] | None = None,
+        journeys: Collection[str] | None = None,
+        but_for: Collection[str] = (),
+    ) -> bool:
+        """Whether `claim` would find a message."""
+        select = self._due(now, channels, journeys, but_for).limit(1)
+        with self._engine.connect() as connection:
+            return connection.execute(select).first() is not None
+
+    def _due(
+        self,
+        now: datetime,
+        channels: Collection[str] | None,
+        journeys: Collection[str] | None,
+        but_for: Collection[str],
+    ) -> sa.Select[tuple[str]]:
+        due = sa.select(outbox.c.message_id).where(
+            outbox.c.state == "pending", outbox.c.next_attempt_at <= now
+        )
+        if channels is not None:
+            due = due.where(outbox.c.channel.in_(sorted(channels)))
+        if journeys is not None:
+            due = due.where(outbox.c.journey.in_(sorted(journeys)))
+        if but_for:
+            due = due.where(outbox.c.journey.not_in(sorted(but_for)))
+        return due
+
+    def grant(self, by: str, addresses: Mapping[str, str | None]) -> None:
+        """Note which of this process's messages are going to be sent, which counts in caps from
+        now on. `addresses` has by message id the keyed hash of where it goes, if it is known."""
+        granted = (
             sa.update(outbox)
             .where(
-                outbox.c.message_id.in_(list(message_ids)),
+                outbox.c.message_id == sa.bindparam("id"),
                 outbox.c.state == "claimed",
                 outbox.c.claimed_by == by,
             )
-            .values(state="sending", claimed_at=now)
-            .returning(outbox.c.message_id)
+            .values(reason=_GRANTED)
         )
+        insert = self._insert(_sent_to)
+        again = insert.on_conflict_do_update(
+            index_elements=["message_id"], set_={"address": insert.excluded.address}
+        )
+        told = [
+            {"message_id": m, "address": address} for m, address in addresses.items() if address
+        ]
         with self._engine.begin() as connection:
-            return set(connection.execute(statement).scalars())
+            connection.execute(granted, [{"id": each} for each in addresses])
+            if told:
+                connection.execute(again, told)
+
+    def one_by_one(self) -> AbstractContextManager[None]:
+        """For the time in which many messages are begun and settled, each by a commit."""
+        return many_commits(self._engine)
+
+    def begin(
+        self,
+        by: str,
+        message_ids: Collection[str],
+        *,
+        now: datetime,
+        after: Sequence[Outcome] = (),
+    ) -> set[str]:
+        """Note that these are about to be sent; those that are still this process's to send.
+
+        `after` is what became of those that were sent before: it is kept in the same transaction,
+        so that each message costs one commit, and a process that is lost leaves no more in doubt
+        than it had under way.
+        """
+        with self._engine.begin() as connection:
+            self._settle(connection, by, after, now)
+            asked = {"ids": list(message_ids), "by": by, "at": now}
+            return set(connection.execute(_BEGIN, asked).scalars())
 
     def settle(self, by: str, outcomes: Sequence[Outcome], *, now: datetime) -> None:
         """Keep what became of messages that this process had claimed.
@@ -196,50 +344,35 @@ class Outbox:
         A receipt is kept also when the claim has lapsed meanwhile, unless another process took
         the message up again.
         """
+        if outcomes:
+            with self._engine.begin() as connection:
+                self._settle(connection, by, outcomes, now)
+
+    def _settle(
+        self, connection: sa.Connection, by: str, outcomes: Sequence[Outcome], now: datetime
+    ) -> None:
         rows = [
             {
                 "id": each.message_id,
-                "state": each.state,
-                "reason": each.reason,
-                "receipt": each.receipt,
+                "by": by,
+                "new": each.state,
+                "why": each.reason,
+                "told": each.receipt,
                 "next": each.next_attempt_at or now,
                 "tried": int(each.tried),
+                "expires": each.expires_at,
                 "ended": None if each.state == "pending" else now,
             }
             for each in outcomes
         ]
-        if not rows:
-            return
-        bound = sa.bindparam
-        statement = (
-            sa.update(outbox)
-            .where(
-                outbox.c.message_id == bound("id"),
-                outbox.c.claimed_by == by,
-                # not IN: its list can't be expanded for many rows
-                sa.or_(*(outbox.c.state == each for each in ("claimed", "sending", "unknown"))),
-            )
-            .values(
-                state=bound("state"),
-                reason=bound("reason"),
-                receipt=bound("receipt"),
-                next_attempt_at=bound("next", type_=UtcDateTime),
-                attempts=outbox.c.attempts + bound("tried", type_=sa.Integer),
-                ended_at=bound("ended", type_=UtcDateTime),
-            )
-        )
-        with self._engine.begin() as connection:
-            connection.execute(statement, rows)
+        if rows:
+            connection.execute(_SETTLE, rows)
 
-    def give_back(self, by: str, *, now: datetime) -> None:
-        """Let others send what this process has claimed and not begun."""
-        statement = (
-            sa.update(outbox)
-            .where(outbox.c.claimed_by == by, outbox.c.state == "claimed")
-            .values(state="pending", claimed_by=None, claimed_at=None)
-        )
+    def leave(self, by: str, idempotent: Collection[str], *, now: datetime) -> None:
+        """End this process's sending: others may send what it has claimed and not begun, and what
+        it has begun without a receipt is treated as in `recover`."""
         with self._engine.begin() as connection:
-            connection.execute(statement)
+            self._give_up(connection, outbox.c.claimed_by == by, idempotent, now)
 
     def recover(self, idempotent: Collection[str], *, now: datetime) -> tuple[int, int]:
         """Take up what lost processes left behind: how many are pending again, how many unknown.
@@ -247,22 +380,46 @@ class Outbox:
         What had been begun may have been sent. It is sent again only over `idempotent` channels,
         which tell a repeated message by its id; over others it is parked as `unknown`.
         """
-        lost = outbox.c.claimed_at < now - LEASE
+        working = outbox.c.state.in_(["claimed", "sending"])
+        names = sa.select(outbox.c.claimed_by).where(working).distinct()
+        with self._engine.begin() as connection:
+            found = connection.execute(names).scalars().all()
+            if not found:
+                return 0, 0
+            gone = [each for each in found if each and is_gone(each)]
+            lost = sa.or_(
+                outbox.c.claimed_by.in_(gone),
+                # silent for long, or claimed by a clock that was put back since
+                ~outbox.c.claimed_at.between(now - LEASE, now + LEASE),
+            )
+            return self._give_up(connection, lost, idempotent, now)
+
+    def _give_up(
+        self,
+        connection: sa.Connection,
+        which: sa.ColumnElement[bool],
+        idempotent: Collection[str],
+        now: datetime,
+    ) -> tuple[int, int]:
         begun = outbox.c.state == "sending"
         again = sa.or_(
             outbox.c.state == "claimed", begun & outbox.c.channel.in_(sorted(idempotent))
         )
-        with self._engine.begin() as connection:
-            pending = connection.execute(
-                sa.update(outbox)
-                .where(lost, again)
-                .values(state="pending", next_attempt_at=now, claimed_by=None, claimed_at=None)
-            ).rowcount
-            unknown = connection.execute(
-                sa.update(outbox)
-                .where(lost, begun)
-                .values(state="unknown", reason="lost between sending and receipt", ended_at=now)
-            ).rowcount
+        pending = connection.execute(
+            sa.update(outbox)
+            .where(which, again)
+            .values(
+                state="pending",
+                next_attempt_at=now,
+                claimed_by=None,
+                claimed_at=None,
+                # what was noted of it before it was claimed stays, such as `quiet_hours`
+                reason=sa.func.nullif(outbox.c.reason, _GRANTED),
+            )
+        ).rowcount
+        unknown = connection.execute(
+            sa.update(outbox).where(which, begun).values(state="unknown", reason=LOST, ended_at=now)
+        ).rowcount
         return pending, unknown
 
     def expire(self, *, now: datetime) -> int:
@@ -279,8 +436,16 @@ class Outbox:
         with self._engine.begin() as connection:
             return connection.execute(statement).rowcount
 
-    def retry(self, states: Collection[str], *, now: datetime, channel: str | None = None) -> int:
-        """Make failed or unknown messages pending again, at an operator's word; how many."""
+    def retry(
+        self,
+        states: Collection[str],
+        *,
+        now: datetime,
+        channel: str | None = None,
+        only: Collection[str] | None = None,
+    ) -> int:
+        """Make failed or unknown messages pending again, at an operator's word; how many. Those
+        over one channel, or `only` some, by their ids."""
         statement = (
             sa.update(outbox)
             .where(outbox.c.state.in_(sorted(set(states) & {"failed", "unknown"})))
@@ -291,8 +456,42 @@ class Outbox:
         )  # fmt: skip
         if channel is not None:
             statement = statement.where(outbox.c.channel == channel)
+        return self._each(statement, only)
+
+    def arrived(self, message_ids: Collection[str]) -> int:
+        """Keep that messages of unknown fate have arrived, at an operator's word; how many."""
+        statement = (
+            sa.update(outbox)
+            .where(outbox.c.state == "unknown")
+            .values(state="sent", reason=None, receipt="an operator's word")
+        )
+        return self._each(statement, message_ids)
+
+    def _each(self, statement: sa.Update, only: Collection[str] | None) -> int:
         with self._engine.begin() as connection:
-            return connection.execute(statement).rowcount
+            if only is None:
+                return connection.execute(statement).rowcount
+            ids = sorted(set(only))
+            return sum(
+                connection.execute(
+                    statement.where(outbox.c.message_id.in_(ids[start : start + 500]))
+                ).rowcount
+                for start in range(0, len(ids), 500)
+            )
+
+    def in_doubt(self) -> list[InDoubt]:
+        """The messages of unknown fate, those that were begun first in front."""
+        at = sa.func.coalesce(outbox.c.claimed_at, outbox.c.ended_at)
+        select = (
+            sa.select(
+                outbox.c.message_id, outbox.c.journey, outbox.c.step, outbox.c.channel,
+                outbox.c.claimed_at, outbox.c.reason,
+            )
+            .where(outbox.c.state == "unknown")
+            .order_by(at, outbox.c.message_id)
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            return [InDoubt(*row) for row in connection.execute(select)]
 
     def forget(
         self, connection: sa.Connection, profile_ids: Collection[int], *, now: datetime
@@ -308,26 +507,52 @@ class Outbox:
             .where(waiting)
             .values(state="skipped", reason=ERASED, ended_at=now, claimed_by=None)
         )
+        theirs = sa.select(outbox.c.message_id).where(own)
+        connection.execute(sa.delete(_sent_to).where(_sent_to.c.message_id.in_(theirs)))
         nobodys = sa.update(outbox).where(own).values(profile_id=NOBODY, receipt=None)
         return connection.execute(nobodys).rowcount
 
     def sent_since(
-        self, profile_ids: Collection[int], since: datetime
-    ) -> list[tuple[int, str, str, datetime]]:
-        """(profile_id, journey, channel, at) of what these profiles got since a moment, and of
-        what they may have got."""
-        found: list[tuple[int, str, str, datetime]] = []
-        ids = sorted(set(profile_ids))
+        self,
+        profile_ids: Collection[int],
+        addresses: Collection[str],
+        since: datetime,
+        *,
+        but_for: Collection[str] = (),
+    ) -> list[Had]:
+        """What these profiles got since a moment, or what went to these addresses (keyed
+        hashes), what may have, and what is about to be sent; messages of the purposes `but_for`
+        aside."""
+        found: dict[str, Had] = {}
         at = sa.func.coalesce(outbox.c.ended_at, outbox.c.claimed_at, type_=UtcDateTime)
-        for start in range(0, len(ids), 500):
-            select = sa.select(outbox.c.profile_id, outbox.c.journey, outbox.c.channel, at).where(
-                outbox.c.profile_id.in_(ids[start : start + 500]),
-                outbox.c.state.in_(["sent", "sending", "unknown"]),
+        columns = (
+            outbox.c.message_id, outbox.c.profile_id, _sent_to.c.address, outbox.c.journey,
+            outbox.c.channel, at, outbox.c.consent,
+        )  # fmt: skip
+        select = (
+            sa.select(*columns)
+            .join(_sent_to, _sent_to.c.message_id == outbox.c.message_id, isouter=True)
+            .where(
+                sa.or_(
+                    outbox.c.state.in_(["sent", "sending", "unknown"]),
+                    sa.and_(outbox.c.state == "claimed", outbox.c.reason == _GRANTED),
+                ),
                 at >= since,
             )
-            with self._engine.connect() as connection:
-                found += [tuple(row) for row in connection.execute(select)]
-        return found
+        )
+        if but_for:
+            purpose = outbox.c.consent
+            select = select.where(sa.or_(purpose.is_(None), purpose.not_in(sorted(but_for))))
+        asked: list[tuple[sa.ColumnElement[Any], list[Any]]] = [
+            (outbox.c.profile_id, sorted(set(profile_ids))),
+            (_sent_to.c.address, sorted(set(addresses))),
+        ]
+        with self._engine.connect() as connection:
+            for column, values in asked:
+                for start in range(0, len(values), 500):
+                    part = select.where(column.in_(values[start : start + 500]))
+                    found |= {row[0]: Had(*row) for row in connection.execute(part)}
+        return list(found.values())
 
     def counts(self, journey: str | None = None) -> list[OutboxCount]:
         """How all messages stand, by journey, step, channel, state and reason."""

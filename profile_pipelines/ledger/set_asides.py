@@ -14,7 +14,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from profile_pipelines.errors import NotFound
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import COUNTED, UtcDateTime, create_tables
 
 Kind = Literal["invalid", "emptied", "changed", "deleted", "backwards", "missing"]
 WHOLE_SYNC = ""
@@ -41,6 +41,19 @@ _rows = set_asides = sa.Table(
     sa.Column("closed_by", sa.String),
     sa.Index("set_asides_open", "system", "sync", "closed_at"),
 )
+
+sync_order = sa.Table(
+    "sync_order",
+    _metadata,
+    sa.Column("number", COUNTED, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String, nullable=False),
+    sa.Column("system", sa.String, nullable=False),
+    sa.Column("sync", sa.String, nullable=False),
+    sa.UniqueConstraint("run_id", "system", "sync"),
+    sqlite_autoincrement=True,
+)
+"""Which of the syncs with one and the same `now` came later. Those of a ledger from before it was
+kept have none."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +206,26 @@ class SetAsides:
                 now=now,
             )
 
-    def _read(self, select: sa.Select[Any]) -> list[SetAside]:
-        ordered = select.order_by(
-            _rows.c.seen_at, _rows.c.run_id, _rows.c.system, _rows.c.attribute, _rows.c.kind
+    def _read(self, select: sa.Select[*tuple[Any, ...]]) -> list[SetAside]:
+        ordered = in_order(select, _rows, _rows.c.seen_at).order_by(
+            _rows.c.run_id, _rows.c.system, _rows.c.attribute, _rows.c.kind
         )
         with self._engine.connect() as connection:
             return [_set_aside(row) for row in connection.execute(ordered).mappings()]
+
+
+def in_order(
+    select: sa.Select[*tuple[Any, ...]],
+    of: sa.Table,
+    moment: sa.ColumnElement[datetime],
+    *,
+    newest_first: bool = False,
+) -> sa.Select[*tuple[Any, ...]]:
+    """The rows of a table of syncs, oldest first; of one moment, in the order of their ends."""
+    same = [of.c[name] == sync_order.c[name] for name in ("run_id", "system", "sync")]
+    turn = [moment, sa.func.coalesce(sync_order.c.number, 0)]
+    joined = select.join(sync_order, sa.and_(*same), isouter=True)
+    return joined.order_by(*(each.desc() for each in turn) if newest_first else turn)
 
 
 def record_set_asides(
@@ -212,8 +239,13 @@ def record_set_asides(
     full: bool,
     now: datetime,
 ) -> None:
-    """Note what a run set aside, and close what it brought. Repeating a run keeps approvals."""
+    """Note that a run came to the end of a sync and what it set aside; close what it brought.
+
+    Repeating a run keeps approvals.
+    """
     place = {"system": system, "sync": sync}
+    connection.execute(sa.delete(sync_order).filter_by(run_id=run_id, **place))
+    connection.execute(sa.insert(sync_order).values(run_id=run_id, **place))
     closing = (
         sa.update(_rows)
         .filter_by(**place)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.types import TypeDecorator
+
+from profile_pipelines.errors import LakeError
+from profile_pipelines.store_errors import ledger_error
+
+COUNTED = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""The type of a key that counts up by itself; SQLite does so for integers alone."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -37,12 +45,62 @@ def open_engine(url: str) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg2")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         # one database for all threads, where SQLAlchemy gives each an empty one
-        return sa.create_engine(
-            parsed, poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
+        return _telling(
+            sa.create_engine(
+                parsed, poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
+            )
         )
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    return sa.create_engine(parsed)
+    return _telling(sa.create_engine(parsed))
+
+
+def place_of(url: sa.URL) -> str:
+    """Where a ledger lies, as people may see it: without user, password or options."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return f"sqlite:///{url.database}"
+    return sa.URL.create(
+        url.drivername, host=url.host, port=url.port, database=url.database
+    ).render_as_string()
+
+
+def _telling(engine: sa.Engine) -> sa.Engine:
+    """The engine, from which whatever keeps the database from being used comes as LakeError."""
+    place, password = place_of(engine.url), engine.url.password
+
+    def told(context: sa.ExceptionContext) -> LakeError | None:
+        error = ledger_error(place, context.original_exception, context.statement)
+        if error is not None and password:
+            error = LakeError(str(error).replace(str(password), "***"))
+        return error
+
+    event.listen(engine, "handle_error", told)
+    return engine
+
+
+@contextmanager
+def many_commits(engine: sa.Engine) -> Generator[None]:
+    """For the time of many small commits in a row, let SQLite keep a write-ahead log: each then
+    waits for the disk once in place of three times, and is as durable. Other databases have one.
+
+    Afterwards the database is one file again, which can be copied; after a kill, when the next
+    one ends. Where others use it at that moment it stays as it is.
+    """
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file in (None, "", ":memory:"):
+        yield
+        return
+    _keep_journal(engine, str(file), "wal")
+    try:
+        yield
+    finally:
+        _keep_journal(engine, str(file), "delete")
+
+
+def _keep_journal(engine: sa.Engine, file: str, mode: str) -> None:
+    engine.dispose()  # an idle connection holds a lock
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file, timeout=0)) as database:
+        database.execute(f"PRAGMA journal_mode = {mode}")
 
 
 def insert_of(engine: sa.Engine) -> Any:
@@ -62,7 +120,7 @@ def create_tables(metadata: sa.MetaData, engine: sa.Engine) -> None:
     while absent:
         try:
             metadata.create_all(engine, tables=absent)
-        except exc.DBAPIError:
+        except (exc.DBAPIError, LakeError):
             before, absent = absent, _absent(metadata, engine)
             if len(absent) == len(before):
                 raise

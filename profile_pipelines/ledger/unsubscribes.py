@@ -37,6 +37,8 @@ _LOCK = 0x70705F61637473
 class Act:
     """A customer unsubscribed, or somebody took that back for a reason.
 
+    `by` is None for a customer's click; an opt-out that is kept bears the system that said it.
+
     `profile_id` is the profile that the customer was then. Numbers and times rise with the acts.
     """
 
@@ -59,6 +61,11 @@ class Unsubscribes:
     def add(self, profile_id: int, purpose: str, *, now: datetime) -> bool:
         """Keep an unsubscription for good; whether it is one: of several in a row the first is."""
         return self._act(profile_id, purpose, True, now, None, None)
+
+    def keep(self, profile_id: int, purpose: str, *, by: str, because: str, now: datetime) -> bool:
+        """Keep an opt-out that a system said of the customer, and why it is kept; whether it is
+        one that wasn't yet."""
+        return self._act(profile_id, purpose, True, now, by, because)
 
     def restore(
         self, profile_id: int, purpose: str, *, by: str, because: str, now: datetime

@@ -9,6 +9,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.orchestration.derived import derived_assets
 from profile_pipelines.orchestration.destinations import destination_assets
 from profile_pipelines.orchestration.journeys import journey_assets
+from profile_pipelines.orchestration.lost_runs import executor
 from profile_pipelines.orchestration.schedules import compact_lake, schedules
 from profile_pipelines.orchestration.sensors import sensors
 from profile_pipelines.orchestration.session import Session
@@ -56,5 +57,5 @@ def build_definitions(
         schedules=schedules(catalogue),
         sensors=sensors(catalogue),
         resources={"session": session or Session(open_workspace)},
-        executor=dg.in_process_executor,
+        executor=executor,
     )

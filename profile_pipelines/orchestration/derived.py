@@ -67,6 +67,7 @@ def _identities(sources: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
                 "profiles": result.profiles,
                 "records_changed": result.changed,
                 "records_held_apart": result.held_apart,
+                **{f"shared_{name}": count for name, count in result.shared.items() if count},
             }
         )
 

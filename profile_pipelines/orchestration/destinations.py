@@ -42,7 +42,12 @@ def _destination(destination: Destination) -> dg.AssetsDefinition:
 
         session: Session = context.resources.session
         with session.step(f"destinations.{name}") as details:
-            result = deliver(session.workspace, name, clock=lambda: now_of(context.run.tags))
+            result = deliver(
+                session.workspace,
+                name,
+                clock=lambda: now_of(context.run.tags),
+                waits=session.waiting(f"destinations.{name}", context),
+            )
             session.report.deliveries.append(result)
             details += [
                 f"{result.added:,} added",

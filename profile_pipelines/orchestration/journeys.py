@@ -10,9 +10,10 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.orchestration.derived import PROFILES, audience_key, derived_keys
 from profile_pipelines.orchestration.destinations import destination_key
 from profile_pipelines.orchestration.session import Session, now_of
-from profile_pipelines.orchestration.systems import owners
+from profile_pipelines.orchestration.systems import RETRIES_TAG, owners
 
 OUTBOX = dg.AssetKey("outbox")
+NOTHING_IN_DOUBT = "nothing_in_doubt"
 POOL = "journeys"
 """One run at a time moves enrolments and sends."""
 _BAR = 24
@@ -58,8 +59,8 @@ def _journey(journey: Journey) -> dg.AssetsDefinition:
         session: Session = context.resources.session
         now = now_of(context.run.tags)
         with session.step(f"journeys.{name}") as details:
-            run_id = context.run.run_id
-            result = tick_journey(session.workspace, name, now=now, run_id=run_id)
+            run_id, waits = context.run.run_id, session.waiting(f"journeys.{name}", context)
+            result = tick_journey(session.workspace, name, now=now, run_id=run_id, waits=waits)
             details += [
                 f"{result.active:,} active",
                 f"{result.entered:,} entered",
@@ -102,28 +103,66 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
         pool=POOL,
         required_resource_keys={"session"},
         description="Sends what the journeys decided, after a last look at each customer.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                NOTHING_IN_DOUBT,
+                asset=OUTBOX,
+                blocking=True,
+                description=(
+                    "Fails, and the run with it, while messages are in doubt: they may have "
+                    "arrived, but whoever sent them was lost before the receipt. "
+                    "`profile-pipelines outbox settle` lists them."
+                ),
+            )
+        ],
     )
     def outbox(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from profile_pipelines.consent.bounces import read_declared
         from profile_pipelines.errors import ChannelError
         from profile_pipelines.journey_steps import dispatch
 
         session: Session = context.resources.session
+        workspace = session.workspace
         with session.step("outbox") as details:
-            result = dispatch(session.workspace, clock=lambda: now_of(context.run.tags))
+            # first, so that what came back by now keeps back what goes out
+            bounces, unread = read_declared(
+                workspace.catalogue, workspace.ledger, now=now_of(context.run.tags)
+            )
+            session.report.bounces = bounces
+            result = dispatch(
+                workspace,
+                clock=lambda: now_of(context.run.tags),
+                waits=session.waiting("outbox", context),
+            )
             session.report.dispatch = result
             details += [f"{result.total('sent'):,} sent", f"{result.total('skipped'):,} skipped"]
-            if result.errors:
-                raise ChannelError("; ".join(result.errors.values()))
+            if unread or result.errors:
+                raise ChannelError("; ".join([*unread, *result.errors.values()]))
             standing = Counter[str]()
-            for each in session.workspace.ledger.outbox.counts():
+            for each in workspace.ledger.outbox.counts():
                 standing[each.state] += each.count
+        if result.in_doubt:
+            # to send again would bring the same
+            context.instance.add_run_tags(context.run.run_id, {RETRIES_TAG: "0"})
         return dg.MaterializeResult(
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=NOTHING_IN_DOUBT,
+                    passed=not result.in_doubt,
+                    description=result.about_doubt or None,
+                    metadata={"in doubt": result.in_doubt},
+                )
+            ],
             metadata={
                 "sent": result.total("sent"),
                 "skipped": result.total("skipped"),
                 "waiting": standing["pending"],
                 "failed in all": standing["failed"],
-                "of unknown fate in all": standing["unknown"],
+                "in doubt": result.in_doubt,
+                "bounce mails": sum(each.mails for each in bounces),
+                "bounce mails unproven or unreadable": sum(
+                    len(each.unproven) + len(each.unreadable) for each in bounces
+                ),
                 **{
                     f"{channel}: {state}{f' ({reason})' if reason else ''}": count
                     for (channel, state, reason), count in sorted(
@@ -131,7 +170,7 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
                         key=lambda item: (item[0][0], item[0][1], str(item[0][2])),
                     )
                 },
-            }
+            },
         )
 
     return outbox

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 
 from profile_pipelines.errors import Conflict
 from profile_pipelines.orchestration.build import build_definitions
 from profile_pipelines.orchestration.journeys import downstream_keys
+from profile_pipelines.orchestration.lost_runs import signs_of_life
 from profile_pipelines.orchestration.session import FULL_TAG, NOW_TAG, Session
 from profile_pipelines.orchestration.systems import attribute_key
 from profile_pipelines.orchestration.unrecorded import unrecorded_instance
@@ -45,7 +47,7 @@ def run_in_process(
     nothing for a step that fails: the report has its error; and LakeError where the lake isn't
     the one that goes with the ledger. With `named` the records that events named are read, too.
     """
-    workspace.check_lake()
+    workspace.check_lake(now=now)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     session = Session(lambda: workspace, progress)
     report = session.report
@@ -83,14 +85,17 @@ def _run(
     now: datetime,
     full: bool,
 ) -> str:
-    result = job.execute_in_process(
-        run_config=_QUIET,
-        instance=instance,
-        raise_on_error=False,
-        tags={NOW_TAG: now.isoformat(), **({FULL_TAG: "true"} if full else {})},
-        asset_selection=keys,
-    )
-    return result.run_id
+    run_id = make_new_run_id()
+    with signs_of_life(instance, run_id):
+        job.execute_in_process(
+            run_config=_QUIET,
+            instance=instance,
+            raise_on_error=False,
+            run_id=run_id,
+            tags={NOW_TAG: now.isoformat(), **({FULL_TAG: "true"} if full else {})},
+            asset_selection=keys,
+        )
+    return run_id
 
 
 def _upkeep(workspace: "Workspace", *, compacting: bool, now: datetime) -> None:

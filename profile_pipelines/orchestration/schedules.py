@@ -9,6 +9,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.plan import cadences_of
 from profile_pipelines.orchestration.derived import POOL
 from profile_pipelines.orchestration.journeys import downstream_keys
+from profile_pipelines.orchestration.lost_runs import executor
 from profile_pipelines.orchestration.session import Session, now_of, queued_runs
 from profile_pipelines.orchestration.systems import attribute_key
 
@@ -111,7 +112,7 @@ def fold_change_logs(context: dg.OpExecutionContext) -> None:
         )
 
 
-@dg.job(executor_def=dg.in_process_executor)
+@dg.job(executor_def=executor)
 def compact_lake() -> None:
     """Keeps the lake quick to read, and from only growing."""
     fold_change_logs()

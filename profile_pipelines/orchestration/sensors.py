@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -12,8 +13,14 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import CatalogueError, ProfilePipelinesError
 from profile_pipelines.orchestration.derived import IDENTITIES, PROFILES
 from profile_pipelines.orchestration.journeys import downstream_keys
-from profile_pipelines.orchestration.session import queued_runs
-from profile_pipelines.orchestration.systems import attribute_key, attribute_keys, attributes_of
+from profile_pipelines.orchestration.lost_runs import lost_runs_sensor
+from profile_pipelines.orchestration.session import Session, queued_runs
+from profile_pipelines.orchestration.systems import (
+    RETRIES_TAG,
+    attribute_key,
+    attribute_keys,
+    attributes_of,
+)
 from profile_pipelines.orchestration.webhooks import (
     BY_TAG,
     webhook_keys,
@@ -22,7 +29,10 @@ from profile_pipelines.orchestration.webhooks import (
 )
 
 UP_TO_DATE = "bring_up_to_date"
+REMAPPED = "catalogue_changed"
 _SECONDS = "PROFILE_PIPELINES_SENSOR_SECONDS"
+_FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
+_LOOK_BACK = 12
 _WEBHOOK_SECONDS = 1
 """Less than the five of the daemon's loop, so that every loop looks, rather than every second."""
 _HAVE_MARKS = ("sql", "files", "custom")
@@ -48,7 +58,9 @@ def sensors(catalogue: Catalogue) -> list[dg.SensorDefinition]:
             webhook_sensor(name, downstream_keys(catalogue), min(seconds, _WEBHOOK_SECONDS))
             for name in webhook_systems(catalogue)
         ),
+        *([_remapped_sensor(catalogue, seconds)] if attribute_keys(catalogue) else []),
         _up_to_date_sensor(catalogue, seconds),
+        lost_runs_sensor(),
     ]
 
 
@@ -69,7 +81,10 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
         target=dg.AssetSelection.assets(*keys),
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Syncs {name} as soon as something has changed in it.",
+        description=(
+            f"Syncs {name} as soon as something has changed in it; what it couldn't read is asked "
+            "for again, after pauses that grow."
+        ),
     )
     def changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from profile_pipelines.sources import open_source
@@ -86,7 +101,8 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
         marks = {sync: mark for sync, mark in found.items() if mark is not None}
         # without a cursor nothing is known of what the last sync saw, so all of it moved
         moved = [sync for sync, mark in marks.items() if before.get(sync) != mark]
-        if not moved:
+        failed = _to_ask_again(context.instance, sensor_name, keys, datetime.now(UTC))
+        if not moved and not failed:
             return dg.SkipReason(f"nothing has changed in {name}")
         number = known.get("number", 0) + 1
         selection = [
@@ -95,7 +111,8 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
             for attribute in system.syncs[sync].attributes
         ]
         # a sync that only links is read with any other, and has no asset of its own
-        selection = selection or keys
+        selection = selection or (keys if moved else [])
+        selection += [key for key in keys if key in failed and key not in selection]
         cursor = json.dumps({"number": number, "marks": marks})
         if any(
             run.asset_selection and run.asset_selection >= set(selection)
@@ -108,6 +125,38 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return changed
+
+
+def _remapped_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinition:
+    """Looks at the lake once for each catalogue, and asks for what was read by another one."""
+
+    @dg.sensor(
+        name=REMAPPED,
+        target=dg.AssetSelection.assets(*attribute_keys(catalogue)),
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys={"session"},
+        description="Syncs at once what the catalogue declares otherwise than it was read.",
+    )
+    def remapped(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from profile_pipelines.landing.cursors import fingerprint
+        from profile_pipelines.pipeline import remapped_syncs
+
+        declared = fingerprint(catalogue)
+        if context.cursor == declared:
+            return dg.SkipReason("all is declared as it was read, or is asked for")
+        session: Session = context.resources.session
+        try:
+            anew = remapped_syncs(session.workspace)
+        except ProfilePipelinesError as error:
+            return dg.SkipReason(str(error))
+        keys = [attribute_key(each.system, name) for each in anew for name in each.attributes]
+        if not keys:
+            return dg.SensorResult(skip_reason="all is declared as it was read", cursor=declared)
+        request = dg.RunRequest(run_key=f"{REMAPPED}:{declared}", asset_selection=keys)
+        return dg.SensorResult(run_requests=[request], cursor=declared)
+
+    return remapped
 
 
 def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinition:
@@ -165,6 +214,36 @@ def _up_to_date_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinitio
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return bring_up_to_date
+
+
+def _to_ask_again(
+    instance: dg.DagsterInstance, sensor: str, keys: Sequence[dg.AssetKey], now: datetime
+) -> set[dg.AssetKey]:
+    """The assets whose last run that the sensor asked for failed, once its pause is over.
+
+    Each failure after another doubles the pause. Not what another run has synced since, what a
+    run is under way for, nor what was read and set aside: to read that again would bring the same.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={BY_TAG: sensor}), limit=_LOOK_BACK)
+    found: dict[dg.AssetKey, float] = {}
+    for key in keys:
+        runs = [r for r in records if key in (r.dagster_run.asset_selection or ())]
+        failures = 0
+        for record in runs:
+            run = record.dagster_run
+            if run.status != dg.DagsterRunStatus.FAILURE or run.tags.get(RETRIES_TAG) == "0":
+                break
+            failures += 1
+        if not failures or (ended := runs[0].end_time) is None:
+            continue
+        pause = min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT)
+        if datetime.fromtimestamp(ended, UTC) + pause <= now:
+            found[key] = ended
+    for record in instance.get_asset_records(list(found)) if found else ():
+        last = record.asset_entry.last_materialization_record
+        if last is not None and last.timestamp > found[record.asset_entry.asset_key]:
+            del found[record.asset_entry.asset_key]
+    return set(found)
 
 
 def _materialised_after(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.errors import for_people
 from profile_pipelines.progress import RunProgress, Unwatched
 from profile_pipelines.report import RunReport
 
@@ -59,9 +59,19 @@ class Session:
             with self.failing(name):
                 yield details
         except dg.Failure as failure:
-            self.progress.step_finished(name, str(failure.description))
+            said = str(failure.description).removeprefix(f"{name}: ")
+            self.progress.step_finished(name, said)
             raise
         self.progress.step_finished(name, ", ".join(details))
+
+    def waiting(self, name: str, context: dg.AssetExecutionContext) -> Callable[[str], None]:
+        """Whom to tell that a step waits for another run: the watcher, and Dagster's log."""
+
+        def waits(said: str) -> None:
+            self.progress.waiting(name, said)
+            context.log.info(said)
+
+        return waits
 
     @contextmanager
     def failing(self, name: str) -> Iterator[None]:
@@ -75,11 +85,16 @@ class Session:
         except dg.Failure as failure:
             self.report.errors[name] = str(failure.description)
             raise
-        except ProfilePipelinesError as error:
-            self.report.errors[name] = str(error)
-            raise dg.Failure(str(error), allow_retries=True) from None
-        except Exception as error:
-            said = f"{type(error).__name__} in {_last_own_line(error)}: an error of the program"
+        except BaseException as error:  # a panic of a library isn't an Exception
+            if told := for_people(error):
+                self.report.errors[name] = str(told)
+                raise dg.Failure(str(told), allow_retries=True) from None
+            if not isinstance(error, Exception):
+                raise
+            said = (
+                f"{type(error).__name__} in {_last_own_line(error)}: an error of the program; "
+                "please report it (Dagster's log of the run has the lines of code)"
+            )
             self.report.errors[name] = said
             lines = "".join(traceback.format_tb(error.__traceback__))
             raise dg.Failure(said, {"code": dg.MetadataValue.text(lines)}) from None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from profile_pipelines.ledger.ledger import AttributeEntry
 
 CHECK = "valid_values"
-_RETRIES_TAG = "dagster/max_retries"
+RETRIES_TAG = "dagster/max_retries"
 """Run tag, read by the daemon: how often a run that failed is repeated."""
 _SHORTEST_WINDOW_SECONDS = 60
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
@@ -98,7 +98,15 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
                 "bad_records": result.bad_records,
                 "full_read": result.full,
                 **({"records_ahead_of_time": result.ahead} if result.ahead else {}),
+                **({"records_left_out": result.left_out} if result.left_out else {}),
+                **({"records_kept_out": result.kept_out} if result.kept_out else {}),
                 **({"records_with_repeated_key": result.repeated} if result.repeated else {}),
+                **(
+                    {
+                        f"unread_{name}": sum(reasons.values())
+                        for name, reasons in result.unread.items()
+                    }
+                ),
                 **({"schema_drift": "; ".join(result.drift)} if result.drift else {}),
             }
             for attribute in attributes:
@@ -120,7 +128,7 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
             keys = [attribute_key(name, attribute) for attribute in found]
             if not failures:
                 # to read again would bring the same
-                context.instance.add_run_tags(context.run.run_id, {_RETRIES_TAG: "0"})
+                context.instance.add_run_tags(context.run.run_id, {RETRIES_TAG: "0"})
             for result in _check_results(session, catalogue, name, keys, found):
                 yield _evaluation(result)
         if failures:
@@ -252,7 +260,7 @@ def _told(held: "list[SetAside]") -> str:
     )
     if any(each.excess.kind == "missing" for each in held):
         todo = f" Correct the mapping of the missing field in the catalogue, or the source.{todo}"
-    return f"{reasons}: set aside, the last good values stay.{todo}"
+    return f"{reasons}: set aside, what was known before stays.{todo}"
 
 
 def _figures(held: "list[SetAside]") -> dict[str, int | float]:

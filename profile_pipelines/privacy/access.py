@@ -7,6 +7,7 @@ import email.policy
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from profile_pipelines.privacy.stored_records import (
 from profile_pipelines.profiles.document import profile_document
 from profile_pipelines.profiles.lookup import find_customers
 from profile_pipelines.profiles.view import view_profile
-from profile_pipelines.validation.one_identifier import normalise_one
 from profile_pipelines.whole_file import whole_file
 
 SCHEMA = "profile_pipelines.access"
@@ -82,6 +82,7 @@ def _customer(
         "consent_acts": ledger.unsubscribes.of_profiles(ids),
         "audiences": [_plain_row(row) for row in audience_rows(lake, ids)],
         "enrolments": ledger.enrolments.everywhere(ids),
+        "watched_by_journeys": ledger.enrolments.watched.of_profiles(ids),
         "messages": _messages(catalogue, ledger, outbox, ids),
         "deliveries": ledger.deliveries.of_profiles(ids),
         "events_waiting": _events(catalogue, ledger, identifiers, [*records, *children]),
@@ -158,13 +159,18 @@ def _events(
             "sync": sync,
             "record_key": row.key,
             "gone": row.gone,
-            "record": None if row.record is None else json.loads(row.record),
+            "record": _as_sent(row.record),
         }
         for system, sync in inbox.syncs_waiting()
         for row in inbox.waiting(system, sync)
         if row.key in keys.get((system, sync), ())
         or _names(catalogue, system, sync, row, identifiers)
     ]
+
+
+def _as_sent(record: str | None) -> Any:
+    """An event's own record, with all digits of its numbers."""
+    return record and json.loads(record, parse_float=Decimal, parse_constant=str)
 
 
 def _names(
@@ -178,13 +184,12 @@ def _names(
     declared = catalogue.systems.get(system)
     if row.record is None or declared is None or sync not in declared.syncs:
         return False
-    values = json.loads(row.record)
-    for name, field in declared.syncs[sync].identifiers.items():
-        value = values.get(field)
-        known = identifiers.get(name, set())
-        if value is not None and normalise_one(str(value), catalogue.identifiers[name]) in known:
-            return True
-    return False
+    from profile_pipelines.validation.controls import Zones, identifiers_of
+
+    mapped = declared.syncs[sync]
+    zones = Zones(catalogue.settings.timezone, declared.zone_of(mapped))
+    found = identifiers_of(_as_sent(row.record), mapped, catalogue.identifiers, zones)
+    return any(value in identifiers.get(name, ()) for name, value in found)
 
 
 def write_private(path: Path, text: str, *, force: bool = False) -> None:

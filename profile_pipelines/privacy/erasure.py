@@ -27,13 +27,13 @@ from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.errors import Conflict, ProfilePipelinesError
 from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import FURTHER_OF
 from profile_pipelines.lake.rewrite import Doomed, count_doomed, rewrite
 from profile_pipelines.lake.stored import table_names
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.erasures import Erasure
 from profile_pipelines.ledger.inbox import Waiting
 from profile_pipelines.privacy.people import People, find_people
-from profile_pipelines.validation.one_identifier import normalise_one
 
 _TRIES = 10
 Step = Callable[[str], None]
@@ -52,6 +52,7 @@ def erase(
     reference: str | None,
     by: str,
     now: datetime,
+    until: str | None = None,
     step: Step = lambda name: None,
     from_destinations: FromDestinations = lambda profile_ids: (),
 ) -> Erasure:
@@ -65,7 +66,9 @@ def erase(
     step("looking for all records")
     people = find_people(catalogue, lake, profile_ids)
     erasures = ledger.erasures
-    erasure = erasures.begin(people.profiles, people.marks(), reference=reference, by=by, now=now)
+    erasure = erasures.begin(
+        people.profiles, people.marks(), reference=reference, by=by, now=now, until=until
+    )
     number, profiles = erasure.erasure, erasure.profiles
     if set(profiles) != set(people.profiles):
         people = find_people(catalogue, lake, profiles)
@@ -127,7 +130,7 @@ def _in_order(lake: Lake) -> list[str]:
 def _rewrite(lake: Lake, name: str, doomed: Doomed, before: Callable[[int], None]) -> None:
     for left in reversed(range(_TRIES)):
         try:
-            rewrite(lake.root, name, lake.engine, doomed, before=before)
+            rewrite(lake.root, name, lake.engine, doomed, before=before, witness=lake.witness)
         except Conflict:
             if not left:
                 raise
@@ -187,14 +190,16 @@ def _amended(
     catalogue: Catalogue, lake: Lake, people: People, name: str
 ) -> Callable[[dict[str, Any], int], dict[str, Any]]:
     """What a table's state says after the rows have left."""
-    leaving = _totals(catalogue, lake, people) if name == "identities" else [0, 0, 0]
+    leaving, sharing = _totals(catalogue, lake, people) if name == "identities" else ([0], False)
 
     def amended(state: dict[str, Any], rows: int) -> dict[str, Any]:
         if not rows:
             return state
         if name == "identities" and "totals" in state:
             totals = zip(state["totals"], leaving, strict=True)
-            return {**state, "totals": [max(total - less, 0) for total, less in totals]}
+            # without them, a value that they shared may belong to one customer: it is found anew
+            anew = {"fingerprint": None} if sharing else {}
+            return {**state, "totals": [max(total - less, 0) for total, less in totals], **anew}
         if name.startswith(("audiences/", "journeys/")):
             # its numbers are told anew at the next run
             return {k: v for k, v in state.items() if k != "evaluated"}
@@ -206,20 +211,23 @@ def _amended(
     return amended
 
 
-def _totals(catalogue: Catalogue, lake: Lake, people: People) -> list[int]:
-    """Their living records, profiles and records held apart."""
+def _totals(catalogue: Catalogue, lake: Lake, people: People) -> tuple[list[int], bool]:
+    """Their living records, profiles and records held apart; whether others share their values."""
     pinned = lake.identities(catalogue).pin()
     if not pinned.exists:
-        return [0, 0, 0]
-    rows = pinned.current(["profile_id", "held_apart"], "i")
-    select = exp.select(column("profile_id", "i"), column("held_apart", "i"))
+        return [0, 0, 0], False
+    columns = ["profile_id", "held_apart", "shared_identifiers", FURTHER_OF]
+    rows = pinned.current(columns, "i")
+    select = exp.select(*(column(name, "i") for name in columns))
     select = select.from_(rows.sql.subquery("i")).where(
         _in(column("profile_id", "i"), "theirs", "profile_id")
     )
     theirs = profile_id_table(people.profiles)
     found = lake.engine.rows(select, {**rows.relations, "theirs": theirs})
     profiles = {row["profile_id"] for row in found}
-    return [len(found), len(profiles), sum(bool(row["held_apart"]) for row in found)]
+    records = [row for row in found if row[FURTHER_OF] is None]
+    held = sum(bool(row["held_apart"]) for row in records)
+    return [len(records), len(profiles), held], any(row["shared_identifiers"] for row in found)
 
 
 def _received(catalogue: Catalogue, ledger: Ledger, people: People) -> list[int]:
@@ -238,13 +246,12 @@ def _carries(catalogue: Catalogue, people: People, system: str, sync: str, row: 
     declared = catalogue.systems.get(system)
     if declared is None or sync not in declared.syncs:
         return True  # nobody reads it any more
-    record: dict[str, object] = json.loads(row.record)
-    return any(
-        normalise_one(str(record[path]), catalogue.identifiers[kind])
-        in people.identifiers.get(kind, ())
-        for kind, path in declared.syncs[sync].identifiers.items()
-        if record.get(path) is not None
-    )
+    from profile_pipelines.validation.controls import Zones, identifiers_of
+
+    mapped = declared.syncs[sync]
+    zones = Zones(catalogue.settings.timezone, declared.zone_of(mapped))
+    found = identifiers_of(json.loads(row.record), mapped, catalogue.identifiers, zones)
+    return any(value in people.identifiers.get(kind, ()) for kind, value in found)
 
 
 def _message_files(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.errors import NotFound, ProfilePipelinesError
 from profile_pipelines.lake import Lake
+from profile_pipelines.landing.tombstone_ends import declared_syncs
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.erasures import Erasure
 from profile_pipelines.profiles.lookup import find_profiles
@@ -35,7 +36,7 @@ def requested(
     unknown: list[str] = []
     several: list[str] = []
     for where, text in identifiers:
-        erasure = ledger.erasures.of(_marks(catalogue, text))
+        erasure = ledger.erasures.of(_identifiers(catalogue, text))
         if erasure is not None:
             if erasure.completed_at is None:
                 profiles |= set(erasure.profiles)
@@ -58,7 +59,14 @@ def requested(
     return Requested(sorted(profiles), list(done.values()))
 
 
-def _marks(catalogue: Catalogue, text: str) -> Iterator[tuple[str, str]]:
+def marks_of(catalogue: Catalogue, text: str) -> list[tuple[str, str]]:
+    """(kind, value) of all that a text may be of somebody: identifiers, and the keys of records."""
+    values = list(_identifiers(catalogue, text))
+    keys = {text, *(value for _, value in values)}
+    return [*values, *((sync, key) for sync in declared_syncs(catalogue) for key in sorted(keys))]
+
+
+def _identifiers(catalogue: Catalogue, text: str) -> Iterator[tuple[str, str]]:
     for name, identifier in catalogue.identifiers.items():
         value = normalise_one(text, identifier)
         if value is not None:

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 from sqlglot import exp
 
+from profile_pipelines.catalog.mapped_fields import further_column
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
-from profile_pipelines.identity.former import ids_of_customers
+from profile_pipelines.identity.former import gone_up, ids_of_customers, pairs_of
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.landing.barred import record_kind
@@ -38,13 +40,19 @@ class People:
     """Identifiers that others have, too: they stay others'."""
     keys: Mapping[tuple[str, str], set[str]]
     mixed: pa.Table
+    owners: Mapping[tuple[str, str], set[int]]
+    """By (kind, value) of an identifier or a record's key: whose it is, as profiles."""
 
-    def marks(self) -> Iterator[tuple[str, str]]:
-        """(kind, value) of all that they would come back by."""
+    def marks(self) -> Iterator[tuple[str, str, int]]:
+        """(kind, value, profile) of all that they would come back by."""
         for name, values in self.identifiers.items():
-            yield from ((name, value) for value in values)
+            yield from self._owned(name, values)
         for (system, sync), keys in self.keys.items():
-            yield from ((record_kind(system, sync), key) for key in keys)
+            yield from self._owned(record_kind(system, sync), keys)
+
+    def _owned(self, kind: str, values: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+        for value in values:
+            yield from ((kind, value, person) for person in self.owners[kind, value])
 
 
 def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) -> People:
@@ -53,6 +61,8 @@ def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) ->
     names = [f"id_{name}" for name in catalogue.identifiers]
     identities = lake.identities(catalogue).pin()
     records = _records(lake, identities, profiles)
+    persons = _persons(catalogue, lake, identities, records, profiles)
+    owners: dict[tuple[str, str], set[int]] = defaultdict(set)
     sources = _sources(catalogue, lake)
     told = [identities.changes(["record_id", *names], "told")]
     keys: dict[tuple[str, str], set[str]] = {}
@@ -60,16 +70,29 @@ def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) ->
         own = [name for name in names if name in source.table.columns]
         told.append(source.changes(["record_id", *own], "told"))
         log = source.changes(["record_id", "record_key"], "told")
-        keys[where] = _values(lake, log, records, ["record_key"])["record_key"]
+        found = _values(lake, log, persons, ["record_key"])["record_key"]
+        _own(owners, record_kind(*where), found)
+        keys[where] = set(found)
     identifiers: dict[str, set[str]] = {name: set() for name in names}
     for log in told:
         own = [name for name in names if name in log.sql.named_selects]
-        for name, values in _values(lake, log, records, own).items():
-            identifiers[name] |= values
+        for name, values in _values(lake, log, persons, own).items():
+            _own(owners, name.removeprefix("id_"), values)
+            identifiers[name] |= values.keys()
+    for source in sources.values():
+        lists = {further_column(name): name for name in catalogue.identifiers}
+        own = [name for name in lists if name in source.table.columns]
+        log = source.changes(["record_id", *own], "told")
+        for name in own:
+            values = _entries(lake, log, persons, name)
+            _own(owners, lists[name], values)
+            identifiers[f"id_{lists[name]}"] |= values.keys()
     others = _of_others(lake, identities, names, identifiers, records)
     mine = {name.removeprefix("id_"): identifiers[name] - others[name] for name in names}
     for where, children in _children(catalogue, lake).items():
-        keys.setdefault(where, set()).update(_child_keys(lake, children, mine))
+        found = _child_keys(lake, children, mine, owners)
+        _own(owners, record_kind(*where), found)
+        keys.setdefault(where, set()).update(found)
     return People(
         profiles,
         records,
@@ -77,7 +100,15 @@ def find_people(catalogue: Catalogue, lake: Lake, profile_ids: Iterable[int]) ->
         sum(len(identifiers[name] & others[name]) for name in names),
         {where: found for where, found in keys.items() if found},
         _mixed(lake, identities, records, profiles),
+        owners,
     )
+
+
+def _own(
+    owners: dict[tuple[str, str], set[int]], kind: str, values: Mapping[str, set[int]]
+) -> None:
+    for value, persons in values.items():
+        owners[kind, value] |= persons
 
 
 def _sources(catalogue: Catalogue, lake: Lake) -> dict[tuple[str, str], Pinned]:
@@ -128,18 +159,77 @@ def _records(lake: Lake, identities: Pinned, profiles: Sequence[int]) -> pa.Tabl
     return lake.engine.query(select, {**log.relations, **here.relations, **wanted})
 
 
-def _values(lake: Lake, log: Rows, records: pa.Table, names: Sequence[str]) -> dict[str, set[str]]:
-    """What the records' columns ever held."""
+def _persons(
+    catalogue: Catalogue,
+    lake: Lake,
+    identities: Pinned,
+    records: pa.Table,
+    profiles: Sequence[int],
+) -> pa.Table:
+    """`record_id` and `person`: whose each record is, by the last of these profiles it was in."""
+    log = identities.changes(["record_id", "profile_id", "previous_profile_id"], "ever")
+    ever = [
+        exp.select(column("record_id", "e"), exp.alias_(column(name, "e"), "person", quoted=True))
+        .from_(log.sql.copy().subquery("e"))
+        .where(_in(column(name, "e"), "own", "profile_id"))
+        for name in ("profile_id", "previous_profile_id")
+    ]
+    last = exp.alias_(exp.Max(this=column("person", "r")), "person", quoted=True)
+    select = (
+        exp.select(column("record_id", "r"), last)
+        .from_(exp.union(*ever, distinct=True).subquery("r"))
+        .where(_in(column("record_id", "r"), "wanted", "record_id"))
+        .group_by(column("record_id", "r"))
+    )
+    own = profile_id_table(profiles)
+    found = lake.engine.query(select, {**log.relations, "wanted": records, "own": own})
+    today = dict(pairs_of(gone_up(catalogue, lake)))
+    persons = [today.get(each, each) for each in found["person"].to_pylist()]
+    return pa.table({"record_id": found["record_id"], "person": pa.array(persons, pa.int64())})
+
+
+def _values(
+    lake: Lake, log: Rows, persons: pa.Table, names: Sequence[str]
+) -> dict[str, dict[str, set[int]]]:
+    """What the records' columns ever held, and whose that was."""
     if not names:
         return {}
     select = (
-        exp.select(*(column(name, "l") for name in names))
+        exp.select(*(column(name, "l") for name in names), column("person", "p"))
         .distinct()
         .from_(log.sql.subquery("l"))
-        .where(_in(column("record_id", "l"), "wanted", "record_id"))
+        .join(
+            named("persons", "p"),
+            on=exp.EQ(this=column("record_id", "l"), expression=column("record_id", "p")),
+        )
     )
-    found = lake.engine.query(select, {**log.relations, "wanted": records})
-    return {name: set(found[name].drop_null().to_pylist()) for name in names}
+    found = lake.engine.query(select, {**log.relations, "persons": persons})
+    whose: list[int] = found["person"].to_pylist()
+    values: dict[str, dict[str, set[int]]] = {}
+    for name in names:
+        own = values[name] = defaultdict(set)
+        for value, person in zip(found[name].to_pylist(), whose, strict=True):
+            if value is not None:
+                own[value].add(person)
+    return values
+
+
+def _entries(lake: Lake, log: Rows, persons: pa.Table, name: str) -> dict[str, set[int]]:
+    """What the records' lists in a column ever held, with the persons whose they were."""
+    value = exp.alias_(exp.Explode(this=column(name, "l")), "value", quoted=True)
+    select = (
+        exp.select(value, column("person", "p"))
+        .from_(log.sql.subquery("l"))
+        .join(
+            named("persons", "p"),
+            on=exp.EQ(this=column("record_id", "l"), expression=column("record_id", "p")),
+        )
+    )
+    found = lake.engine.query(select, {**log.relations, "persons": persons})
+    values: dict[str, set[int]] = defaultdict(set)
+    for each, person in zip(found["value"].to_pylist(), found["person"].to_pylist(), strict=True):
+        values[each].add(person)
+    return values
 
 
 def _of_others(
@@ -174,7 +264,13 @@ def _of_others(
     return found
 
 
-def _child_keys(lake: Lake, children: Pinned, identifiers: Mapping[str, set[str]]) -> set[str]:
+def _child_keys(
+    lake: Lake,
+    children: Pinned,
+    identifiers: Mapping[str, set[str]],
+    owners: Mapping[tuple[str, str], set[int]],
+) -> dict[str, set[int]]:
+    """The keys of child records that bear any of the identifiers, and whose they are."""
     names = [name for name in identifiers if f"id_{name}" in children.table.columns]
     log = children.changes(["record_key", *(f"id_{name}" for name in names)], "told")
     relations: dict[str, Relation] = dict(log.relations)
@@ -183,10 +279,16 @@ def _child_keys(lake: Lake, children: Pinned, identifiers: Mapping[str, set[str]
         relations[f"wanted_{name}"] = identifier_table(identifiers[name])
         tests.append(_in(column(f"id_{name}", "l"), f"wanted_{name}", "value"))
     if not tests:
-        return set()
-    select = exp.select(column("record_key", "l")).distinct()
-    select = select.from_(log.sql.subquery("l")).where(exp.or_(*tests))
-    return set(lake.engine.query(select, relations)["record_key"].drop_null().to_pylist())
+        return {}
+    told = [column("record_key", "l"), *(column(f"id_{name}", "l") for name in names)]
+    select = exp.select(*told).distinct().from_(log.sql.subquery("l")).where(exp.or_(*tests))
+    found: dict[str, set[int]] = defaultdict(set)
+    for row in lake.engine.rows(select, relations):
+        for name in names:
+            value = row[f"id_{name}"]
+            if row["record_key"] is not None and value in identifiers[name]:
+                found[row["record_key"]] |= owners[name, value]
+    return found
 
 
 def _mixed(lake: Lake, identities: Pinned, records: pa.Table, profiles: Sequence[int]) -> pa.Table:

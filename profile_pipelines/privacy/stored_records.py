@@ -5,16 +5,18 @@ Also of attributes, syncs and systems that the catalogue doesn't declare any mor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlglot import exp
 
+from profile_pipelines.catalog.mapped_fields import FURTHER
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.lake import Lake, Pinned
 from profile_pipelines.lake.lake import RECORD_BLOCK, record_block
 from profile_pipelines.lake.stored import stored_table, stored_tables
 from profile_pipelines.lake.table import CHANGE_COLUMNS, LakeTable
+from profile_pipelines.profiles.past_rules import systems_in
 
 _OWN = ("record_id", "record_key", "updated_at", "deleted", "quarantine", *CHANGE_COLUMNS)
 
@@ -100,9 +102,7 @@ def profile_changes(lake: Lake, profile_ids: Collection[int]) -> list[dict[str, 
         values: dict[str, Any] = {}
         for name in (*names, *combined):
             if (created and row[name] is not None) or name in (row["changed"] or ()):
-                one, several = row.get(f"{name}__source"), row.get(f"{name}__sources") or 0
-                systems = [s for s, code in codes.items() if code == one or several & (1 << code)]
-                values[name] = {"value": row[name], "from": systems}
+                values[name] = {"value": row[name], "from": list(systems_in(row, name, codes))}
         whole = {name: row[name] for name in ("profile_id", "recorded_at", "run_id", "removed")}
         found.append({**whole, "created": created, "values": values})
     return found
@@ -142,12 +142,27 @@ def _documents(system: str, sync: str, rows: Sequence[dict[str, Any]]) -> list[d
                     for name, value in row.items()
                     if name.startswith("id_") and value is not None
                 },
+                **({"further_identifiers": further} if (further := _further(row)) else {}),
                 "values": {
                     name: value
                     for name, value in row.items()
-                    if name not in _OWN and not name.startswith("id_") and value is not None
+                    if not _is_own(name) and value is not None
                 },
                 "quarantine": row["quarantine"] or [],
             }
         )
     return list(found.values())
+
+
+def _further(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The values, beside the first, of identifiers of which the record has several."""
+    return {
+        name.removesuffix(FURTHER): value
+        for name, value in row.items()
+        if name.endswith(FURTHER) and value
+    }
+
+
+def _is_own(name: str) -> bool:
+    """Whether a column is the lake's, or an identifier's."""
+    return name in _OWN or name.startswith("id_") or name.endswith(FURTHER)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlglot import exp
 
 from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, distinct, literal, named, null_of
+from profile_pipelines.engine.sql import column, differs, distinct, literal, named, null_of
 from profile_pipelines.lake import Pinned
 from profile_pipelines.lake.lake import provenance_column
 from profile_pipelines.lake.table import Rows
@@ -37,15 +39,16 @@ def changed_profiles(
         ).from_(merged.sql.subquery("m"))
         return Rows(select, merged.relations)
     anew = [n for n in attributes if affected is None or n in affected.attributes]
-    compared = [each for name in anew for each in (name, provenance_column(name, attributes[name]))]
+    origins = [provenance_column(name, attributes[name]) for name in anew]
+    is_other = {name: differs(name, "m", "o", as_set=attributes[name].is_set) for name in anew}
     where = None
     if affected is not None:
         wanted = exp.select(column("profile_id")).from_(named("affected"))
         where = exp.In(this=column("profile_id"), query=wanted.subquery())
     old = pinned.current(columns, "stored", where=where)
     is_new = exp.Is(this=column("profile_id", "o"), expression=exp.null())
-    changed = exp.Case().when(exp.not_(is_new.copy()), _changed_names(anew))
-    merged_anew = {"profile_id", *compared}
+    changed = exp.Case().when(exp.not_(is_new.copy()), _changed_names(is_other))
+    merged_anew = {"profile_id", *anew, *origins}
     present = (
         exp.select(
             *(column(name, "m" if name in merged_anew else "o") for name in columns),
@@ -62,7 +65,8 @@ def changed_profiles(
         .where(
             exp.or_(
                 is_new,
-                *(distinct(column(name, "m"), column(name, "o")) for name in compared),
+                *is_other.values(),
+                *(distinct(column(name, "m"), column(name, "o")) for name in origins),
                 copy=False,
             ),
             copy=False,
@@ -101,13 +105,10 @@ def _with_old(changes: exp.Query, merged: Rows, old: Rows) -> Rows:
     return Rows(select, {**merged.relations, **old.relations})
 
 
-def _changed_names(attributes: list[str]) -> exp.Expr:
+def _changed_names(is_other: Mapping[str, exp.Expr]) -> exp.Expr:
     """A list of the attributes whose value differs."""
     names = exp.Array(
-        expressions=[
-            exp.Case().when(distinct(column(name, "m"), column(name, "o")), literal(name))
-            for name in attributes
-        ]
+        expressions=[exp.Case().when(test.copy(), literal(name)) for name, test in is_other.items()]
     )
     item = exp.to_identifier("item")
     kept = exp.Lambda(

@@ -9,12 +9,14 @@ from profile_pipelines.profiles.view import Change, ProfileView, Value
 
 
 def profile_document(view: ProfileView, history: Sequence[Change] | None) -> dict[str, Any]:
-    """Identifiers, attributes with receipts, audiences, the attributes of which `keep_history`
-    has left nothing of that moment; and the history where it is given."""
+    """Identifiers (the value that is used first), attributes with receipts, audiences, the
+    attributes of which `keep_history` has left nothing of that moment; and the history where it is
+    given."""
     document: dict[str, Any] = {
         "profile_id": view.profile_id,
         "as_of": view.as_of,
         "identifiers": view.identifiers,
+        "known_values": view.known_values,
         "attributes": {name: value_document(value) for name, value in view.values.items()},
         "audiences": view.audiences,
         "held_in": view.held_in,

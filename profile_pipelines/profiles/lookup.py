@@ -11,6 +11,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
 from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import FURTHER_OF
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.validation.one_identifier import normalise_one
 
@@ -94,7 +95,8 @@ def records_of(
 ) -> list[dict[str, object]]:
     """The identity rows of one profile: record numbers with their identifiers."""
     pinned = lake.identities(catalogue).pin()
-    columns = ["record_id", "profile_id", *(f"id_{name}" for name in catalogue.identifiers)]
+    names = [f"id_{name}" for name in catalogue.identifiers]
+    columns = ["record_id", "profile_id", FURTHER_OF, *names]
     rows = pinned.as_of(as_of, columns, "i")
     select = (
         exp.select(exp.Star())

@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.models import COMBINING, Catalogue
+from profile_pipelines.catalog.survivorship import winner_keys
 from profile_pipelines.engine.sql import column
 from profile_pipelines.errors import LakeError
 from profile_pipelines.lake import Lake, Pinned
@@ -20,6 +21,7 @@ from profile_pipelines.lake.table import Rows
 from profile_pipelines.profiles.affected import Affected, affected_profiles
 from profile_pipelines.profiles.difference import changed_profiles
 from profile_pipelines.profiles.merged import merged_profiles
+from profile_pipelines.profiles.past_rules import RULES, kept_rules
 from profile_pipelines.profiles.unsubscribed import unsubscribed_profiles
 
 _MOST_SYSTEMS = 62
@@ -62,6 +64,7 @@ def merge(catalogue: Catalogue, lake: Lake, *, now: datetime, run_id: str) -> Pr
         "inputs": inputs,
         "fingerprint": _fingerprint(catalogue),
         "systems": system_codes(pinned.state.get("systems", {}), givers),
+        RULES: kept_rules(pinned.state.get(RULES, {}), catalogue, now),
     }
     if {**pinned.state, "seq": 0} == {**state, "seq": 0} or not identities.exists:
         return _result(lake, identities, None)
@@ -134,4 +137,24 @@ def _fingerprint(catalogue: Catalogue) -> str:
         for system, s in catalogue.systems.items()
         for sync, declared in s.syncs.items()
     ]
-    return hashlib.sha256(json.dumps([parts, mappings]).encode()).hexdigest()[:16]
+    aggregates = [
+        [system, sync, name, each.aggregate.model_dump(mode="json"), valid.model_dump(mode="json")]
+        for system, s in catalogue.systems.items()
+        for sync, declared in s.syncs.items()
+        for name, each in declared.attributes.items()
+        if each.aggregate is not None
+        for valid in [catalogue.attributes[name].valid]
+    ]
+    whole: list[Any] = [parts, mappings, *([aggregates] if aggregates else [])]
+    records = [
+        [system, sync, keys]
+        for system, s in catalogue.systems.items()
+        for sync, declared in s.syncs.items()
+        if (keys := winner_keys(declared, catalogue.attributes)) is not None
+    ]
+    if records:
+        whole.append(["of one record", records])
+    if any(attribute.merge in COMBINING for attribute in catalogue.attributes.values()):
+        # profiles of before looked at the newest record of each system
+        whole.append(["combined from all records"])
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]

@@ -1,7 +1,9 @@
 """The SELECT that merges the records of profiles: one row a profile, values with provenance.
 
-Within one system the newest record that has a value gives it. The chain of joins over one
-pre-joined row per system and profile is several times faster than a union with a group-by.
+Within one system the newest record that has a value gives it, or the one record that wins gives
+all; what a rule combines, or what is aggregated of children, is combined from all records. The
+chain of joins over one pre-joined row per system and profile is several times faster than a union
+with a group-by.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from collections.abc import Mapping
 import pyarrow as pa
 from sqlglot import exp
 
-from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.aggregates import attribute_of
+from profile_pipelines.catalog.models import COMBINING, Catalogue
+from profile_pipelines.catalog.survivorship import winner_keys
 from profile_pipelines.engine.duckdb import Relation
 from profile_pipelines.engine.sql import column, literal, named, select_from
 from profile_pipelines.lake import Pinned
@@ -23,7 +27,16 @@ from profile_pipelines.lake.lake import (
 )
 from profile_pipelines.lake.table import Rows
 from profile_pipelines.profiles.affected import Affected, Sources
-from profile_pipelines.profiles.rules import LONG_AGO, Giver, merged_value, outranked, provenance
+from profile_pipelines.profiles.combined import combined_value
+from profile_pipelines.profiles.one_record import WON, opened, winning_record
+from profile_pipelines.profiles.rules import (
+    LONG_AGO,
+    Giver,
+    merged_value,
+    outranked,
+    provenance,
+    within_system,
+)
 
 
 def living_profiles(identities: Pinned, *, only_affected: bool) -> Rows:
@@ -138,17 +151,31 @@ def _by_profile(
     names: list[str],
     only_affected: bool,
 ) -> Rows:
-    """One row for each profile that the sync has records of: its newest values."""
+    """One row for each profile that the sync has records of: its newest values, or those that
+    all of its records make together."""
     alias = _alias(system, sync)
     timed = {name for name in names if catalogue.attributes[name].merge == "latest"}
+    declared = catalogue.systems[system].syncs[sync]
+    combined = {name for name in names if declared.attributes[name].aggregate is not None}
+    beside = [c for c in declared.order_columns if attribute_of(c) in combined]
+    beside += ["quarantine"] if combined else []
+    keys = winner_keys(declared, catalogue.attributes)
+    # all of these are the winning record's
+    whole = [
+        name
+        for name in names
+        if keys is not None and catalogue.attributes[name].merge not in COMBINING
+    ]
+    beside += [key.column for key in keys or () if whole]
     members = _members(identities, f"{alias}#members", record_block(system, sync), only_affected)
     # The few that are affected are sought once; all of them cost less to read again than to keep.
     theirs = named(f"{alias}#m", "m") if only_affected else members.sql.subquery("m")
-    records = source.current(["record_id", "updated_at", *names], f"{alias}#records")
+    columns = list(dict.fromkeys(["record_id", "updated_at", *names, *beside]))
+    records = source.current(columns, f"{alias}#records")
     joined = (
         exp.select(
             column("profile_id", "m"),
-            *(column(name, "r") for name in ("record_id", "updated_at", *names)),
+            *(column(name, "r") for name in columns),
         )
         .from_(records.sql.subquery("r", copy=False), copy=False)
         .join(
@@ -182,19 +209,32 @@ def _by_profile(
         .subquery("s", copy=False),
         copy=False,
     )
-    newest = (
+    grouped = (
         exp.select(
             column("profile_id", "s"),
-            *(exp.alias_(_newest(name, column(name, "s")), name, quoted=True) for name in names),
+            *(
+                exp.alias_(
+                    combined_value(name, catalogue.attributes[name], declared, "s")
+                    if name in combined
+                    else within_system(name, catalogue.attributes[name], "s")
+                    or _newest(name, column(name, "s")),
+                    name,
+                    quoted=True,
+                )
+                for name in names
+                if name not in whole
+            ),
             *(
                 exp.alias_(_newest(name, column("updated_at", "s")), f"{name}__at", quoted=True)
                 for name in names
-                if name in timed
+                if name in timed and name not in whole
             ),
+            *([exp.alias_(winning_record(whole, keys or (), "s"), WON)] if whole else ()),
         )
         .from_(joined.where(is_repeated, copy=False).subquery("s", copy=False), copy=False)
         .group_by(column("profile_id", "s"), copy=False)
     )
+    newest = opened(grouped, names, timed, whole) if whole else grouped
     union = exp.union(singles, newest, distinct=False, copy=False)
     select = exp.select(exp.Star()).from_(union.subquery("one", copy=False), copy=False)
     shared = {f"{alias}#m": members.sql} if only_affected else {}

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from sqlglot import exp
 
-from profile_pipelines.catalog.models import Attribute
+from profile_pipelines.catalog.models import COMBINING, Attribute
 from profile_pipelines.engine.sql import column, literal, null_of
-from profile_pipelines.lake.lake import COMBINING
 
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -25,6 +24,21 @@ class Giver(NamedTuple):
 
     alias: str
     code: int
+
+
+def within_system(name: str, attribute: Attribute, table: str) -> exp.Expr | None:
+    """What all records in a group of `table` make together of an attribute by a combining rule, as
+    the systems do in `merged_value`; None for the other rules."""
+    value = column(name, table)
+    match attribute.merge:
+        case "most_restrictive":
+            return exp.LogicalAnd(this=value)
+        case "min":
+            return exp.Min(this=value)
+        case "max":
+            return exp.Max(this=value)
+        case _:
+            return None
 
 
 def merged_value(name: str, attribute: Attribute, givers: Sequence[Giver]) -> exp.Expr:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 from sqlglot import exp
@@ -14,6 +14,8 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, named
 from profile_pipelines.engine.tables import profile_id_table
 from profile_pipelines.lake import Lake
+from profile_pipelines.lake.lake import FURTHER_OF
+from profile_pipelines.profiles.addresses import used_values
 
 Values = Mapping[str, object]
 """A customer's attributes and identifiers by name."""
@@ -32,8 +34,8 @@ def value_table(
 ) -> pa.Table:
     """`profile_id` and the named attributes and identifiers of profiles, as they are now.
 
-    Of several identifiers of one type it is the first in the order of their text. A profile that
-    isn't there any more is left out.
+    Of several values of one identifier it is the one that `profiles.addresses` chooses. A profile
+    that isn't there any more is left out.
     """
     asked = profile_id_table(sorted(set(profile_ids)))
     attributes = [name for name in catalogue.attributes if name in names]
@@ -42,14 +44,15 @@ def value_table(
     identities = (
         lake.identities(catalogue)
         .pin()
-        .current(["profile_id", *(f"id_{name}" for name in identifiers)], "i")
+        .current(["profile_id", FURTHER_OF, *(f"id_{name}" for name in identifiers)], "i")
     )
-    grouped = (
+    held = (
         exp.select(
             column("profile_id", "g"),
             *(
-                exp.alias_(exp.Min(this=column(f"id_{name}", "g")), name, quoted=True)
+                exp.alias_(function(this=column(f"id_{name}", "g")), f"{word}_{name}", quoted=True)
                 for name in identifiers
+                for word, function in (("least", exp.Min), ("most", exp.Max))
             ),
         )
         .from_(identities.sql.subquery("g"))
@@ -58,13 +61,26 @@ def value_table(
             on=column("profile_id", "w").eq(column("profile_id", "g")),
             join_type="semi",
         )
+        .where(column(FURTHER_OF, "g").is_(exp.null()))
         .group_by(column("profile_id", "g"))
     )
+    relations = {**profiles.relations, **identities.relations, "asked_profiles": asked}
+    known = lake.engine.query(held, relations) if identifiers else None
+    chosen: dict[str, pa.Table] = {}
+    if known is not None:
+        chosen = {"known": known, "used": _used(catalogue, lake, known, identifiers)}
     select = (
         exp.select(
             column("profile_id", "p"),
             *(column(name, "p") for name in attributes),
-            *(column(name, "k") for name in identifiers),
+            *(
+                exp.alias_(
+                    exp.func("COALESCE", column(name, "u"), column(f"least_{name}", "k")),
+                    name,
+                    quoted=True,
+                )
+                for name in identifiers
+            ),
         )
         .from_(profiles.sql.subquery("p"))
         .join(
@@ -72,11 +88,25 @@ def value_table(
             on=column("profile_id", "a").eq(column("profile_id", "p")),
             join_type="semi",
         )
-        .join(
-            grouped.subquery("k"),
-            on=column("profile_id", "k").eq(column("profile_id", "p")),
+    )
+    for alias, relation in zip("ku", chosen, strict=False):
+        select = select.join(
+            named(relation, alias),
+            on=column("profile_id", alias).eq(column("profile_id", "p")),
             join_type="left",
         )
-    )
-    relations = {**profiles.relations, **identities.relations, "asked_profiles": asked}
-    return lake.engine.query(select, relations)
+    return lake.engine.query(select, {**relations, **chosen})
+
+
+def _used(
+    catalogue: Catalogue, lake: Lake, known: pa.Table, identifiers: Sequence[str]
+) -> pa.Table:
+    """The values that are used of those profiles that have several; few have."""
+    differ = (column(f"least_{name}").neq(column(f"most_{name}")) for name in identifiers)
+    chosen = exp.select(column("profile_id")).from_(named("known")).where(exp.or_(*differ))
+    several = lake.engine.query(chosen, {"known": known})
+    if several.num_rows == 0:
+        kinds = [("profile_id", pa.int64()), *((name, pa.string()) for name in identifiers)]
+        return pa.schema(kinds).empty_table()
+    rows = used_values(catalogue, lake, identifiers, "several")
+    return lake.engine.query(rows.sql, {**rows.relations, "several": several})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,8 +14,10 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import NotFound
 from profile_pipelines.lake import Lake, Pinned
-from profile_pipelines.lake.lake import COMBINING, UNSUBSCRIBES, provenance_column
+from profile_pipelines.lake.lake import UNSUBSCRIBES
+from profile_pipelines.profiles.addresses import KnownValue, known_values
 from profile_pipelines.profiles.lookup import records_of
+from profile_pipelines.profiles.past_rules import all_provenance, catalogue_then, systems_in
 from profile_pipelines.profiles.receipts import Receipt, receipts_of
 
 
@@ -47,6 +49,10 @@ class ProfileView:
     held_in: tuple[str, ...]
     not_kept: tuple[str, ...] = ()
     """The attributes whose history isn't kept for so long: what they were then isn't known."""
+    known_values: Mapping[str, tuple[KnownValue, ...]] = field(
+        default_factory=dict[str, tuple[KnownValue, ...]]
+    )
+    """By identifier where each of its values comes from, in the same order: the first is used."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,11 @@ def view_profile(
     `coverage` gives that of the same moment; it is asked last, so that it may be found beside
     the reading of the lake. Raises NotFound when there is no such profile.
     """
-    pinned = lake.profiles(catalogue).pin()
+    pinned = lake.profiles(catalogue).pin() if as_of is None else all_provenance(lake, catalogue)
+    columns = list(pinned.table.columns)
     own, records, *memberships = lake.engine.side_by_side(
         [
-            partial(_own_rows, lake, pinned, _columns(catalogue), profile_id, as_of),
+            partial(_own_rows, lake, pinned, columns, profile_id, as_of),
             partial(records_of, catalogue, lake, profile_id, as_of=as_of),
             *(partial(_membership, lake, name, profile_id, as_of) for name in catalogue.audiences),
         ]
@@ -94,22 +101,23 @@ def view_profile(
         profile_id,
         [int(str(record["record_id"])) for record in records],
         own[0],
-        pinned.state["systems"],
+        pinned.state,
         as_of=as_of,
     )
-    identifiers = {
-        name: tuple(sorted({str(r[f"id_{name}"]) for r in records if r[f"id_{name}"] is not None}))
-        for name in catalogue.identifiers
-    }
+    known = known_values(catalogue, lake, records, as_of=as_of)
+    identifiers = {name: tuple(each.value for each in values) for name, values in known.items()}
     answers = dict(zip(catalogue.audiences, memberships, strict=True))
     audiences = tuple(name for name, rows in answers.items() if any(r["member"] for r in rows))
     held = tuple(name for name, rows in answers.items() if any(r["held"] for r in rows))
     covered = coverage()
+    then = catalogue if as_of is None else catalogue_then(catalogue, pinned.state, as_of)
     values = {
-        receipt.attribute: _value(catalogue, covered, receipt, as_of or now) for receipt in receipts
+        receipt.attribute: _value(then, covered, receipt, as_of or now) for receipt in receipts
     }
     not_kept = () if as_of is None else attributes_not_kept(catalogue, as_of, now)
-    return ProfileView(profile_id, as_of, identifiers, values, audiences, held, not_kept)
+    return ProfileView(
+        profile_id, as_of, identifiers, values, audiences, held, not_kept, known_values=known
+    )
 
 
 def attributes_not_kept(catalogue: Catalogue, as_of: datetime, now: datetime) -> tuple[str, ...]:
@@ -123,11 +131,11 @@ def attributes_not_kept(catalogue: Catalogue, as_of: datetime, now: datetime) ->
 
 def history_of(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[Change]:
     """The profile's changes, newest first."""
-    pinned = lake.profiles(catalogue).pin()
+    pinned = all_provenance(lake, catalogue)
     if not pinned.exists:
         return []
     own = exp.EQ(this=column("profile_id"), expression=literal(profile_id))
-    rows = pinned.changes([*_columns(catalogue), "changed"], "h", where=own)
+    rows = pinned.changes(pinned.table.columns, "h", where=own)
     log = lake.engine.rows(rows.sql, rows.relations)
     codes = pinned.state["systems"]
     changes: list[Change] = []
@@ -144,29 +152,10 @@ def history_of(catalogue: Catalogue, lake: Lake, profile_id: int) -> list[Change
                 row["run_id"],
                 created,
                 row["removed"],
-                {name: (row[name], _sources(catalogue, name, row, codes)) for name in names},
+                {name: (row[name], systems_in(row, name, codes)) for name in names},
             )
         )
     return changes
-
-
-def _columns(catalogue: Catalogue) -> list[str]:
-    columns = ["profile_id"]
-    for name, attribute in catalogue.attributes.items():
-        columns += [name, provenance_column(name, attribute)]
-    return columns
-
-
-def _sources(
-    catalogue: Catalogue, name: str, row: Mapping[str, Any], codes: Mapping[str, int]
-) -> tuple[str, ...]:
-    attribute = catalogue.attributes[name]
-    stored = row[provenance_column(name, attribute)]
-    if stored is None:
-        return ()
-    if attribute.merge in COMBINING:
-        return tuple(system for system, code in codes.items() if stored & (1 << code))
-    return tuple(system for system, code in codes.items() if stored == code)
 
 
 def _value(

@@ -27,7 +27,7 @@ def open_source(system: System, sync: Sync) -> Source:
         case SqlConnection():
             from profile_pipelines.sources.sql import SqlSource
 
-            return NestedColumns(SqlSource(where, system.connection, sync))
+            return NestedColumns(where, sync, SqlSource(where, system.connection, sync))
         case RestConnection():
             from profile_pipelines.sources.rest import RestSource
 
@@ -36,7 +36,7 @@ def open_source(system: System, sync: Sync) -> Source:
             from profile_pipelines.sources.files import FilesSource
 
             files = FilesSource(where, system.connection, sync)
-            return files if files.format == "jsonl" else NestedColumns(files)
+            return NestedColumns(where, sync, files) if files.format == "csv" else files
         case CustomConnection():
             from profile_pipelines.sources.custom import CustomSource
 

@@ -14,21 +14,23 @@ something has changed.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from itertools import islice
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from profile_pipelines.catalog.connections import CustomConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import MissingField, SourceError
-from profile_pipelines.sources.arrow_columns import normalised
+from profile_pipelines.sources.arrow_columns import Plain, batches_of
 from profile_pipelines.sources.json_columns import batches
 from profile_pipelines.sources.json_records import flattened
+from profile_pipelines.sources.nested import Place, place_of, read_at, refuse_lists
 from profile_pipelines.sources.reading import ReadRequest, near
 
 GROUP = "profile_pipelines.sources"
@@ -49,15 +51,21 @@ class CustomSource:
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         seen = request.seen
-        count = 0
+        count, known = 0, pa.schema([])
         for part in self._parts(request):
             if isinstance(part, list):
                 count += len(part)
+                texts = [pa.nulls(0, pa.string()) for _ in request.fields]
+                known = self._together(known, request.fields, texts)
                 yield from batches([part], request.fields, seen)
             else:
                 count += part.num_rows
-                seen.update(set(request.fields) & set(part.schema.names))
-                yield from normalised(self._chosen(part, request), request.fields)
+                seen.update(request.fields)
+                places = [place_of(self.where, part.schema, field) for field in request.fields]
+                found = [_read_at(place, _member(part, place)) for place in places]
+                known = self._together(known, request.fields, [column for column, _ in found])
+                refuse_lists(self.where, self.sync, known)
+                yield from batches_of(request.fields, found)
         # single records need not have all fields
         expected = request.fields if request.keys is None else ()
         missing = [field for field in expected if field not in seen]
@@ -109,15 +117,21 @@ class CustomSource:
         if records:
             yield records
 
-    def _chosen(self, batch: pa.RecordBatch, request: ReadRequest) -> pa.RecordBatch:
-        for field in request.fields:
-            if field not in batch.schema.names:
-                raise MissingField(
-                    field,
-                    f"{self.where}: no column {field!r} comes from {self.name}: "
-                    f"{near(field, batch.schema.names)}",
-                )
-        return batch.select(list(request.fields))
+    def _together(
+        self, known: pa.Schema, fields: Sequence[str], columns: Sequence[pa.Array]
+    ) -> pa.Schema:
+        """The types of what has come so far; numbers may be of several."""
+        for field, column in zip(fields, columns, strict=True):
+            own = pa.schema([(field, column.type)])
+            try:
+                known = pa.unify_schemas([known, own], promote_options="permissive")
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                before = known.field(field).type
+                raise SourceError(
+                    f"{self.where}: {self.name} gives {field} as {before} and then as "
+                    f"{column.type}; give it one type"
+                ) from None
+        return known
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
         """Runs the user's code; what it raises is told by its kind and place, without its text."""
@@ -136,6 +150,18 @@ class CustomSource:
                 f"{self.where}: {self.name} fails with {type(error).__name__} "
                 f"at {at.filename}:{at.lineno}"
             ) from None
+
+
+def _read_at(place: Place, column: pa.Array) -> Plain:
+    # what is null in this part may be of any type in the next
+    return (column, None) if pa.types.is_null(column.type) else read_at(place, column)
+
+
+def _member(batch: pa.RecordBatch, place: Place) -> pa.Array:
+    column = batch.column(place.names[0])
+    for name in place.names[1:]:
+        column = pc.call_function("struct_field", [column], pc.StructFieldOptions([name]))
+    return column
 
 
 def _found(where: str, name: str) -> Callable[..., Iterable[Any]]:

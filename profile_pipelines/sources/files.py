@@ -1,27 +1,34 @@
 """Parquet, Delta, Iceberg, CSV and JSON lines under one root, on a local disk or an object store.
 
 CSV and JSON lines give text and are read whole: `since` isn't applied to them. The others keep
-their types and skip what is older than `since`, if `updated_at` is a time.
+their types and skip what is older than `since`, if `updated_at` is a time; but not in a file that
+wasn't there at the earlier reads.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from profile_pipelines.catalog.connections import FilesConnection
+from profile_pipelines.catalog.csv_options import CsvOptions
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
 from profile_pipelines.sources import columnar, file_tree, text_files
+from profile_pipelines.sources.csv_files import CsvFiles
+from profile_pipelines.sources.files_read import FileMark
 from profile_pipelines.sources.json_columns import batches
 from profile_pipelines.sources.json_records import flattened
+from profile_pipelines.sources.nested import refuse_lists
 from profile_pipelines.sources.reading import ReadRequest, near
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {
     ".parquet": "parquet",
     ".csv": "csv",
+    ".tsv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
@@ -47,20 +55,55 @@ class FilesSource:
         self.sync = sync
         options = {name: resolve(value) for name, value in connection.options.items()}
         self.tree = file_tree.FileTree(where, resolve(connection.root), sync.path, options)
-        self.format = sync.format or self._format_of(sync.path)
+        self.format = sync.format or ("csv" if sync.csv else self._format_of(sync.path))
+        self.csv = CsvFiles(where, self.tree, sync.csv or CsvOptions(), sync.mapped_fields)
+        newest = sync.updated_at
+        # what is joined, or made by steps, can't be compared before
+        self._updated_at = None if newest is None or newest.join or newest.convert else newest.field
+        self.zone = ZoneInfo(sync.zone or connection.zone)
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         with self._readable():
             match self.format:
                 case "csv":
-                    yield from text_files.read_csv(self.where, self.tree, request.fields)
+                    yield from self.csv.read(request.fields, request.numbers)
                 case "jsonl":
                     yield from self._read_jsonl(request)
                 case _:
-                    data = self._dataset(request)
-                    yield from columnar.read(
-                        self.where, data, request.fields, self.sync.updated_at, request.since
-                    )
+                    data = self._datasets(request)
+                    marks = self._marks(data)
+                    request.files.extend(marks.values())
+                    for batch in columnar.read(
+                        self.where,
+                        data,
+                        request.fields,
+                        self._updated_at,
+                        # an Iceberg table has left out what is older by itself
+                        None if self.format == "iceberg" else request.since,
+                        self.zone,
+                        lambda path: request.is_known(marks[path]),
+                    ):
+                        refuse_lists(self.where, self.sync, batch.schema)
+                        yield batch
+
+    @property
+    def dialects(self) -> Mapping[str, str]:
+        """How the CSV files are written that were read so far, by path."""
+        return self.csv.dialects
+
+    def _marks(self, data: Sequence[Any]) -> dict[str, FileMark]:
+        """The files of Parquet or a Delta table, by their path in the dataset."""
+        if self.format == "parquet":
+            return {
+                self.tree.full_path(f.path): FileMark(
+                    f"{f.path}\t{f.size}\t{f.mtime_ns}", f.mtime_ns
+                )
+                for f in self.tree.files()
+            }
+        # a Delta table's files are never written again
+        tables = data if self.format == "delta" else ()
+        files = [file.path for table in tables for file in table.get_fragments()]
+        return {path: FileMark(path, None) for path in files}
 
     def change_mark(self) -> str | None:
         """The files' names, sizes and times, or the Delta table's version."""
@@ -81,9 +124,7 @@ class FilesSource:
         with self._readable():
             match self.format:
                 case "csv":
-                    mapped = self.sync.mapped_fields
-                    header = text_files.csv_header(self.where, self.tree, mapped)
-                    return dict.fromkeys(header, "string")
+                    return dict.fromkeys(self.csv.header(), "string")
                 case "jsonl":
                     lines = text_files.json_lines(self.where, self.tree)
                     return flattened(islice(lines, _INSPECTED_LINES))
@@ -91,7 +132,7 @@ class FilesSource:
                     schema = (
                         self._iceberg().schema()
                         if self.format == "iceberg"
-                        else self._dataset(ReadRequest(())).schema
+                        else columnar.schema_of(self._datasets(ReadRequest(())))
                     )
                     return {field.name: str(field.type) for field in schema}
 
@@ -115,12 +156,12 @@ class FilesSource:
                 f"{near(missing[0], flattened(first))}",
             )
 
-    def _dataset(self, request: ReadRequest) -> Any:
+    def _datasets(self, request: ReadRequest) -> list[Any]:
         if self.format == "iceberg":
-            return self._iceberg().dataset(request.fields, self.sync.updated_at, request.since)
+            return [self._iceberg().dataset(request, self._updated_at, self.zone)]
         if self.format == "delta":
-            return columnar.delta_dataset(self.where, self.tree)
-        return columnar.parquet_dataset(self.where, self.tree)
+            return [columnar.delta_dataset(self.where, self.tree)]
+        return columnar.parquet_datasets(self.where, self.tree)
 
     def _iceberg(self) -> IcebergTable:
         from profile_pipelines.sources.iceberg import IcebergTable
@@ -151,20 +192,21 @@ class FilesSource:
         try:
             yield
         except pa.ArrowException as error:
-            raise SourceError(
-                f"{self.where}: a file of {self.sync.path} under {root} is cut or broken "
-                f"({type(error).__name__})"
-            ) from None
+            raise self._unreadable(error) from None
         except DeltaError as error:
             raise SourceError(
                 f"{self.where}: the Delta table {self.sync.path} under {root} can't be read "
-                f"({type(error).__name__})"
+                f"({type(error).__name__}); if another reader can't either, restore its _delta_log"
             ) from None
         except OSError as error:
             # Arrow reports a cut Parquet file so, without a number
             if self.tree.is_local and error.errno is None:
+                raise self._unreadable(error) from None
+            if isinstance(error, FileNotFoundError) and self.format in ("delta", "iceberg"):
                 raise SourceError(
-                    f"{self.where}: a file of {self.sync.path} under {root} is cut or broken"
+                    f"{self.where}: a file that the table {self.sync.path} under {root} names "
+                    "isn't there; if it was removed while the table was read, read it again; "
+                    "else restore it"
                 ) from None
             raise SourceUnreachable(
                 f"{self.where}: can't read {root} ({error.strerror or type(error).__name__})"
@@ -175,5 +217,30 @@ class FilesSource:
                 raise
             raise SourceError(
                 f"{self.where}: the Iceberg table {self.sync.path} under {root} can't be read "
-                f"({type(error).__name__})"
+                f"({type(error).__name__}); if another reader can't either, restore its metadata"
             ) from None
+
+    def _unreadable(self, error: Exception) -> SourceError:
+        """Which file it is that can't be read, if it is one by itself."""
+        path, root = self.sync.path, self.tree.shown_root
+        kind = type(error).__name__
+        if self.format in ("parquet", "delta"):
+            broken = columnar.first_broken(self.tree, self._data_files())
+            if broken is not None:
+                return columnar.broken(self.where, broken)
+            return SourceError(
+                f"{self.where}: each file of {path} under {root} can be read, but not all as one "
+                f"table ({kind}); write the columns that are mapped with one type in all of them"
+            )
+        if self.format == "iceberg":
+            return SourceError(
+                f"{self.where}: a file of the Iceberg table {path} under {root} is cut or broken, "
+                f"or has other types than the table ({kind}); write it again"
+            )
+        return SourceError(f"{self.where}: a file of {path} under {root} is cut or broken ({kind})")
+
+    def _data_files(self) -> list[str]:
+        if self.format == "delta":
+            added = pa.table(self.tree.delta_table().get_add_actions(flatten=True))
+            return [f"{self.tree.path}/{unquote(file)}" for file in added["path"].to_pylist()]
+        return [file.path for file in self.tree.files()]

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from profile_pipelines.catalog.field_paths import split_path
+from profile_pipelines.catalog.time_zones import least_wall_time
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.file_tree import FileTree
+from profile_pipelines.sources.files_read import FileMark
+from profile_pipelines.sources.reading import FIRST_KNOWN, ReadRequest
 
 _METADATA = re.compile(r"(?:v(\d+)|(\d+)-[0-9a-f-]{36})(?:\.gz)?\.metadata\.json(?:\.gz)?")
 
@@ -42,39 +47,53 @@ class IcebergTable:
         """The present schema, as Arrow has it."""
         return self._table.schema().as_arrow()
 
-    def dataset(
-        self, fields: Sequence[str], updated_at: str | None, since: datetime | None
-    ) -> ds.Dataset:
-        """The columns that `fields` need; files of older records may be left out."""
-        known = set(self._table.schema().column_names)
-        wanted = [f for f in (*fields, *([updated_at] if updated_at else ())) if f]
-        columns = {name for f in wanted for name in (f, f.split(".")[0]) if name in known}
-        scan = self._table.scan(
-            row_filter=self._not_before(updated_at, since),
-            selected_fields=tuple(sorted(columns)) or ("*",),
-        )
-        reader = scan.to_arrow_batch_reader()
-        return ds.dataset(reader)
+    def dataset(self, request: ReadRequest, updated_at: str | None, zone: tzinfo) -> ds.Dataset:
+        """The columns that the fields need; older records of files that are known may be left out.
 
-    def _not_before(self, updated_at: str | None, since: datetime | None) -> Any:
+        Adds to the request the files that there are.
+        """
+        known = self.schema().names
+        wanted = (*request.fields, *([updated_at] if updated_at else ()))
+        columns = {found[0] for f in wanted if (found := split_path(f, known)) is not None}
+        selected = tuple(sorted(columns)) or ("*",)
+        whole = self._table.scan(selected_fields=selected)
+        tasks = {FileMark(task.file.file_path, None): task for task in whole.plan_files()}
+        request.files.extend(tasks)
+        newer = self._table.scan(
+            row_filter=self._not_before(updated_at, request.since, zone), selected_fields=selected
+        )
+        others = [task for mark, task in tasks.items() if not request.is_known(mark)]
+        if request.since is None or not others:
+            return ds.dataset(newer.to_arrow_batch_reader())
+        new = {task.file.file_path for task in others}
+        known = [task for task in newer.plan_files() if task.file.file_path not in new]
+        return ds.dataset(_reader(((newer, known), (whole, others))))
+
+    def _not_before(self, updated_at: str | None, since: datetime | None, zone: tzinfo) -> Any:
+        """Which files may be left out; the records themselves are compared as those of others."""
         from pyiceberg import expressions
         from pyiceberg.types import DateType, TimestampType, TimestamptzType
 
         if since is None or updated_at not in self._table.schema().column_names:
             return expressions.AlwaysTrue()
-        utc = since.astimezone(UTC).replace(microsecond=0)
+        utc = max(since.astimezone(UTC), FIRST_KNOWN).replace(microsecond=0)
+        wall = least_wall_time(utc, zone).replace(tzinfo=None, microsecond=0)
         match self._table.schema().find_type(updated_at):
             case DateType():
-                bound = utc.date().isoformat()
+                bounds = [wall.date().isoformat(), FIRST_KNOWN.date().isoformat()]
             case TimestampType():
-                bound = utc.replace(tzinfo=None).isoformat()
+                bounds = [wall.isoformat(), FIRST_KNOWN.replace(tzinfo=None).isoformat()]
             case TimestamptzType():
-                bound = utc.isoformat()
+                bounds = [utc.isoformat(), FIRST_KNOWN.isoformat()]
             case _:
                 return expressions.AlwaysTrue()
         # its models take these by position, which type checkers don't see
         tests = cast(Any, expressions)
-        return tests.Or(tests.GreaterThanOrEqual(updated_at, bound), tests.IsNull(updated_at))
+        return tests.Or(
+            tests.GreaterThanOrEqual(updated_at, bounds[0]),
+            tests.LessThan(updated_at, bounds[1]),
+            tests.IsNull(updated_at),
+        )
 
     @cached_property
     def _table(self) -> Any:
@@ -120,6 +139,7 @@ class IcebergTable:
                 f"{self.where}: Iceberg tables need one more package: "
                 "pip install 'profile-pipelines[iceberg]'"
             ) from None
+        _repair(iceberg_files)
         tree = self.tree
 
         class ConfinedFiles(iceberg_files.PyArrowFileIO):
@@ -132,3 +152,41 @@ class IcebergTable:
                 return iceberg_files.PyArrowFile(location=location, path=path, fs=tree.filesystem)
 
         return ConfinedFiles()
+
+
+def _repair(reader: Any) -> None:
+    """Keep pyiceberg from changing values as it reads files: a date of INT96 before 1677 or after
+    2262 would be another, and a missing list of structs an empty one."""
+    if getattr(reader, "_is_repaired", False):
+        return
+    file_format, visitor = reader._get_file_format, reader.ArrowProjectionVisitor
+    projected = visitor.list
+
+    def whole_days(kind: Any, **options: Any) -> Any:
+        if kind == reader.FileFormat.PARQUET:
+            options["coerce_int96_timestamp_unit"] = "us"
+        return file_format(kind, **options)
+
+    def with_nulls(self: Any, kind: Any, column: Any, entries: Any) -> Any:
+        found = projected(self, kind, column, entries)
+        if found is None or not column.null_count or found.null_count == column.null_count:
+            return found
+        missing = pa.scalar(None, found.type)
+        return pc.call_function("if_else", [column.is_valid(), found, missing])
+
+    reader._get_file_format, visitor.list = whole_days, with_nulls
+    reader._is_repaired = True
+
+
+def _reader(scans: Sequence[tuple[Any, Iterable[Any]]]) -> pa.RecordBatchReader:
+    """What several scans read of their files, one after the other."""
+    from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+
+    schema = schema_to_pyarrow(scans[0][0].projection())
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for scan, tasks in scans:
+            found = ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter)
+            yield from found.to_record_batches(tasks)
+
+    return pa.RecordBatchReader.from_batches(schema, batches()).cast(schema)

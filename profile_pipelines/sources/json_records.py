@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from itertools import chain
@@ -11,25 +12,52 @@ from typing import Any
 
 import msgspec
 import simplejson
+from simplejson.raw_json import RawJSON
 
 from profile_pipelines.catalog.field_paths import Each, Key, Step, parse_path
+from profile_pipelines.catalog.values import number_text
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} isn't JSON")
+@dataclass(frozen=True)
+class Unreadable:
+    """In place of a value that can't be read, which is `shown` as well as it can be; `reason` is
+    for people, without the value."""
+
+    reason: str
+    shown: str | None = None
+
+
+INFINITE = "infinity is no number"
+
+
+def _no_number(constant: str) -> Unreadable | None:
+    """Python writes NaN and Infinity, which JSON doesn't have: NaN says that nothing is known."""
+    return None if constant == "NaN" else Unreadable(INFINITE, constant)
+
+
+def _in_json(value: Any) -> Any:
+    """What the encoder has no type for: a number in its one spelling, all else as text."""
+    return RawJSON(number_text(value) or "null") if isinstance(value, Decimal) else as_text(value)
 
 
 # made once: making one costs more than reading a short record
 _FAST = msgspec.json.Decoder(float_hook=Decimal)
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
-_ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False, default=str)
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+_ENCODER = simplejson.JSONEncoder(
+    use_decimal=False, ensure_ascii=False, ignore_nan=True, default=_in_json
+)
 
+_EXACT = 2**53
+_INFINITY = float("inf")
 ABSENT: Any = object()
 """What a path gives when nothing stands there; JSON's null is None."""
 
 
 def parse(content: bytes | str) -> Any:
-    """The JSON value with numbers as int and Decimal; ValueError when it isn't whole JSON."""
+    """The JSON value with numbers as int and Decimal; ValueError when it isn't whole JSON.
+
+    Of what Python writes into JSON beside it, NaN is null, and Infinity is `Unreadable`.
+    """
     try:
         try:
             return _FAST.decode(content)
@@ -51,18 +79,19 @@ _TIMES = {*_DAY, *_CLOCK, "__class__", "@type", "type"}
 def as_text(value: Any) -> str | None:
     """Scalars as text, lists and objects as JSON, null (and absence) as None.
 
+    Numbers have the one spelling of `number_text`, also within lists and objects; NaN is None.
     Dates and times are written as ISO 8601, be they Python's, which a function of the user's own
     may give, or objects that are a date or time by their parts, and nothing else (Google's
     `type.Date`, Tryton's tagged values).
     """
-    if value is None or value is ABSENT:
+    if value is None or value is ABSENT or isinstance(value, Unreadable):
         return None
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | Decimal):
-        return str(value)
+    if isinstance(value, int | Decimal | float):
+        return scalar_number(value)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, dict) and "year" in value and value.keys() <= _TIMES:
@@ -73,14 +102,46 @@ def as_text(value: Any) -> str | None:
             return datetime(*(value[part] for part in _DAY), *clock).isoformat()
         except (KeyError, TypeError, ValueError, OverflowError):
             pass
-    return _ENCODER.encode(value) if isinstance(value, dict | list | tuple | float) else str(value)
+    if isinstance(value, dict | list | tuple):
+        return as_json(value)
+    # NumPy's numbers, which a function of the user's own may give
+    return as_text(value.item()) if hasattr(value, "item") else str(value)
+
+
+def problem(value: Any) -> Unreadable | None:
+    """Why a value, or anything within a list or an object, can't be read: it is marked so, or
+    infinite."""
+    if isinstance(value, Unreadable):
+        return value
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(problem, value)), None)
+    if isinstance(value, dict):
+        return next(filter(None, map(problem, value.values())), None)
+    if isinstance(value, float | Decimal) and value in (_INFINITY, -_INFINITY):
+        return Unreadable(INFINITE, "Infinity" if value > 0 else "-Infinity")
+    return None
+
+
+def scalar_number(value: int | Decimal | float) -> str | None:
+    """The number's one spelling. What is written as a float and is too large for one to be exact
+    keeps its `.0`, by which identifiers see that its last digits aren't known."""
+    text = number_text(value)
+    if text is None or isinstance(value, int) or -_EXACT < value < _EXACT:
+        return text
+    return f"{text}.0" if text.lstrip("-").isdecimal() else text
+
+
+def as_json(value: Any) -> str:
+    """The value as JSON, in which what is no number and what can't be read is null."""
+    return _ENCODER.encode(value)
 
 
 def getter(path: str) -> Callable[[Any], Any]:
     """Reads a path (see `catalog.field_paths`) from a JSON value.
 
     A key that itself contains dots or brackets wins over the parts. `[*]` gives a list of what
-    stands there in the entries, leaving out nulls. Gives `ABSENT` where nothing stands.
+    stands there in the entries, leaving out nulls: an empty list where there are no entries, and
+    null where all that stands there is. Gives `ABSENT` where nothing stands.
     """
     if "[" in path:
         return _bracket_getter(path)
@@ -132,8 +193,10 @@ def _follow(value: Any, steps: Sequence[Step]) -> Any:
             return ABSENT
         elif isinstance(step, Each):
             rest = steps[at + 1 :]
-            found = [each for entry in value if (each := _follow(entry, rest)) is not None]
-            found = [each for each in found if each is not ABSENT]
+            every = [_follow(entry, rest) for entry in value]
+            found = [each for each in every if each is not None and each is not ABSENT]
+            if every and not found:
+                return None if None in every else ABSENT
             return list(chain.from_iterable(found)) if Each() in rest else found
         else:
             value = next((entry for entry in value if _has(entry, step.members)), ABSENT)
@@ -170,7 +233,7 @@ def _type_name(value: Any) -> str:
             return "null"
         case bool():
             return "boolean"
-        case int() | Decimal():
+        case int() | Decimal() | Unreadable():
             return "number"
         case str():
             return "string"

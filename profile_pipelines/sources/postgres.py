@@ -10,16 +10,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.errors import SourceUnreachable
 from profile_pipelines.sources.arrow_columns import normalised
-from profile_pipelines.sources.sql_dialects import Column
-
-_AS_IT_IS = {
-    "boolean", "smallint", "integer", "bigint", "real", "double precision", "text",
-    "character varying", "character", "name", "date",
-    "timestamp without time zone", "timestamp with time zone",
-}  # fmt: skip
-_PASSING = ("PQgetCopyData", "terminating connection", "canceling statement", "server closed")
+from profile_pipelines.sources.sql_dialects import TEXT_IN_UTF8
+from profile_pipelines.sources.sql_refusals import refusal
 
 
 def type_names(connection: sa.Connection, described: Mapping[str, int]) -> dict[str, str]:
@@ -37,23 +31,29 @@ def type_names(connection: sa.Connection, described: Mapping[str, int]) -> dict[
     return {column: names.get(code, "unknown") for column, code in described.items()}
 
 
-def select_postgres(columns: Sequence[Column]) -> sa.Select[Any]:
-    """The columns, with arrays as JSON and all that Arrow would get as opaque bytes as text."""
-    selected: list[sa.ColumnElement[Any]] = []
-    for position, column in enumerate(columns):
-        value, type_name = column.expression, column.type_name or ""
-        if type_name.endswith("[]"):
-            value = sa.cast(sa.func.to_json(value), sa.Text())
-        elif type_name not in _AS_IT_IS:
-            value = sa.cast(value, sa.Text())
-        selected.append(value.label(f"c{position}"))
-    return sa.select(*selected)
+def text_encoding(connection: sa.Connection) -> str:
+    """In which encoding to ask for texts: UTF-8, which the server makes of all others.
+
+    But for a database that knows of no encoding: it would refuse what isn't UTF-8, and gives its
+    bytes as they are else.
+    """
+    of_server = connection.execute(sa.text("show server_encoding")).scalar_one()
+    return (
+        "SQL_ASCII" if of_server == "SQL_ASCII" else TEXT_IN_UTF8["postgresql"]["client_encoding"]
+    )
 
 
 def read_postgres(
-    where: str, place: str, url: sa.URL, statement: sa.Select[Any], fields: Sequence[str]
+    where: str,
+    place: str,
+    origin: str,
+    url: sa.URL,
+    encoding: str,
+    statement: sa.Select[Any],
+    fields: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    """Streams the statement's rows; columns are named by `fields`.
+    """Streams the statement's rows; columns are named by `fields`. `origin` names what is read, and
+    texts are asked for in `encoding` (`text_encoding`).
 
     Values are written into the statement, by SQLAlchemy's own rendering: COPY takes no
     parameters, and without COPY the driver would hold the whole result in memory.
@@ -66,7 +66,7 @@ def read_postgres(
     sql = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     with ExitStack() as opened:
         try:
-            database = opened.enter_context(adbc_driver_postgresql.connect(_libpq(url)))
+            database = opened.enter_context(adbc_driver_postgresql.connect(_libpq(url, encoding)))
             connection = opened.enter_context(AdbcConnection(database))
         except (Error, OSError) as error:
             kind = type(error).__name__
@@ -79,26 +79,13 @@ def read_postgres(
             asked.set_sql_query(sql)
             stream, _ = asked.execute_query()
             for batch in opened.enter_context(pa.RecordBatchReader.from_stream(stream)):
-                yield from normalised(batch, fields)
-        except Error as error:
-            raise _failed(where, place, error.sqlstate or type(error).__name__, error) from None
-        except OSError as error:
-            raise _failed(where, place, "broken off", error) from None
+                yield from normalised(
+                    batch, fields, in_utf8=encoding != "SQL_ASCII", keep_json=True
+                )
+        except (Error, OSError, pa.ArrowException) as error:
+            raise refusal(where, place, origin, error) from None
 
 
-def _failed(where: str, place: str, kind: str, error: Exception) -> SourceError:
-    # the server's text may quote values of records: only its kind is shown
-    text = str(error)
-    if kind.startswith(("08", "53", "57")) or any(passing in text for passing in _PASSING):
-        return SourceUnreachable(f"{where}: {place} broke off the reading ({kind})")
-    return SourceError(
-        f"{where}: {place} can't run the reading ({kind}); "
-        "if the sync has a query, try it by hand: it fails on some record"
-    )
-
-
-def _libpq(url: sa.URL) -> str:
-    timed = (
-        url if "connect_timeout" in url.query else url.update_query_dict({"connect_timeout": "10"})
-    )
-    return timed.set(drivername="postgresql").render_as_string(hide_password=False)
+def _libpq(url: sa.URL, encoding: str) -> str:
+    options = {"connect_timeout": "10", **url.query, "client_encoding": encoding}
+    return url.set(drivername="postgresql", query=options).render_as_string(hide_password=False)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from profile_pipelines.catalog.connections import RestConnection
 from profile_pipelines.catalog.secrets import resolve
@@ -22,16 +23,17 @@ from profile_pipelines.sources.json_columns import batches
 from profile_pipelines.sources.json_records import flattened
 from profile_pipelines.sources.json_shape import sampled
 from profile_pipelines.sources.reading import ReadRequest
-from profile_pipelines.sources.rest_request import Call, Written, call, written
+from profile_pipelines.sources.rest_clock import EPOCH, Clock, Written
+from profile_pipelines.sources.rest_request import Call, call
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from profile_pipelines.sources.rate_limit import RateLimiter
     from profile_pipelines.sources.rest_client import RestClient
+    from profile_pipelines.sources.rest_deleted import Deleted
 
 _FIRST_WAIT = 0.5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RestSource:
@@ -55,6 +57,7 @@ class RestSource:
         self.sync = sync
         self.first_wait = first_wait
         self.clock = clock
+        self.zone = sync.zone or connection.zone
         self.base_url = resolve(connection.base_url)
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -86,7 +89,22 @@ class RestSource:
         if log is None:
             raise SourceError(f"{self.where}: `events` doesn't say where events are listed")
         with self._client() as client:
-            return read_events(self.where, client, log, log.paging or self.connection.paging, since)
+            paging = log.paging or self.connection.paging
+            return read_events(self.where, client, log, paging, self.zone, since)
+
+    def deleted(self, since: datetime | None, resume: str | None) -> Deleted:
+        """What the API's `deleted_list` has: since then, or since it was read up to `resume`.
+
+        Raises TokenForgotten where it doesn't go on from there any more.
+        """
+        from profile_pipelines.sources.rest_deleted import read_deleted
+
+        listed = self.sync.deleted_list
+        if listed is None:
+            raise SourceError(f"{self.where}: `deleted_list` doesn't say what is asked")
+        paging = listed.paging or self.connection.paging
+        with self._client() as client:
+            return read_deleted(self.where, client, listed, paging, self.zone, since, resume)
 
     def change_mark(self) -> str | None:
         """None: what makes an answer new differs from API to API."""
@@ -114,7 +132,7 @@ class RestSource:
         if self.sync.one is None:
             raise SourceError(f"{self.where}: `one` doesn't say where one record is read")
         with self._client() as client:
-            yield from records(self.where, client, self.sync.one, keys, fields)
+            yield from records(self.where, client, self.sync, self.sync.one, keys, fields)
 
     def _pages(
         self, since: datetime | None, fields: tuple[str, ...], *, whole: bool = False
@@ -164,24 +182,26 @@ class RestSource:
             asked = call(self.where, self.sync, cursor, start, end, fields=fields)
             return client.pages(asked, self.sync.records, paging)
 
-        windows = Windows(self.where, window, cursor.format, self.sync.updated_at, ask)
-        begins = since or self._start() or _EPOCH
+        clock = Clock(cursor.format, self.zone)
+        windows = Windows(self.where, window, clock, self.sync.updated_at.field, ask)
+        begins = since or self._start() or EPOCH
         return windows.pages(begins, self.clock(), early=since is not None)
 
     def _call(self, sync: Sync, since: datetime | None, fields: tuple[str, ...]) -> Call:
         cursor = sync.cursor
         if cursor is None:
             return call(self.where, sync, fields=fields)
+        clock = Clock(cursor.format, self.zone)
         if since is not None:
-            text = written(since, cursor.format, early=True)
+            text = clock.written(since, early=True)
         else:
             start = self._start()
-            text = None if start is None else written(start, cursor.format)
+            text = None if start is None else clock.written(start)
         return call(self.where, sync, cursor, text, fields=fields)
 
     def _start(self) -> datetime | None:
         day = self.sync.cursor.start if self.sync.cursor is not None else None
-        return None if day is None else datetime.combine(day, time(), UTC)
+        return None if day is None else datetime.combine(day, time(), ZoneInfo(self.zone))
 
     def _limiters(self, sync: Sync) -> list[RateLimiter]:
         limits = (

@@ -1,4 +1,4 @@
-"""What is looked at in an answer of an HTTP API: size, status, JSON, GraphQL errors, records."""
+"""What is looked at in an answer of an HTTP API: size, status, JSON, GraphQL errors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 
 from profile_pipelines.errors import NoSuchRecord, SourceError
-from profile_pipelines.sources.json_records import ABSENT, getter, parse
+from profile_pipelines.sources.json_records import getter, parse
+from profile_pipelines.sources.origins import host_of
 from profile_pipelines.sources.rest_paging import refuse_other_host
 from profile_pipelines.sources.rest_refusals import refusal
 from profile_pipelines.sources.rest_session import PASSING, Throttled
@@ -61,7 +62,7 @@ class Check:
         content = _bounded(self.where, response, self.limit, self.into if passes else None)
         if response.is_redirect:
             target = urljoin(response.url, response.headers["location"])
-            if urlsplit(target).hostname not in (self.hosts or ()):
+            if host_of(target) not in (self.hosts or ()):
                 refuse_other_host(self.where, self.base_url, target, "redirect's target")
             return
         status = response.status_code
@@ -74,48 +75,43 @@ class Check:
                 status, "the API refuses the request; check `path`, `params` and `body`"
             )
             raise refusal(self.where, status, content, hint, self.fields)
-        answer = {} if self.into is not None else self._parsed(content)
+        answer = {} if self.into is not None else self._parsed(response, content)
         if self.graphql:
             _refuse_errors(self.where, response, answer, self.hints.get(status))
         # the paginators ask for it again
         response.json = lambda **_: answer
 
-    def _parsed(self, content: bytes) -> Any:
+    def _parsed(self, response: requests.Response, content: bytes) -> Any:
+        if says_nothing(response, len(content)):
+            if self.single:
+                raise SourceError(
+                    f"{self.where}: the answer for a record is empty ({response.status_code}), "
+                    "which doesn't say that it's gone, as 404 and 410 do; check `one`"
+                )
+            return None
         try:
             return parse(content)
         except ValueError:
-            raise SourceError(
-                f"{self.where}: the answer isn't whole JSON ({len(content)} bytes); check "
-                "`base_url` and `path`"
-            ) from None
+            raise SourceError(f"{self.where}: {_no_json(content)}") from None
 
 
-def records_of(where: str, answer: Any, path: str | None, *, single: bool) -> list[dict[str, Any]]:
-    """The records at the path of the answer; `single` takes what is there for one record.
+def says_nothing(response: requests.Response, size: int) -> bool:
+    """Whether a good answer is an empty one, and meant so: 204, or no content of no type.
 
-    Raises SourceError where there are none to be found, NoSuchRecord for a single one.
+    One that says it's JSON, and has nothing, was cut.
     """
-    found = answer if path is None else getter(path)(answer)
-    if single and isinstance(found, dict):
-        return [found]
-    if single and found is None:
-        # GraphQL's way to say so
-        raise NoSuchRecord(f"{where}: the API hasn't got this record")
-    if not isinstance(found, list):
-        raise SourceError(f"{where}: {_no_list(answer, path, found)}")
-    if not all(isinstance(record, dict) for record in found):
-        raise SourceError(f"{where}: the answer's list holds more than JSON objects")
-    return found
+    if response.status_code in (204, 205):
+        return True
+    return not size and not response.headers.get("Content-Type", "").strip()
 
 
-def _no_list(answer: Any, path: str | None, found: Any) -> str:
-    if path is None:
-        entries = answer.items() if isinstance(answer, dict) else ()
-        lists = [key for key, value in entries if isinstance(value, list)]
-        where = f"; set `records: {lists[0]}`" if lists else "; set `records`"
-        return f"the answer isn't a list of records{where}"
-    state = "nothing" if found is ABSENT else "no list"
-    return f"the answer has {state} at `records: {path}`"
+def _no_json(content: bytes) -> str:
+    if content.lstrip().startswith(b"<"):
+        return (
+            "the answer is a web page or XML, not whole JSON; is there a login or a proxy before "
+            "the API? Check `base_url`, `path` and `auth`"
+        )
+    return f"the answer isn't whole JSON ({len(content)} bytes); check `base_url` and `path`"
 
 
 def _bounded(where: str, response: requests.Response, limit: int, into: IO[bytes] | None) -> bytes:
@@ -148,6 +144,10 @@ def _refuse_errors(
     """GraphQL answers with status 200 also when it fails: throttled ones are tried again."""
     errors = answer.get("errors") if isinstance(answer, dict) else None
     if not errors:
+        if not isinstance(answer, dict) or answer.get("data") is None:
+            raise SourceError(
+                f"{where}: the answer has neither data nor errors, as GraphQL's do; check `path`"
+            )
         return
     found = (
         [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []

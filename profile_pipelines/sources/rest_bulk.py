@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from tempfile import TemporaryFile
 from time import monotonic, sleep
@@ -17,10 +18,11 @@ from typing import IO, Any
 from profile_pipelines.catalog.rest_requests import BulkJob, BulkResult
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.errors import SourceError, SourceUnreachable
-from profile_pipelines.sources.json_records import as_text, getter, parse
+from profile_pipelines.sources.json_records import ABSENT, as_text, getter, parse
+from profile_pipelines.sources.rest_answers import says_nothing
 from profile_pipelines.sources.rest_client import RestClient
 from profile_pipelines.sources.rest_paging import paginator
-from profile_pipelines.sources.rest_request import Call, call, filled
+from profile_pipelines.sources.rest_request import Call, call, filled, query
 
 _PAGE = 1000
 _LONGEST_LINE = 16 * 2**20
@@ -50,12 +52,22 @@ def bulk_pages(
     done = _done(where, client, bulk, job)
     result = bulk.result
     if result.url is not None:
-        url = as_text(getter(result.url)(done))
+        url = getter(result.url)(done)
+        if url is ABSENT:
+            raise SourceError(
+                f"{where}: the job is done, and its answer has nothing at {result.url!r}, where "
+                "the result's address should be; check `url` of `result`"
+            )
+        url = as_text(url)
         files = _at_url(client, url) if url else iter(())
     else:
         files = _at_path(where, client, result, job)
-    read = _csv_records if result.format == "csv" else _json_lines
-    yield from _in_pages(read(where, files, result))
+    records = (
+        _csv_records(where, files, start.fields)
+        if result.format == "csv"
+        else _json_lines(where, files, result)
+    )
+    yield from _in_pages(records)
 
 
 def _done(where: str, client: RestClient, bulk: BulkJob, job: str) -> Any:
@@ -80,9 +92,10 @@ def _done(where: str, client: RestClient, bulk: BulkJob, job: str) -> Any:
 
 def _at_url(client: RestClient, url: str) -> Iterator[IO[bytes]]:
     with TemporaryFile() as file:
-        client.download_from(url, file)
-        file.seek(0)
-        yield file
+        response = client.download_from(url, file)
+        if not says_nothing(response, file.tell()):
+            file.seek(0)
+            yield file
 
 
 def _at_path(where: str, client: RestClient, result: BulkResult, job: str) -> Iterator[IO[bytes]]:
@@ -93,13 +106,14 @@ def _at_path(where: str, client: RestClient, result: BulkResult, job: str) -> It
     path = (result.path or "").replace("{job}", job)
     headers = {name: resolve(value) for name, value in result.headers.items()}
     pages = paginator(where, result.paging, client.base_url)
-    request = Request(url=path, params=filled(result.params, words))
+    request = Request(url=path, params=query(filled(result.params, words)))
     with TemporaryFile() as file:
         while True:
             asked = Call(request.url, "GET", dict(request.params), headers)  # pyright: ignore
             response = client.download(asked, file)
-            file.seek(0)
-            yield file
+            if not says_nothing(response, file.tell()):
+                file.seek(0)
+                yield file
             pages.update_state(response, [])
             pages.update_request(request)
             if not pages.has_next_page:
@@ -107,42 +121,64 @@ def _at_path(where: str, client: RestClient, result: BulkResult, job: str) -> It
 
 
 def _csv_records(
-    where: str, files: Iterator[IO[bytes]], result: BulkResult
+    where: str, files: Iterator[IO[bytes]], fields: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Each page may bear the header or not; an empty cell is missing."""
     header: list[str] | None = None
-    for file in files:
+    for part, file in enumerate(files, 1):
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+        lines = csv.reader(text, strict=True)
+        rows: Iterator[list[str]] = lines
         try:
-            rows = csv.reader(text, strict=True)
-            first = next(rows, None)
+            first = next(lines, None)
             if first is None:
-                raise SourceError(f"{where}: a part of the result is empty, without even a header")
+                raise SourceError(
+                    f"{where}: part {part} of the result is empty, without even a header; try again"
+                )
             if header is None:
                 header = first
+                if fields and not any(_holds(header, field) for field in fields):
+                    raise SourceError(
+                        f"{where}: the result isn't the table that was asked for: its first line "
+                        "names none of the mapped fields; check `query` and `result`"
+                    )
             elif first != header:
                 rows = chain([first], rows)
             for row in rows:
                 if len(row) != len(header):
-                    raise SourceError(f"{where}: a row of the result isn't as long as its header")
+                    raise SourceError(
+                        f"{where}: line {lines.line_num} in part {part} of the result isn't as "
+                        f"long as its header: {len(row)} columns, not {len(header)}"
+                    )
                 yield {name: cell or None for name, cell in zip(header, row, strict=True)}
         except (csv.Error, UnicodeDecodeError):
-            raise SourceError(f"{where}: the result isn't whole CSV") from None
+            raise SourceError(
+                f"{where}: part {part} of the result isn't whole CSV in UTF-8, after line "
+                f"{lines.line_num}"
+            ) from None
         finally:
             text.detach()
+
+
+def _holds(header: Sequence[str], field: str) -> bool:
+    """Whether a column is the field, or the JSON that its path leads into."""
+    return any(field == name or field.startswith((f"{name}.", f"{name}[")) for name in header)
 
 
 def _json_lines(
     where: str, files: Iterator[IO[bytes]], result: BulkResult
 ) -> Iterator[dict[str, Any]]:
-    records = (record for file in files for record in _objects(where, file))
+    records = (
+        record for part, file in enumerate(files, 1) for record in _objects(where, part, file)
+    )
     return _families(where, records, result.parent) if result.parent else records
 
 
-def _objects(where: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    while line := file.readline(_LONGEST_LINE + 1):
+def _objects(where: str, part: int, file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE + 1), b""), 1):
+        at = f"{where}: line {number} in part {part} of the result"
         if len(line) > _LONGEST_LINE:
-            raise SourceError(f"{where}: a line of the result is longer than 16 MB")
+            raise SourceError(f"{at} is longer than 16 MB")
         if not line.strip():
             continue
         try:
@@ -150,7 +186,7 @@ def _objects(where: str, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         except ValueError:
             record = None
         if not isinstance(record, dict):
-            raise SourceError(f"{where}: a line of the result isn't a whole JSON object")
+            raise SourceError(f"{at} isn't a whole JSON object")
         yield record
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from socket import gaierror
 from ssl import SSLError
 from typing import IO, Any
@@ -16,11 +17,13 @@ from urllib3.exceptions import NameResolutionError
 from profile_pipelines.catalog.connections import Paging, RestConnection
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.sources.origins import host_of, same_origin
 from profile_pipelines.sources.rate_limit import RateLimiter
 from profile_pipelines.sources.rest_adapter import GuardedAdapter
-from profile_pipelines.sources.rest_answers import HINTS, Check, SignedOutError, records_of
+from profile_pipelines.sources.rest_answers import HINTS, Check, SignedOutError
 from profile_pipelines.sources.rest_auth import TokenAuth, authentication
 from profile_pipelines.sources.rest_paging import paginator
+from profile_pipelines.sources.rest_records import records_of
 from profile_pipelines.sources.rest_request import Call, joined
 from profile_pipelines.sources.rest_session import CUT, Session, Throttled
 
@@ -76,15 +79,16 @@ class RestClient:
 
         `single` takes the answer for one record; NoSuchRecord when the API hasn't got it.
         """
-        check = self._checker(graphql=asked.graphql, single=single, fields=asked.fields)
+        check = self._checker(asked, single=single)
         request = self._request(asked, check)
-        pages = paginator(self.where, paging, self.base_url)
+        pages = paginator(check.where, paging, self.base_url)
         pages.init_request(request)
         with self._faults(self.base_url):
-            while True:
+            for number in count(1):
                 response = self._send(request)
                 answer = response.json()
-                found = records_of(self.where, answer, records, single=single)
+                at = check.where if number == 1 else f"{check.where}: page {number}"
+                found = records_of(at, answer, records, single=single)
                 pages.update_state(response, found)
                 pages.update_request(request)
                 yield Page(found, answer, pages.has_next_page)
@@ -93,21 +97,20 @@ class RestClient:
 
     def ask(self, asked: Call) -> Any:
         """One answer, as JSON."""
-        check = self._checker(graphql=asked.graphql, fields=asked.fields)
         with self._faults(self.base_url):
-            return self._send(self._request(asked, check)).json()
+            return self._send(self._request(asked, self._checker(asked))).json()
 
     def download(self, asked: Call, into: IO[bytes]) -> requests.Response:
         """One result of any size, whole, into a file that is emptied before each attempt."""
-        request = self._request(asked, self._checker(into=into))
+        request = self._request(asked, self._checker(asked, into=into))
         request.headers = {**request.headers, "Accept": "*/*", **asked.headers}
         with self._faults(self.base_url):
             return self._send(request)
 
-    def download_from(self, url: str, into: IO[bytes]) -> None:
+    def download_from(self, url: str, into: IO[bytes]) -> requests.Response:
         """A result at an address of its own, such as a signed one: no secret goes there."""
-        host = urlsplit(url).hostname
-        if _origin(url) != _origin(self.base_url) and host not in self.connection.hosts:
+        host = host_of(url)
+        if not same_origin(url, self.base_url) and host not in self.connection.hosts:
             raise SourceError(
                 f"{self.where}: the result is on another host ({host}); list it in `hosts` of "
                 "the connection if that's right"
@@ -115,7 +118,7 @@ class RestClient:
         with self._faults(url):
             check = self._checker(into=into, hosts=self.connection.hosts)
             headers = {"User-Agent": "profile-pipelines"}
-            self._session.get(url, headers=headers, hooks={"response": [check]})
+            return self._session.get(url, headers=headers, hooks={"response": [check]})
 
     def _fetch_token(self, url: str, **form: Any) -> requests.Response:
         """The answer of a token or login request; nothing of what was sent is ever shown."""
@@ -155,31 +158,31 @@ class RestClient:
 
     def _checker(
         self,
+        asked: Call | None = None,
         *,
         graphql: bool = False,
         single: bool = False,
         hints: dict[int, str] | None = None,
         into: IO[bytes] | None = None,
         hosts: list[str] | None = None,
-        fields: tuple[str, ...] = (),
     ) -> Check:
         return Check(
-            self.where,
+            self.where if asked is None else f"{self.where}: {asked.shown or asked.path}",
             self.base_url,
             self.connection.max_answer if into is None else self.connection.max_download,
-            graphql,
+            graphql if asked is None else asked.graphql,
             single,
             {**HINTS, **(hints or {})},
             into,
             hosts,
-            fields,
+            () if asked is None else asked.fields,
         )
 
     @contextmanager
     def _faults(self, url: str) -> Iterator[None]:
         host = urlsplit(url).netloc.rpartition("@")[2] or "the API"
-        count = self.connection.retries + 1
-        attempts = "once" if count == 1 else f"{count} times"
+        tries = self.connection.retries + 1
+        attempts = "once" if tries == 1 else f"{tries} times"
         try:
             yield
         except Throttled:
@@ -216,7 +219,3 @@ def _why(error: BaseException) -> str:
                 first = first.__cause__ or first.__context__
             case _:
                 return type(error).__name__
-
-
-def _origin(url: str) -> tuple[str, str]:
-    return urlsplit(url)[:2]

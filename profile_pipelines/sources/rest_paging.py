@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from requests import Request, Response
 
@@ -22,7 +22,8 @@ from profile_pipelines.catalog.connections import (
     Paging,
 )
 from profile_pipelines.errors import SourceError
-from profile_pipelines.sources.json_records import as_text, getter
+from profile_pipelines.sources.json_records import ABSENT, as_text, getter
+from profile_pipelines.sources.origins import host_of, same_origin
 from profile_pipelines.sources.rest_request import place
 
 
@@ -76,7 +77,7 @@ class _ReferencePaginator(Paginator):
 
     def update_state(self, response: Response, data: list[Any]) -> None:
         answer = response.json()
-        more = self._more(answer)
+        more = self._more(answer, data)
         self.reference = None if more is False else self._next(response, answer, data)
         self.has_next_page = self.reference is not None
         if self.reference is None:
@@ -96,11 +97,14 @@ class _ReferencePaginator(Paginator):
     def _next(self, response: Response, answer: Any, records: list[Any]) -> str | None:
         raise NotImplementedError
 
-    def _more(self, answer: Any) -> bool | None:
+    def _more(self, answer: Any, records: list[Any]) -> bool | None:
         for path, meaning in ((self.more, True), (self.end, False)):
             if path is None:
                 continue
             flag = getter(path)(answer)
+            if not records and (flag is ABSENT or flag is None):
+                # what was left out with the list; a reference is followed all the same
+                return None
             if flag not in (True, False, "true", "false"):
                 raise SourceError(f"{self.where}: the answer has no flag at {path!r}")
             return (flag in (True, "true")) is meaning
@@ -184,11 +188,13 @@ class _NumberPaginator(Paginator):
             )
         self.last = content
 
-    def _total(self, response: Response) -> int | None:
-        """The number that the answer has at `total`."""
+    def _total(self, response: Response, records: list[Any]) -> int | None:
+        """The number that the answer has at `total`; None where an empty page leaves it out."""
         if self.total is None:
             return None
         text = as_text(getter(self.total)(response.json())) or ""
+        if not text and not records:
+            return None
         if not text.isdecimal():
             raise SourceError(f"{self.where}: the answer has no number at {self.total!r}")
         return int(text)
@@ -205,12 +211,13 @@ class PagePaginator(_NumberPaginator):
     def update_state(self, response: Response, data: list[Any]) -> None:
         super().update_state(response, data)
         self.number += 1
-        total = self._total(response)
+        total = self._total(response, data)
         if self.total_header is not None:
-            text = response.headers.get(self.total_header, "")
-            if not text.strip().isdecimal():
+            text = response.headers.get(self.total_header, "").strip()
+            if text.isdecimal():
+                total = int(text)
+            elif text or data:
                 raise SourceError(f"{self.where}: no number in the header {self.total_header}")
-            total = int(text)
         if total is not None and self.number - self.start >= total:
             self.has_next_page = False
 
@@ -233,10 +240,12 @@ class OffsetPaginator(_NumberPaginator):
 
     def update_state(self, response: Response, data: list[Any]) -> None:
         super().update_state(response, data)
-        total = self._total(response)
+        total = self._total(response, data)
         if total is None:
-            self.number += len(data)
-            return
+            if self.before is None:
+                self.number += len(data)
+                return
+            total = self.before
         before, self.before = self.before, total
         if before is not None and total < before:
             self.number, self.last = max(0, self.number - (before - total)), None
@@ -252,8 +261,8 @@ class OffsetPaginator(_NumberPaginator):
 
 def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None:
     """Raises `SourceError` unless scheme, host and port are those of `base_url`."""
-    if _origin(base_url) != _origin(target):
-        host = urlsplit(target).hostname
+    if not same_origin(base_url, target):
+        host = host_of(target)
         raise SourceError(
             f"{where}: the {what} is on another host ({host}), where no secret is sent; "
             "declare that host as base_url if it's right"
@@ -263,8 +272,3 @@ def refuse_other_host(where: str, base_url: str, target: str, what: str) -> None
 def _put(where: str, request: Request, location: Location, name: str, value: Any) -> None:
     sent: Any = request
     place(where, sent.params, sent.json, name, location, value)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -18,6 +18,14 @@ _NAMES_OF_CODES = ("errorCode", "code", "error", "category", "type", "policyName
 _QUOTED = re.compile(r"""(['"])([\w.]+)\1""")
 
 
+class RefusedError(SourceError):
+    """An answer whose status says that it won't be given."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
 def refusal(
     where: str, status: int, content: bytes, hint: str, fields: Iterable[str]
 ) -> SourceError:
@@ -43,7 +51,7 @@ def refusal(
             field,
             f"{answered}: it knows no field {field}, or these credentials may not see it",
         )
-    return SourceError(f"{answered}: {hint}")
+    return RefusedError(status, f"{answered}: {hint}")
 
 
 def _errors(content: bytes) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from profile_pipelines.catalog.declaration import Secret
 from profile_pipelines.catalog.rest_requests import (
     CHANGES,
     FIELDS,
+    DeletedList,
     GraphQL,
     OtherRequest,
     RestCursor,
@@ -21,11 +22,8 @@ from profile_pipelines.catalog.rest_requests import (
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.errors import SourceError
+from profile_pipelines.sources.rest_clock import Written
 
-Written = str | dict[str, int]
-"""A time as an API wants it."""
-
-_OVERLAP = timedelta(seconds=1)
 _NOTHING = object()
 
 
@@ -41,6 +39,8 @@ class Call:
     graphql: bool = False
     fields: tuple[str, ...] = ()
     """The fields that it asks for, where it names any."""
+    shown: str = ""
+    """The endpoint as it may be told, where the path itself holds somebody's key."""
 
 
 def call(
@@ -73,7 +73,7 @@ def call(
         sync.method or ("GET" if body is None else "POST"),
         params,
         {name: resolve(value) for name, value in sync.headers.items()}
-        if isinstance(sync, Sync)
+        if isinstance(sync, Sync | DeletedList)
         else {},
         body,
         sync.graphql is not None,
@@ -89,30 +89,17 @@ def joined(base_url: str, path: str) -> str:
 
 
 def query(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the parameters with booleans as APIs read them."""
+    """A copy of the parameters with booleans as APIs read them; a list has several values."""
+
+    def one(value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else value
+
     return {
-        name: str(value).lower() if isinstance(value, bool) else value
+        name: [one(each) for each in cast(list[Any], value)]
+        if isinstance(value, list)
+        else one(value)
         for name, value in params.items()
     }
-
-
-def written(when: datetime, form: str, *, early: bool = False) -> Written:
-    """A time as the API wants it; a second earlier where it may leave out the bound itself."""
-    when = when.astimezone(UTC)
-    if early:
-        when = when.replace(microsecond=0) - _OVERLAP
-    match form:
-        case "epoch":
-            return str(int(when.timestamp()))
-        case "epoch_ms":
-            return str((when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))
-        case "date":
-            return when.strftime("%Y-%m-%d")
-        case "parts":
-            names = ("year", "month", "day", "hour", "minute", "second")
-            return {**{name: getattr(when, name) for name in names}, "microsecond": 0}
-        case _:
-            return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def place(

@@ -14,15 +14,9 @@ from typing import Any
 from profile_pipelines.catalog.rest_requests import Window
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources.json_records import as_text, getter
-from profile_pipelines.sources.rest_request import Written, written
+from profile_pipelines.sources.rest_clock import Clock, Written
 
-_UNITS = {
-    "date": timedelta(days=1),
-    "iso": timedelta(seconds=1),
-    "epoch": timedelta(seconds=1),
-    "parts": timedelta(seconds=1),
-    "epoch_ms": timedelta(milliseconds=1),
-}
+_MILLISECONDS_FROM = 10**11
 _AHEAD = timedelta(days=1)
 """How far the last window reaches beyond the present, for clocks that are ahead."""
 
@@ -31,12 +25,12 @@ Ask = Callable[[Written, Written | None], Iterator[Any]]
 
 
 class Windows:
-    """The windows of one read. `form` is the cursor's format, `updated_at` the field's path."""
+    """The windows of one read, by the cursor's clock. `updated_at` is the field's path."""
 
-    def __init__(self, where: str, window: Window, form: str, updated_at: str, ask: Ask) -> None:
+    def __init__(self, where: str, window: Window, clock: Clock, updated_at: str, ask: Ask) -> None:
         self.where = where
         self.window = window
-        self.form = form
+        self.clock = clock
         self.updated_at = updated_at
         self.ask = ask
 
@@ -45,21 +39,22 @@ class Windows:
 
         Raises SourceError when more records than the cap have one and the same time.
         """
-        unit = _UNITS[self.form]
-        start = since.astimezone(UTC) - (unit if early else timedelta(0))
+        unit = self.clock.unit
+        start = self.clock.since(since - (unit if early else timedelta(0)))
         if self.window.by == "advance":
             return self._advance(start)
-        return self._split(_floor(start, unit), _floor(now.astimezone(UTC) + _AHEAD, unit) + unit)
+        end = _floor(self.clock.shows(now) + _AHEAD, unit) + unit
+        return self._split(_floor(start, unit), end)
 
     def _advance(self, start: datetime) -> Iterator[list[Any]]:
         """Each page is asked for from the last record's time, so that a record that moves
         within the results while they're read takes no other one's place."""
-        get, unit = getter(self.updated_at), _UNITS[self.form]
+        get, unit = getter(self.updated_at), self.clock.unit
         while True:
             count, latest = 0, start
-            for page in self.ask(written(start, self.form), None):
+            for page in self.ask(self.clock.text(start), None):
                 for record in page:
-                    moment = self._instant(get(record))
+                    moment = self._time(get(record))
                     if moment < latest and _floor(moment, unit) < _floor(latest, unit):
                         raise SourceError(
                             f"{self.where}: the records don't come in order of "
@@ -69,7 +64,7 @@ class Windows:
                 yield page
                 if not page.more:
                     return
-                if written(latest, self.form) != written(start, self.form):
+                if self.clock.text(latest) != self.clock.text(start):
                     break
                 count += len(page)
                 if count + len(page) > self.window.cap:
@@ -79,11 +74,11 @@ class Windows:
             start = latest
 
     def _split(self, start: datetime, end: datetime) -> Iterator[list[Any]]:
-        unit, todo = _UNITS[self.form], [(start, end)]
+        unit, text, todo = self.clock.unit, self.clock.text, [(start, end)]
         while todo:
             low, high = todo.pop()
             count = 0
-            for page in self.ask(written(low, self.form), written(high, self.form)):
+            for page in self.ask(text(low), text(high)):
                 count += len(page)
                 if self._overflows(page, count):
                     break
@@ -99,28 +94,31 @@ class Windows:
         if self.window.total is None:
             return count >= self.window.cap
         total = as_text(getter(self.window.total)(page.answer)) or ""
+        if not total and not page:
+            return False
         if not total.isdecimal():
             raise SourceError(f"{self.where}: the answer has no number at {self.window.total!r}")
         return int(total) > self.window.cap
 
-    def _instant(self, value: Any) -> datetime:
+    def _time(self, value: Any) -> datetime:
+        """The record's time on the clock."""
         text = as_text(value) or ""
         try:
             if text.isdecimal():
                 number = int(text)
-                return datetime.fromtimestamp(number / 1000 if number > 10**11 else number, UTC)
-            moment = datetime.fromisoformat(text)
+                number = number / 1000 if number > _MILLISECONDS_FROM else number
+                return self.clock.shows(datetime.fromtimestamp(number, UTC))
+            return self.clock.on(datetime.fromisoformat(text))
         except (ValueError, OverflowError, OSError):
             raise SourceError(
                 f"{self.where}: a record has no time at {self.updated_at!r}, by which the "
                 "windows advance"
             ) from None
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def _too_many(self, moment: datetime) -> SourceError:
         return SourceError(
             f"{self.where}: more than {self.window.cap} records were changed at one time "
-            f"({written(moment, 'iso')}), which the API can't give; export them another way, or "
+            f"({moment:%Y-%m-%d %H:%M:%S}), which the API can't give; export them another way, or "
             "narrow what is asked for"
         )
 

@@ -7,23 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
-from profile_pipelines.sources.sql_dialects import DRIVERS, create_engine
+from profile_pipelines.sources.sql_dialects import DRIVERS, TEXT_IN_UTF8, create_engine
+from profile_pipelines.sources.sql_refusals import refusal
 
 _CONNECT_SECONDS = 10
+_VALUE_ERRORS = (ValueError, OverflowError, pa.ArrowException)
+"""What drivers raise for values that Python hasn't, such as texts in no encoding and years BC."""
 
 
 class Database:
-    """A database, not contacted yet. `where` begins every message.
+    """A database, not contacted yet. `where` begins every message, and `origin` names the table
+    or query in those about its records.
 
     Raises SourceError for what isn't a URL.
     """
 
-    def __init__(self, where: str, url: str) -> None:
+    def __init__(self, where: str, url: str, origin: str) -> None:
         self.where = where
+        self.origin = origin
         self.url = _url(where, url)
         self.backend = self.url.get_backend_name()
 
@@ -50,28 +56,26 @@ class Database:
         finally:
             engine.dispose()
 
-    def execute(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
-        """The statement's result; raises SourceError."""
+    def first(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
+        """The first row of the statement's result, or None; raises SourceError."""
         try:
-            return connection.execute(statement)
-        except exc.DBAPIError as error:
-            raise self.broken(error) from None
+            return connection.execute(statement).first()
+        except (exc.DBAPIError, *_VALUE_ERRORS) as error:
+            raise self.failed(connection, error) from None
 
     def broken(self, error: exc.DBAPIError) -> SourceError:
-        """What to raise: the driver's text may quote values of records, so its kind is shown."""
-        kind = type(error.orig).__name__
-        if error.connection_invalidated or isinstance(error, exc.OperationalError):
-            return SourceUnreachable(f"{self.where}: {self.place} broke off the reading ({kind})")
-        return SourceError(f"{self.where}: {self.place} can't run the reading ({kind})")
+        """What to raise for what a driver says, which isn't shown: it may quote records."""
+        return refusal(
+            self.where, self.place, self.origin, error.orig, is_lost=error.connection_invalidated
+        )
 
     def failed(self, connection: sa.Connection, error: Exception) -> Exception:
         """What to raise for an error while records were read: a driver's own may quote them."""
         if isinstance(error, exc.DBAPIError):
             return self.broken(error)
-        if not isinstance(error, _driver_errors(connection)):
-            return error
-        kind = type(error).__name__
-        return SourceError(f"{self.where}: {self.place} can't run the reading ({kind})")
+        if isinstance(error, (*_VALUE_ERRORS, _driver_errors(connection))):
+            return refusal(self.where, self.place, self.origin, error)
+        return error
 
     def said(self, error: BaseException) -> str:
         """What the driver says of a connection or a name: its first line, without the password."""
@@ -86,8 +90,14 @@ class Database:
         is_file = backend in ("sqlite", "duckdb") and database and ":" not in database
         if is_file and not Path(str(database)).is_file():
             name = "SQLite" if backend == "sqlite" else "DuckDB"
-            raise SourceUnreachable(f"{self.where}: there is no {name} file {database}")
-        options: dict[str, Any] = {}
+            missing = f"{self.where}: there is no {name} file {database}"
+            if not Path(str(database)).is_absolute():
+                missing += (
+                    f" in {Path.cwd()}; a path from the root has four slashes: "
+                    f"{backend}:////{database}"
+                )
+            raise SourceUnreachable(missing)
+        options: dict[str, Any] = {**TEXT_IN_UTF8.get(backend, {})}
         if backend == "postgresql":
             options["connect_timeout"] = self.url.query.get("connect_timeout", _CONNECT_SECONDS)
         elif backend in ("mysql", "mariadb"):
@@ -108,6 +118,13 @@ def _url(where: str, text: str) -> sa.URL:
             f"{where}: the connection's url isn't one; "
             "it looks like postgresql://user:password@host:5432/database"
         ) from None
+    if url.get_backend_name() in ("sqlite", "duckdb") and url.host:
+        # not shown: it may hold a password by mistake
+        raise SourceError(
+            f"{where}: a {url.get_backend_name()} url names a file, not a host: three slashes come "
+            f"before a path from here, {url.get_backend_name()}:///data/crm.db, and four before "
+            f"one from the root, {url.get_backend_name()}:////data/crm.db"
+        )
     if url.drivername in DRIVERS:
         # SQLAlchemy would take another one, which isn't what the extras bring
         database = "postgresql" if url.drivername == "postgres" else url.drivername

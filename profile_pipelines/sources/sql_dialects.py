@@ -15,7 +15,7 @@ from sqlglot.tokenizer_core import TokenType
 from profile_pipelines.errors import SourceError
 
 Kind = Literal["instant", "wall_time", "day", "number"]
-"""A time with its zone, one without (taken as UTC), a calendar day, or seconds since 1970."""
+"""A time with its zone, one without, a calendar day, or seconds since 1970."""
 
 DRIVERS = {
     "postgresql": "psycopg2",
@@ -32,18 +32,30 @@ EXTRAS = {
     **{name: name for name in ("bigquery", "databricks", "duckdb", "redshift", "snowflake")},
 }
 """The optional dependency that brings a database's driver."""
+_MYSQL_SESSION = (
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION TRANSACTION READ ONLY",
+    "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')",
+)
 SESSIONS: dict[str, tuple[str, ...]] = {
-    "mysql": ("SET SESSION time_zone = '+00:00'", "SET SESSION TRANSACTION READ ONLY"),
-    "mariadb": ("SET SESSION time_zone = '+00:00'", "SET SESSION TRANSACTION READ ONLY"),
+    "mysql": _MYSQL_SESSION,
+    "mariadb": _MYSQL_SESSION,
     "sqlite": ("PRAGMA query_only = ON",),
     "duckdb": ("SET TimeZone = 'UTC'",),
     "snowflake": ("ALTER SESSION SET TIMEZONE = 'UTC'",),
     "databricks": ("SET TIME ZONE 'UTC'",),
 }
-"""What a session begins with: times in UTC, and no writing where the database can forbid it."""
+"""What a session begins with: times in UTC, no writing where the database can forbid it, and no
+padding of texts."""
+TEXT_IN_UTF8 = {
+    "postgresql": {"client_encoding": "utf8"},
+    "mysql": {"charset": "utf8mb4"},
+    "mariadb": {"charset": "utf8mb4"},
+}
+"""With which option of a connection the server brings texts to UTF-8, however it keeps them."""
 
 _MYSQL_KINDS: dict[Any, Kind] = {
-    7: "wall_time", 12: "wall_time", 10: "day",
+    7: "instant", 12: "wall_time", 10: "day",
     1: "number", 2: "number", 3: "number", 8: "number", 9: "number",
 }  # fmt: skip
 _SNOWFLAKE_KINDS: dict[Any, Kind] = {
@@ -187,14 +199,26 @@ def create_engine(where: str, url: sa.URL, options: dict[str, Any]) -> sa.Engine
         )
     except (exc.ArgumentError, ImportError) as error:
         raise missing_driver(where, url, error) from None
-    statements = SESSIONS.get(url.get_backend_name(), ())
+    backend = url.get_backend_name()
+    statements = SESSIONS.get(backend, ())
 
     def begin(connection: Any, _: object) -> None:
+        if backend == "sqlite":
+            connection.text_factory = _decoded
         _run(connection, statements)
 
     if statements:
         event.listen(engine, "connect", begin)
     return engine
+
+
+def _decoded(text: bytes) -> str | bytes:
+    """SQLite's text, or its bytes where some program wrote what isn't UTF-8: one such cell would
+    otherwise end the read."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _run(connection: Any, statements: Sequence[str]) -> None:

@@ -23,29 +23,35 @@ from profile_pipelines.catalog.convert_steps import (
     MapStep,
     MinorUnitsStep,
     NumberStep,
+    PadStep,
     ReplaceStep,
     SplitStep,
     TimestampStep,
 )
 from profile_pipelines.catalog.field_paths import leads_to_list
-from profile_pipelines.catalog.systems import SourceField
-from profile_pipelines.catalog.time_formats import WORDS, has_time
-from profile_pipelines.validation.casts import (
-    as_text,
-    blank_to_null,
-    cast,
-    epoch_timestamps,
-    iso_timestamps,
+from profile_pipelines.catalog.mapped_fields import MappedField
+from profile_pipelines.validation.casts import cast
+from profile_pipelines.validation.cells import as_text, meaningful, plain_numbers
+from profile_pipelines.validation.one_cell import plain_number
+from profile_pipelines.validation.times import (
+    SKIPPED,
+    dates,
+    epoch_times,
+    excel_times,
+    formatted,
+    formatted_instants,
+    in_utc,
+    iso_dates,
+    iso_times,
     local_dates,
-    local_timestamps,
-    within_reach,
+    times,
 )
 
 _V = pl.col("v")
 _WHOLE = r"^[+-]?\d+(\.0*)?$"
 _NUMBERS = {
-    "decimal_comma": (r"^[+-]?(\d+|\d{1,3}([.\s'’]\d{3})+)(,\d+)?$", r"[.\s'’]"),
-    "decimal_point": (r"^[+-]?(\d+|\d{1,3}([,\s'’]\d{3})+)(\.\d+)?$", r"[,\s'’]"),
+    "decimal_comma": (r"^[+-]?((\d+|\d{1,3}([.\s'’]\d{3})+)(,\d+)?|,\d+)$", r"[.\s'’]"),
+    "decimal_point": (r"^[+-]?((\d+|\d{1,3}([,\s'’]\d{3})+)(\.\d+)?|\.\d+)$", r"[,\s'’]"),
 }
 
 
@@ -57,23 +63,24 @@ class Converted:
     reasons: pl.Series
 
 
-def convert(raw: pl.Series, field: SourceField, timezone: str) -> Converted:
-    """The column after the field's steps; `timezone` is the catalogue's."""
-    column = _Column(raw, timezone)
+def convert(raw: pl.Series, field: MappedField, timezone: str, zone: str = "UTC") -> Converted:
+    """The column after the field's steps; `timezone` is the catalogue's, `zone` the source's."""
+    column = _Column(raw, timezone, zone)
     if leads_to_list(field.field):
         column.as_list()
     for step in field.convert:
         column.apply(step)
-    return Converted(blank_to_null(column.values).rename(raw.name), column.reasons)
+    return Converted(meaningful(column.values).rename(raw.name), column.reasons)
 
 
 class _Column:
     """The values between two steps: text, lists of text, dates or timestamps."""
 
-    def __init__(self, raw: pl.Series, timezone: str) -> None:
+    def __init__(self, raw: pl.Series, timezone: str, zone: str) -> None:
         self.values = raw
         self.reasons = pl.Series("reason", [None], dtype=pl.String).new_from_index(0, len(raw))
         self._timezone = timezone
+        self._zone = zone
 
     def apply(self, step: ConvertStep) -> None:
         match step:
@@ -102,10 +109,14 @@ class _Column:
             case DateStep():
                 self._date(step)
             case TimestampStep():
-                times = self._times(step.timestamp, step.zone)
-                self._set(times, f"isn't a time as {step.timestamp}")
+                self._timestamp(step)
             case MinorUnitsStep():
                 self._minor_units(step.digits)
+            case PadStep():
+                padding = step.pad
+                if self.values.dtype != pl.List:  # one number has one text
+                    self.values = plain_numbers(as_text(self.values)).str.strip_chars()
+                self._text(lambda v: v.str.pad_start(padding.to, padding.with_))
             case NumberStep():
                 self._number(step.number)
 
@@ -152,8 +163,15 @@ class _Column:
             self._next(values, self.values.is_not_null() & ~passed.fill_null(True), reason)
 
     def _map(self, step: MapStep) -> None:
-        known = list(step.map)
-        words = [_written(value) for value in step.map.values()]
+        # a number of the catalogue's stands for all of its spellings
+        words_by = {plain_number(known): word for known, word in step.map.items()} | step.map
+        known = list(words_by)
+        words = [_written(value) for value in words_by.values()]
+        if self.values.dtype != pl.List:
+            text = as_text(self.values)
+            pair = pl.DataFrame({"v": text, "plain": plain_numbers(text)})
+            is_plain = _V.is_in(known).not_()
+            self.values = pair.select(pl.when(is_plain).then("plain").otherwise("v"))["plain"]
         otherwise = _written(step.otherwise)
 
         def change(value: pl.Expr) -> pl.Expr:
@@ -175,9 +193,12 @@ class _Column:
     def _split(self, mark: str) -> None:
         self.values = as_text(self.values)
         entries = pl.element().str.strip_chars()
-        self.values = self._select(
+        parts = self._select(
             _V.str.split(mark).list.eval(entries.filter(entries.str.len_bytes() > 0))
         )
+        # separators alone say nothing: that isn't an empty list
+        some = pl.when(_V.list.len() > 0).then(_V)
+        self.values = parts.to_frame("v").select(some.alias("v"))["v"]
 
     def _of_list(self, take: Callable[[pl.Expr], pl.Expr]) -> None:
         self.as_list()
@@ -205,42 +226,67 @@ class _Column:
         self.values = frame.select(pl.when("missing").then("d").otherwise("v").alias("v"))["v"]
 
     def _date(self, step: DateStep) -> None:
-        form = step.date
-        reason = f"isn't a date as {form}"
+        """A time that bears no zone stays on its day, unless the step itself names one."""
+        form, reason = step.date, f"isn't a date as {step.date}"
         if self.values.dtype == pl.Date:
             return
-        if form not in WORDS and not has_time(form) and not _is_time(self.values):
-            text = as_text(self.values).str.strip_chars()
-            self._set(within_reach(text.str.to_date(form, strict=False)), reason)
-            return
-        if form == "iso" and not _is_time(self.values):
-            # a bare day is the same day in every time zone
-            text = as_text(self.values).str.strip_chars()
-            days = within_reach(text.str.to_date("%Y-%m-%d", strict=False))
-        else:
-            days = pl.Series("d", [None], dtype=pl.Date).new_from_index(0, len(self.values))
-        local = local_dates(self._times(form, step.zone), self._timezone)
-        dates = pl.DataFrame({"d": days, "l": local}).select(pl.coalesce("d", "l"))["d"]
-        self._set(dates, reason)
-
-    def _times(self, form: str, zone: str) -> pl.Series:
-        if _is_time(self.values):
-            return cast(self.values, "timestamp", self._timezone)
-        if form in ("epoch", "epoch_ms"):
-            numbers = self.values
-            if not numbers.dtype.is_numeric():
-                numbers = as_text(numbers).str.strip_chars().cast(pl.Float64, strict=False)
-            return epoch_timestamps(numbers, milliseconds=form == "epoch_ms")
-        text = as_text(self.values).str.strip_chars()
-        if form == "iso":
-            times = iso_timestamps(text, zone)
+        if step.zone is not None or form in ("epoch", "epoch_ms"):
+            days = local_dates(self._times(step), self._timezone)
+        elif isinstance(self.values.dtype, pl.Datetime):
+            days = dates(self.values, self._timezone)
+        elif form == "iso":
+            days = iso_dates(self._trimmed, self._timezone)
+        elif form == "excel":
+            days = excel_times(self._trimmed).dt.date()
         elif "%z" in form:
-            times = text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False)
+            days = local_dates(formatted_instants(self._trimmed, form), self._timezone)
         else:
-            times = local_timestamps(text, form, zone)
-        return within_reach(times)
+            days = self._formatted(step).dt.date()
+        self._set(days, reason)
+
+    def _timestamp(self, step: TimestampStep) -> None:
+        found = self._times(step)
+        failed = self.values.is_not_null() & found.is_null()
+        if failed.any():
+            is_time = self._times(step.model_copy(update={"zone": "UTC"})).is_not_null()
+            skipped = SKIPPED.format(zone=step.zone or self._zone)
+            self._next(found, failed & is_time, skipped)
+        self._next(found, failed, f"isn't a time as {step.timestamp}")
+
+    def _times(self, step: DateStep | TimestampStep) -> pl.Series:
+        form, zone = step.form, step.zone or self._zone
+        if self.values.dtype == pl.Date or isinstance(self.values.dtype, pl.Datetime):
+            return times(self.values, self._timezone, zone)
+        match form:
+            case "epoch" | "epoch_ms":
+                numeric = self.values.dtype.is_numeric()
+                numbers = self.values if numeric else self._trimmed
+                return epoch_times(numbers, milliseconds=form == "epoch_ms")
+            case "excel":
+                return in_utc(excel_times(self._trimmed), zone)
+            case "iso":
+                return iso_times(self._trimmed, self._timezone, zone)
+            case _ if "%z" in form:
+                return formatted_instants(self._trimmed, form)
+            case _:
+                return in_utc(self._formatted(step), zone)
+
+    def _formatted(self, step: DateStep | TimestampStep) -> pl.Series:
+        """Local times of the step's format, of which one number has one text (20261231.0)."""
+        text = self._trimmed
+        found = formatted(text, step.form, step.pivot)
+        if found.null_count() == text.null_count():
+            return found
+        plain = formatted(plain_numbers(text), step.form, step.pivot)
+        return found.to_frame("t").select(pl.coalesce("t", plain.alias("p")))["t"]
+
+    @property
+    def _trimmed(self) -> pl.Series:
+        return as_text(self.values).str.strip_chars()
 
     def _number(self, form: str) -> None:
+        if self.values.dtype.is_numeric():
+            return  # nobody wrote it
         pattern, separators = _NUMBERS[form]
         text = as_text(self.values).str.strip_chars()
         plain = text.str.replace_all(separators, "").str.replace(",", ".", literal=True)
@@ -258,10 +304,6 @@ class _Column:
         minor = padded.str.tail(digits) if digits else pl.lit("")
         values = text.to_frame("v").select(pl.concat_str(sign, major, point, minor).alias("v"))
         self._set(values["v"], "isn't a whole number of minor units")
-
-
-def _is_time(values: pl.Series) -> bool:
-    return values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime)
 
 
 def _replaced(value: pl.Expr, texts: dict[str, str]) -> pl.Expr:

@@ -16,12 +16,21 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 
+from profile_pipelines.catalog.mapped_fields import further_column
 from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.validation import CLOCKS_DIFFER
-from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
-from profile_pipelines.validation.conversions import convert
-from profile_pipelines.validation.identifiers import normalise
+from profile_pipelines.validation.casts import POLARS_TYPES, cast, told
+from profile_pipelines.validation.cells import as_text
+from profile_pipelines.validation.controls import (
+    Cells,
+    Controls,
+    Zones,
+    not_in_future,
+    read_cells,
+)
+from profile_pipelines.validation.joined import with_joined
+from profile_pipelines.validation.times import why_unread
 
 NO_IDENTIFIER = "no usable identifier"
 UNREADABLE = "not readable as {type}"
@@ -46,6 +55,9 @@ class Findings:
     latest: datetime | None = None
     ahead: int = 0
     """Records whose time lies further in the future than clocks differ."""
+    unread: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """By control field (an identifier, `updated_at`, `deleted`, `record_key`) and reason: how many
+    of its cells can't be read."""
 
     def add(self, attribute: str, reason: str, count: int) -> None:
         """Count values that failed for this reason."""
@@ -63,49 +75,50 @@ class RecordValidator:
     """Validates the batches of one sync, for the attributes that the sync brings this time."""
 
     def __init__(
-        self, catalogue: Catalogue, sync: Sync, attributes: Sequence[str], now: datetime
+        self,
+        catalogue: Catalogue,
+        sync: Sync,
+        attributes: Sequence[str],
+        now: datetime,
+        zone: str = "UTC",
     ) -> None:
         from profile_pipelines.validation.schema import compile_schema
 
         self.findings = Findings()
-        self._catalogue = catalogue
         self._sync = sync
         self._attributes: Mapping[str, Attribute] = {
             name: catalogue.attributes[name] for name in attributes
         }
         self._schema = compile_schema(self._attributes)
         self._now = now
+        mapped = [*sync.controls, *(sync.attributes[name] for name in attributes)]
+        self._joins = any(each.join for each in mapped)
+        self._zones = Zones(catalogue.settings.timezone, zone)
+        self._controls = Controls(sync, catalogue.identifiers, self._zones, now)
 
     def validate(self, table: pa.Table) -> pl.DataFrame:
         """Clean records for a batch of raw ones, whose columns bear the source's field paths."""
         raw = pl.from_arrow(table)
         assert isinstance(raw, pl.DataFrame)
         sync = self._sync
-        columns: dict[str, pl.Series] = {}
-        identifiers = {
-            name: normalise(raw[path], self._catalogue.identifiers[name])
-            for name, path in sync.identifiers.items()
-        }
-        for name, series in identifiers.items():
-            columns[f"id_{name}"] = series.rename(f"id_{name}")
-        columns["updated_at"] = self._updated_at(raw)
-        columns["deleted"] = self._deleted(raw)
+        if self._joins:
+            raw = with_joined(raw, sync, self._attributes)
+        identifiers = self._controls.identifiers(raw)
+        updated_at, deleted = self._controls.updated_at(raw), self._controls.deleted(raw)
+        keys = self._controls.keys(raw)
+        columns = {f"id_{name}": each.values for name, each in identifiers.items()}
+        for name, each in identifiers.items():
+            if each.further is not None:
+                columns[further_column(name)] = each.further
+        columns["updated_at"] = self._times(updated_at, len(raw))
+        columns["deleted"] = deleted.values
 
-        originals = {
-            name: blank_to_null(raw[sync.attributes[name].field]) for name in self._attributes
-        }
-        converted, unconverted = self._converted(originals)
-        typed = pl.DataFrame(
-            [
-                cast(value, self._attributes[name].type, self._catalogue.settings.timezone).alias(
-                    name
-                )
-                for name, value in converted.items()
-            ]
-        )
-        keys = self._record_keys(raw, pl.DataFrame(list(_named(columns))))
-        bad = self._bad_cells(converted, unconverted, typed)
-        typed = _null_empty_lists(_null_bad_cells(typed, bad))
+        cells = {n: read_cells(raw, sync.attributes[n], self._zones) for n in self._attributes}
+        typed = pl.DataFrame([self._typed(name, each.values) for name, each in cells.items()])
+        cells = {name: self._told(name, each, typed[name]) for name, each in cells.items()}
+        record_keys = self._record_keys(raw, keys, pl.DataFrame(list(_named(columns))))
+        bad = self._bad_cells(cells, typed)
+        typed = self._as_sets(_null_bad_cells(typed, bad))
         # what a deleted record held is nobody's value any more
         gone = columns["deleted"].arg_true()
         bad = bad.filter(~pl.col("index").is_in(gone.implode()))
@@ -114,7 +127,8 @@ class RecordValidator:
         frame = pl.DataFrame(list(_named(columns)))
         unidentified = pl.all_horizontal(pl.col(f"id_{name}").is_null() for name in identifiers)
         whole = frame.select((unidentified & ~pl.col("deleted")).alias("bad"))["bad"]
-        entries = _entries(bad, originals)
+        fields = {name: sync.attributes[name].field for name in self._attributes}
+        entries = _entries(bad, {name: raw[field] for name, field in fields.items()})
         if whole.any():
             # Nothing of an unidentified record counts; all of it is kept in its quarantine.
             rows = whole.arg_true()
@@ -124,81 +138,94 @@ class RecordValidator:
             frame = frame.with_columns(
                 pl.when(~whole).then(pl.col(name)).alias(name) for name in self._attributes
             )
-        self._count(frame["updated_at"], originals, bad, int(whole.sum()))
-        return frame.with_columns(keys, _quarantine(entries, len(frame)))
+        controls = {**identifiers, "updated_at": updated_at, "deleted": deleted, "record_key": keys}
+        unread = self._unread(raw, controls).filter(~pl.col("index").is_in(gone.implode()))
+        self._count(frame["updated_at"], cells, bad, int(whole.sum()))
+        quarantine = _quarantine(pl.concat([unread, entries]), len(frame))
+        return frame.with_columns(record_keys, quarantine)
 
-    def _updated_at(self, raw: pl.DataFrame) -> pl.Series:
-        """A time in the future counts as now, lest it win for ever."""
-        if self._sync.updated_at is None:
+    def keys(self, written: Sequence[str]) -> list[str | None]:
+        """Keys as events and lists write them, in the form that the records' own have."""
+        if self._sync.key is None:
+            return list(written)
+        raw = pl.DataFrame({self._sync.key.field: pl.Series(written, dtype=pl.String)})
+        cells = self._controls.keys(raw)
+        return list(written) if cells is None else cells.values.to_list()
+
+    def _as_sets(self, typed: pl.DataFrame) -> pl.DataFrame:
+        """One form for all spellings of a set: a list's different entries, in order."""
+        sets = [name for name, attribute in self._attributes.items() if attribute.is_set]
+        return typed.with_columns(pl.col(name).list.unique().list.sort() for name in sets)
+
+    def _times(self, cells: Cells | None, height: int) -> pl.Series:
+        if cells is None:
             times = pl.Series("updated_at", [self._now], dtype=POLARS_TYPES["timestamp"])
-            return times.new_from_index(0, len(raw))
-        times = cast(raw[self._sync.updated_at], "timestamp", "UTC")
-        self.findings.ahead += int((times > self._now + CLOCKS_DIFFER).sum())
-        return (
-            times.to_frame("v")
-            .select(
-                pl.when(pl.col("v") > self._now)
-                .then(pl.lit(self._now, POLARS_TYPES["timestamp"]))
-                .otherwise(pl.col("v"))
-                .alias("v")
-            )["v"]
-            .cast(POLARS_TYPES["timestamp"])
-            .rename("updated_at")
-        )
+            return times.new_from_index(0, height)
+        self.findings.ahead += int((cells.values > self._now + CLOCKS_DIFFER).sum())
+        return not_in_future(cells.values, self._now)
 
-    def _deleted(self, raw: pl.DataFrame) -> pl.Series:
-        """A soft-delete field is a flag, or a deletion time that is set."""
-        if self._sync.deleted is None:
-            return pl.Series("deleted", [False]).new_from_index(0, len(raw))
-        marks = blank_to_null(raw[self._sync.deleted])
-        if self._sync.deleted_when:
-            values = [str(value).lower() for value in self._sync.deleted_when]
-            texts = as_text(marks).str.to_lowercase()
-            return texts.is_in(values).fill_null(False).rename("deleted")
-        flags = cast(marks, "boolean", "UTC")
-        return (flags.fill_null(True) & marks.is_not_null()).rename("deleted")
+    def _told(self, name: str, cells: Cells, typed: pl.Series) -> Cells:
+        return Cells(told(cells.values, typed, self._attributes[name].type), cells.reasons)
 
-    def _converted(
-        self, originals: Mapping[str, pl.Series]
-    ) -> tuple[dict[str, pl.Series], list[pl.DataFrame]]:
-        """The values after their fields' steps, and the cells that couldn't be converted."""
-        values, found = dict(originals), list[pl.DataFrame]()
-        for name, original in originals.items():
-            field = self._sync.attributes[name]
-            if field.convert:
-                result = convert(original, field, self._catalogue.settings.timezone)
-                values[name] = result.values
-                failed = result.reasons.is_not_null().arg_true()
-                if len(failed):
-                    cells = {"index": failed, "reason": result.reasons[failed]}
-                    found.append(
-                        pl.DataFrame(cells).select(
-                            "index", pl.lit(name).alias("attribute"), "reason"
-                        )
-                    )
-        return values, found
+    def _typed(self, name: str, values: pl.Series) -> pl.Series:
+        attribute = self._attributes[name]
+        typed = cast(values, attribute.type, self._zones.days, self._zones.times)
+        allowed = attribute.valid.in_
+        is_respelled = values.dtype == pl.String and typed is not values
+        if attribute.type == "string" and allowed is not None and is_respelled:
+            # a text that is allowed as it stands is no number in another spelling
+            as_written = pl.when(pl.col("v").is_in(allowed)).then("v").otherwise("typed")
+            typed = pl.DataFrame({"v": values, "typed": typed}).select(as_written.alias("v"))["v"]
+        return typed.rename(name)
 
-    def _bad_cells(
-        self,
-        values: Mapping[str, pl.Series],
-        unconverted: Sequence[pl.DataFrame],
-        typed: pl.DataFrame,
-    ) -> pl.DataFrame:
+    def _unread(self, raw: pl.DataFrame, controls: Mapping[str, Cells | None]) -> pl.DataFrame:
+        """Entries for the cells of control fields that can't be read; they are counted, too."""
+        declared = {
+            **self._sync.identifiers,
+            "updated_at": self._sync.updated_at,
+            "deleted": self._sync.deleted,
+            "record_key": self._sync.key,
+        }
+        parts = [pl.DataFrame(schema=_ENTRY_COLUMNS)]
+        for name, cells in controls.items():
+            field = declared[name]
+            if cells is None or field is None or cells.reasons.null_count() == len(raw):
+                continue
+            rows = cells.reasons.is_not_null().arg_true()
+            reasons = cells.reasons[rows]
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "index": rows,
+                        "attribute": pl.Series([name]).new_from_index(0, len(rows)),
+                        "reason": reasons,
+                        "value": as_text(raw[field.field][rows]),
+                    },
+                    schema=_ENTRY_COLUMNS,
+                )
+            )
+            for reason, count in reasons.value_counts().iter_rows():
+                counts = self.findings.unread.setdefault(name, {})
+                counts[reason] = counts.get(reason, 0) + count
+        return pl.concat(parts)
+
+    def _bad_cells(self, cells: Mapping[str, Cells], typed: pl.DataFrame) -> pl.DataFrame:
         """Columns index, attribute, reason: unreadable cells first, then broken rules."""
         from profile_pipelines.validation.schema import failures
 
-        found = [*unconverted]
-        for name, value in values.items():
-            unreadable = (value.is_not_null() & typed[name].is_null()).arg_true()
+        found: list[pl.DataFrame] = []
+        for name, each in cells.items():
+            failed = each.reasons.is_not_null().arg_true()
+            if len(failed):
+                rows = pl.DataFrame({"index": failed, "reason": each.reasons[failed]})
+                found.append(rows.select("index", pl.lit(name).alias("attribute"), "reason"))
+            unreadable = (each.values.is_not_null() & typed[name].is_null()).arg_true()
             if len(unreadable):
-                reason = UNREADABLE.format(type=self._attributes[name].type)
-                found.append(
-                    pl.DataFrame({"index": unreadable}).with_columns(
-                        pl.lit(name).alias("attribute"), pl.lit(reason).alias("reason")
-                    )
-                )
+                reasons = self._why_unreadable(name, each.values[unreadable])
+                rows = pl.DataFrame({"index": unreadable, "reason": reasons})
+                found.append(rows.select("index", pl.lit(name).alias("attribute"), "reason"))
         if typed.columns:
-            found.append(failures(self._schema, _null_empty_lists(typed)))
+            found.append(failures(self._schema, typed))
         if not found:
             return pl.DataFrame(
                 schema={"index": pl.UInt32, "attribute": pl.String, "reason": pl.String}
@@ -207,10 +234,19 @@ class RecordValidator:
             subset=["index", "attribute"], keep="first", maintain_order=True
         )
 
-    def _record_keys(self, raw: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
+    def _why_unreadable(self, name: str, values: pl.Series) -> pl.Series:
+        kind = self._attributes[name].type
+        reason = UNREADABLE.format(type=kind)
+        if kind == "timestamp":
+            return why_unread(values, self._zones.times, reason)
+        return pl.Series("reason", [reason]).new_from_index(0, len(values))
+
+    def _record_keys(
+        self, raw: pl.DataFrame, declared: Cells | None, frame: pl.DataFrame
+    ) -> pl.Series:
         """The declared key, else the strongest identifier, else a digest of the whole record."""
-        if self._sync.key is not None:
-            keys = as_text(blank_to_null(raw[self._sync.key])).str.strip_chars()
+        if declared is not None:
+            keys = declared.values
         else:
             candidates = [
                 pl.format("{}:{}", pl.lit(name), pl.col(f"id_{name}"))
@@ -230,17 +266,17 @@ class RecordValidator:
     def _count(
         self,
         updated_at: pl.Series,
-        originals: Mapping[str, pl.Series],
+        cells: Mapping[str, Cells],
         bad: pl.DataFrame,
         bad_records: int,
     ) -> None:
         findings = self.findings
         findings.rows += len(updated_at)
         findings.bad_records += bad_records
-        for name, original in originals.items():
-            findings.values[name] = (
-                findings.values.get(name, 0) + len(original) - (original.null_count())
-            )
+        for name, each in cells.items():
+            refused = int((each.values.is_null() & each.reasons.is_not_null()).sum())
+            there = len(each.values) - each.values.null_count() + refused
+            findings.values[name] = findings.values.get(name, 0) + there
         for name, reason, count in bad.group_by("attribute", "reason").len().iter_rows():
             findings.add(name, reason, count)
         # A time in the future isn't yet: later changes may still bear an earlier one.
@@ -254,14 +290,6 @@ def _null_bad_cells(typed: pl.DataFrame, bad: pl.DataFrame) -> pl.DataFrame:
         bad_rows = pl.Series([False]).new_from_index(0, len(typed)).scatter(rows["index"], True)
         typed = typed.with_columns(pl.when(~bad_rows).then(pl.col(str(name))).alias(str(name)))
     return typed
-
-
-def _null_empty_lists(typed: pl.DataFrame) -> pl.DataFrame:
-    """An empty list says nothing: it is a missing value."""
-    lists = [name for name, dtype in typed.schema.items() if dtype == pl.List]
-    return typed.with_columns(
-        pl.when(pl.col(name).list.len() > 0).then(pl.col(name)).alias(name) for name in lists
-    )
 
 
 def _entries(bad: pl.DataFrame, originals: Mapping[str, pl.Series]) -> pl.DataFrame:

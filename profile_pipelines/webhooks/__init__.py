@@ -12,14 +12,15 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from profile_pipelines.catalog.load import load_catalogue
-    from profile_pipelines.ledger import Ledger
+    from profile_pipelines.webhooks.feedback import declared_feedback
     from profile_pipelines.webhooks.receiver import create_app
     from profile_pipelines.webhooks.unsubscribe import declared_routes
-    from profile_pipelines.workspace import Places
+    from profile_pipelines.workspace import Places, Workspace
 
-    places = Places.from_environment()
-    catalogue = load_catalogue(places.catalogue)
-    ledger = Ledger(places.ledger)
-    more = declared_routes(lambda: ledger.unsubscribes)
-    return create_app(catalogue, lambda: ledger.inbox, more=more)
+    workspace = Workspace(Places.from_environment())
+    ledger = workspace.ledger
+    more = [
+        *declared_routes(lambda: ledger),
+        *declared_feedback(workspace.catalogue, lambda: ledger),
+    ]
+    return create_app(workspace.catalogue, lambda: ledger.inbox, more=more)

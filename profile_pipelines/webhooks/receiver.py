@@ -7,6 +7,7 @@ be; 404 no such system; 408 too slow; 413 too big; 503 try again later.
 from __future__ import annotations
 
 import asyncio
+from asyncio import QueueFull
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.webhooks import Webhook
+from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.ledger.inbox import RECEIVED, Inbox, Named
 from profile_pipelines.sources.json_records import parse
 from profile_pipelines.webhooks.events import named_by
@@ -30,7 +32,8 @@ from profile_pipelines.webhooks.writer import Writer
 MAX_BYTES = 1024 * 1024
 """The largest body that is read."""
 _BODY_SECONDS = 10
-_STATUS = {"too big": 413, "too slow": 408, "no JSON": 400}
+_STORE_SECONDS = 10
+STATUS_OF = {"too big": 413, "too slow": 408, "no JSON": 400}
 
 Clock = Callable[[], datetime]
 
@@ -69,29 +72,30 @@ def create_app(
         system = request.path_params["system"]
         webhook = webhooks.get(system)
         if webhook is None:
-            return _answer(404, "no such webhook")
+            return answer(404, "no such webhook")
         writer: Writer = request.app.state.writer
         now = clock()
         try:
-            body = await _body(request, max_bytes)
+            body = await read_body(request, max_bytes)
             named, without = _accept(catalogue, system, webhook, request, body, now)
         except Refused as refused:
             writer.refuse((system, refused.outcome))
-            return _answer(_STATUS.get(refused.outcome, 401), refused.outcome)
+            return answer(STATUS_OF.get(refused.outcome, 401), refused.outcome)
         except ClientDisconnect:
-            return _answer(400, "cut off")
+            return answer(400, "cut off")
         # 200 also where an event lacks its record's key: the sender can't mend it, and would
         # only switch the webhook off
         outcomes = [(system, RECEIVED if named else "not wanted")]
         outcomes += [(system, "no record named")] * without
         try:
-            await writer.store(named, outcomes, now)
-        except SQLAlchemyError:
-            return _answer(503, "try again later", {"Retry-After": "10"})
-        return _answer(200, "received")
+            async with asyncio.timeout(_STORE_SECONDS):
+                await writer.store(named, outcomes, now)
+        except (ProfilePipelinesError, SQLAlchemyError, QueueFull, TimeoutError):
+            return answer(503, "try again later", {"Retry-After": "10"})
+        return answer(200, "received")
 
     async def health(request: Request) -> Response:
-        return _answer(200, "ready")
+        return answer(200, "ready")
 
     return Starlette(
         routes=[
@@ -120,19 +124,19 @@ def _accept(
 ) -> tuple[list[Named], int]:
     headers = {name.lower(): value for name, value in request.headers.items()}
     delivery = Delivery(request.method, str(request.url), headers, body)
-    signed_once = verify(webhook.signature, _secrets(webhook), delivery, now)
+    signed = verify(webhook.signature, _secrets(webhook), delivery, now)
     try:
         content: Any = parse(body)
     except ValueError:
         raise Refused("no JSON") from None
-    return named_by(catalogue.systems[system], webhook, delivery, content, signed_once)
+    return named_by(catalogue.systems[system], webhook, delivery, content, signed)
 
 
 def _secrets(webhook: Webhook) -> list[str]:
     return [resolve(secret) for secret in webhook.secret]
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises Refused for one that is too big, as soon as that shows, or slow."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > max_bytes:
@@ -151,5 +155,5 @@ async def _body(request: Request, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+def answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"status": text}, status, headers)

@@ -58,21 +58,29 @@ class Delivery:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Signed:
+    """That a delivery is signed as it should be.
+
+    `code` is the signature itself, the same however it was spelled and whichever of the secrets
+    made it. With `once` its time is signed, too: the code tells it from every other delivery.
+    """
+
+    code: str
+    once: bool
+
+
 def verify(
     signature: Signature, secrets: Sequence[str], delivery: Delivery, now: datetime
-) -> str | None:
-    """Check the signature against each secret.
-
-    Gives what tells this delivery from every other when the time is signed too, else None.
-    Raises Refused.
-    """
+) -> Signed:
+    """Check the signature against each secret. Raises Refused."""
     match signature:
         case StripeSignature():
             return _stripe(signature, secrets, delivery, now)
         case ShopifySignature():
             given = _header(delivery, "X-Shopify-Hmac-SHA256")
-            _compare([_base64(given)], secrets, [delivery.body], "sha256")
-            return None
+            code = _compare([_base64(given)], secrets, [delivery.body], "sha256")
+            return Signed(code, once=False)
         case HubSpotSignature():
             return _hubspot(signature, secrets, delivery, now)
         case HmacSignature():
@@ -81,32 +89,33 @@ def verify(
 
 def _stripe(
     signature: StripeSignature, secrets: Sequence[str], delivery: Delivery, now: datetime
-) -> str:
+) -> Signed:
     header = _header(delivery, "Stripe-Signature")
     parts = [part.strip().partition("=") for part in header.split(",")]
     given = [value for name, _, value in parts if name == "v1"]
     time = next((value for name, _, value in parts if name == "t"), "")
-    _compare(map(_hex, given), secrets, [time.encode(), b".", delivery.body], "sha256")
-    _in_time(time, signature.tolerance, now)
-    return header
+    signed = [time.encode(), b".", delivery.body]
+    code = _compare(map(_hex, given), secrets, signed, "sha256")
+    in_time(time, signature.tolerance, now)
+    return Signed(code, once=True)
 
 
 def _hubspot(
     signature: HubSpotSignature, secrets: Sequence[str], delivery: Delivery, now: datetime
-) -> str:
+) -> Signed:
     given = _header(delivery, "X-HubSpot-Signature-v3")
     time = _header(delivery, "X-HubSpot-Request-Timestamp")
     url = resolve(signature.url) if signature.url is not None else delivery.url
     url = re.sub("%[0-9A-Fa-f]{2}", lambda e: _DECODED_BY_HUBSPOT.get(e[0].upper(), e[0]), url)
     signed = [delivery.method.encode(), url.encode(), delivery.body, time.encode()]
-    _compare([_base64(given)], secrets, signed, "sha256")
-    _in_time(time, signature.tolerance, now)
-    return given
+    code = _compare([_base64(given)], secrets, signed, "sha256")
+    in_time(time, signature.tolerance, now)
+    return Signed(code, once=True)
 
 
 def _declared(
     signature: HmacSignature, secrets: Sequence[str], delivery: Delivery, now: datetime
-) -> str | None:
+) -> Signed:
     header = _header(delivery, signature.header)
     if not header.startswith(signature.prefix):
         raise Refused("wrong signature")
@@ -118,11 +127,10 @@ def _declared(
     form = signature.signed or ("{body}" if named is None else "{timestamp}.{body}")
     before, after = (part.replace("{timestamp}", time) for part in form.split("{body}"))
     signed = [before.encode(), delivery.body, after.encode()]
-    _compare([given], secrets, signed, signature.algorithm)
-    if named is None:
-        return None
-    _in_time(time, signature.tolerance, now)
-    return header
+    code = _compare([given], secrets, signed, signature.algorithm)
+    if named is not None:
+        in_time(time, signature.tolerance, now)
+    return Signed(code, once=named is not None)
 
 
 def _header(delivery: Delivery, name: str) -> str:
@@ -134,22 +142,30 @@ def _header(delivery: Delivery, name: str) -> str:
 
 def _compare(
     given: Iterable[bytes], secrets: Sequence[str], signed: Sequence[bytes], algorithm: str
-) -> None:
-    """Compares each signature with each secret's, whichever fits, so that time tells nothing."""
+) -> str:
+    """Compares each signature with each secret's, whichever fits, so that time tells nothing.
+
+    Gives the first secret's: while a secret is being changed, what another one signed is told
+    by it just the same.
+    """
     fits = False
+    code = ""
     known = list(given)
     for secret in secrets:
-        code = hmac.new(secret.encode(), digestmod=getattr(hashlib, algorithm))
+        made = hmac.new(secret.encode(), digestmod=getattr(hashlib, algorithm))
         for part in signed:
-            code.update(part)
-        digest = code.digest()
+            made.update(part)
+        digest = made.digest()
+        code = code or digest.hex()
         for each in known:
             fits |= hmac.compare_digest(each, digest)
     if not fits:
         raise Refused("wrong signature")
+    return code
 
 
-def _in_time(text: str, tolerance: timedelta, now: datetime) -> None:
+def in_time(text: str, tolerance: timedelta, now: datetime) -> None:
+    """Raises Refused for a time of signing that isn't one, or is further away than that."""
     moment = _moment(text)
     if moment is None:
         raise Refused("wrong signature")

@@ -17,7 +17,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
-from profile_pipelines.ledger.unsubscribes import Unsubscribes
+from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.ledger import Ledger
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -45,17 +46,22 @@ _HEADERS = {
 
 def unsubscribe_route(
     links: UnsubscribeLinks,
-    unsubscribes: Callable[[], Unsubscribes],
+    ledger: Callable[[], Ledger],
     clock: Callable[[], datetime],
 ) -> Route:
     """The route. The ledger is asked in a thread, so that it holds up nobody else."""
 
-    def act(profile_id: int, purpose: str, again: bool) -> None:
+    def act(profile_id: int, purpose: str, address: str | None, again: bool) -> None:
+        found, now = ledger(), clock()
         if again:
             said = {"by": "the customer", "because": "by the link's page"}
-            unsubscribes().restore(profile_id, purpose, **said, now=clock())
+            if address is not None:
+                found.suppressions.restore(address, purpose, **said, at=now)
+            found.unsubscribes.restore(profile_id, purpose, **said, now=now)
         else:
-            unsubscribes().add(profile_id, purpose, now=clock())
+            if address is not None:
+                found.suppressions.unsubscribe(address, purpose, now=now)
+            found.unsubscribes.add(profile_id, purpose, now=now)
 
     async def answer(request: Request) -> Response:
         found = links.read(request.path_params["token"])
@@ -66,14 +72,14 @@ def unsubscribe_route(
         again = request.query_params.get("again") == "yes"
         try:
             await asyncio.to_thread(act, *found, again)
-        except SQLAlchemyError:
+        except (ProfilePipelinesError, SQLAlchemyError):
             return _page(503, "<p>That didn't work. Please try again in a minute.</p>")
         return _page(200, _AGAIN if again else _DONE)
 
     return Route("/unsubscribe/{token}", answer, methods=["GET", "POST"])
 
 
-def declared_routes(unsubscribes: Callable[[], Unsubscribes]) -> list[Route]:
+def declared_routes(ledger: Callable[[], Ledger]) -> list[Route]:
     """The route where the environment sets unsubscribe links up; else none.
 
     Raises ChannelError when it does so only in part.
@@ -81,7 +87,7 @@ def declared_routes(unsubscribes: Callable[[], Unsubscribes]) -> list[Route]:
     links = UnsubscribeLinks.from_environment()
     if links is None:
         return []
-    return [unsubscribe_route(links, unsubscribes, lambda: datetime.now(UTC))]
+    return [unsubscribe_route(links, ledger, lambda: datetime.now(UTC))]
 
 
 def _page(status: int, content: str) -> Response:

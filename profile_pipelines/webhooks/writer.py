@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from profile_pipelines.ledger.inbox import Inbox, Named
 
 _AT_ONCE = 200
+_WAITING = 10 * _AT_ONCE
+"""Most deliveries that wait for a ledger that doesn't answer."""
 _PRUNE_EVERY = timedelta(hours=1)
 
 
@@ -31,14 +33,15 @@ class Writer:
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._queue: asyncio.Queue[_Request] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Request] = asyncio.Queue(_WAITING)
         self._refused: list[tuple[str, str]] = []
         self._pruned_at: datetime | None = None
 
     async def store(
         self, named: Sequence[Named], outcomes: Sequence[tuple[str, str]], now: datetime
     ) -> None:
-        """Returns once everything is committed; raises what the database raises."""
+        """Returns once everything is committed; raises what the database raises, and QueueFull
+        while it answers too slowly."""
         request = _Request(now, named, outcomes)
         self._queue.put_nowait(request)
         await request.stored
@@ -59,6 +62,10 @@ class Writer:
             requests = [await self._queue.get()]
             while not self._queue.empty() and len(requests) < _AT_ONCE:
                 requests.append(self._queue.get_nowait())
+            # who was told to try again later isn't waiting any more
+            requests = [each for each in requests if not each.stored.done()]
+            if not requests:
+                continue
             try:
                 await asyncio.to_thread(self._commit, requests, requests[-1].now)
             except Exception as error:

@@ -262,3 +262,19 @@ def test_own_columns_stay(tmp_path: Path):
         assert connection.execute(sa.text("select mail, note from people")).all() == [
             ("silver", "called")
         ]
+
+
+def test_who_has_a_suppressed_address_is_taken_out(tmp_path: Path) -> None:
+    """Whichever customer it belongs to, whatever they consent to, until that is lifted."""
+    company = Delivering(tmp_path, {"type": "csv"})
+    for key in "123":
+        company.customer(key)
+    assert company.deliver().added == 3
+    suppressions = company.workspace.ledger.suppressions
+    address = suppressions.mark("C2@Example.com")
+    suppressions.unsubscribe(address, "email", now=company.now)
+    suppressions.unsubscribe(suppressions.mark("c3@example.com"), "sms", now=company.now)
+    done = company.deliver()
+    assert (done.removed, done.without_consent) == (1, 1)
+    suppressions.restore(address, "email", by="anna", because="asked", at=company.now)
+    assert company.deliver().added == 1

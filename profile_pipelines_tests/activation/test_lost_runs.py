@@ -7,6 +7,7 @@ and the destination, as if the process had been killed there.
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from hypothesis import strategies as st
 
 from profile_pipelines.activation import api, service, sql_table
 from profile_pipelines.errors import NotFound
-from profile_pipelines.ledger import delivery_runs
 from profile_pipelines.ledger.deliveries import Deliveries
 from profile_pipelines.ledger.delivery_runs import DeliveryRuns
 from profile_pipelines_tests.activation.delivering import Delivering
@@ -89,7 +89,7 @@ def _killing(patch: pytest.MonkeyPatch, at: int, when: str, dead: int) -> None:
 
     for owner, name in PLACES:
         patch.setattr(owner, name, wrapped(getattr(owner, name)))
-    patch.setattr(delivery_runs.os, "getpid", lambda: dead)
+    patch.setattr(os, "getpid", lambda: dead)
 
 
 class World:

@@ -16,12 +16,14 @@ from profile_pipelines.audiences.compile import Context, StaleSources, compile_c
 from profile_pipelines.audiences.evaluate import changes, counting, evaluated
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.models import Attribute
+from profile_pipelines.catalog.operators import OPERATORS_OF
 from profile_pipelines_tests.audiences.model import Profile
 from profile_pipelines_tests.audiences.worlds import World, relations, run
 
 NOW = datetime(2024, 5, 31, 22, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 """There it's 00:30 on 1 June."""
+_STALE = StaleSources(frozenset({1}), missing=True)
 
 
 def _attribute(kind: str, merge: str = "priority") -> Attribute:
@@ -40,12 +42,17 @@ def _ask(
     givers: set[int] | None = None,
     changed: Sequence[tuple[datetime, list[str] | None]] = (),
     audiences: dict[str, tuple[bool, bool]] | None = None,
+    other: tuple[str, Any] = ("string", None),
+    other_stale: StaleSources | None = None,
+    now: datetime = NOW,
 ) -> bool | None:
-    """What a condition over the attribute `it` says of one profile with this value."""
-    attributes = {"it": _attribute(kind, merge)}
-    context = Context(NOW, BERLIN, attributes, {"it": stale or StaleSources()})
+    """What a condition over the attribute `it`, and perhaps `other`, says of one profile."""
+    attributes = {"it": _attribute(kind, merge), "other": _attribute(other[0])}
+    known = {"it": stale or StaleSources(), "other": other_stale or StaleSources()}
+    context = Context(now, BERLIN, attributes, known)
     given = givers if givers is not None else set[int]() if value is None else {1}
-    profile = Profile({"it": value}, {"it": given}, list(changed), audiences or {})
+    both = {"it": given, "other": set[int]() if other[1] is None else {1}}
+    profile = Profile({"it": value, "other": other[1]}, both, list(changed), audiences or {})
     compiled = compile_condition(Condition.model_validate(yaml.safe_load(where)), context)
     (row,) = run(evaluated(compiled), relations(World(context, [profile], [])))
     return row["result"]
@@ -98,6 +105,40 @@ def _ask(
         ("{after: 2024-06-01}", "date", date(2024, 6, 1), False),
         ("{after: 2024-06-01}", "date", date(2024, 6, 2), True),
         ("{between: [today, 2024-06-03]}", "date", date(2024, 6, 3), True),
+        ("{is: tomorrow}", "date", date(2024, 6, 2), True),
+        ("{in: [yesterday, today + 1 week]}", "date", date(2024, 6, 8), True),
+        ("{before: today + 7 days}", "date", date(2024, 6, 8), False),
+        ("{before: today - 3 months}", "date", date(2024, 2, 29), True),
+        ("{after: today - 100 years}", "date", date(9999, 12, 31), True),
+        ("{before: today - 100 years}", "date", date(1, 1, 1), True),
+        ("{before: today - 100 years}", "date", date(9999, 12, 31), False),
+        ("{between: [yesterday, tomorrow]}", "timestamp", NOW, True),
+        ("{is: today + 1 day}", "timestamp", datetime(2024, 6, 1, 22, tzinfo=UTC), True),
+        ("{within_next: 9000 years}", "date", date(9999, 12, 29), True),
+        ("{within_next: 9000 years}", "date", date(9999, 12, 31), False),
+        ("{within_next: 9000 years}", "timestamp", datetime(9999, 12, 31, tzinfo=UTC), False),
+        ("{within_next: 999999 hours}", "timestamp", datetime.max.replace(tzinfo=UTC), False),
+        ("{within_last: 9000 years}", "date", date(1, 1, 1), False),
+        ("{more_than_ago: 9000 years}", "date", date(1, 1, 1), True),
+        ("{more_than_ago: 9000 years}", "timestamp", datetime.min.replace(tzinfo=UTC), True),
+        ("{is: 9999-12-31}", "timestamp", datetime.max.replace(tzinfo=UTC), True),
+        ("{is: 0001-01-01}", "timestamp", datetime.min.replace(tzinfo=UTC), True),
+        ("{anniversary_within_next: 7 days}", "date", date(1980, 6, 1), True),
+        ("{anniversary_within_next: 7 days}", "date", date(1980, 6, 8), True),
+        ("{anniversary_within_next: 7 days}", "date", date(1980, 6, 9), False),
+        ("{anniversary_within_next: 7 days}", "date", date(1980, 5, 31), False),
+        ("{anniversary_within_next: 7 days}", "date", date(2023, 6, 8), True),
+        ("{anniversary_within_next: 7 days}", "date", date(2024, 6, 8), False),
+        ("{anniversary_within_next: 7 days}", "date", date(2031, 6, 8), False),
+        ("{anniversary_within_next: 1 year}", "date", date(2024, 5, 31), True),
+        ("{anniversary_within_next: 8 months}", "date", date(1980, 2, 1), True),
+        ("{anniversary_within_next: 8 months}", "date", date(1980, 2, 2), False),
+        ("{anniversary_within_last: 1 month}", "date", date(1980, 5, 1), True),
+        ("{anniversary_within_last: 1 month}", "date", date(1980, 4, 30), False),
+        ("{anniversary_within_last: 9000 years}", "date", date(2023, 6, 1), True),
+        ("{anniversary_within_last: 9000 years}", "date", date(2023, 6, 2), False),
+        ("{anniversary_within_next: 9000 years}", "date", date(9999, 12, 31), False),
+        ("{anniversary_within_next: 9000 years}", "date", date(1, 1, 1), False),
         ("{within_next: 30 days}", "date", date(2024, 6, 1), True),
         ("{within_next: 30 days}", "date", date(2024, 7, 1), True),
         ("{within_next: 30 days}", "date", date(2024, 7, 2), False),
@@ -124,6 +165,13 @@ def _ask(
         ("{has_all: [sms, mail]}", "list", ["mail", "sms", "post"], True),
         ("{has_all: [sms, mail]}", "list", ["sms"], False),
         ("{has_any: [sms]}", "list", [], False),
+        ("{has_all: [sms]}", "list", [], False),
+        ("{empty: true}", "list", [], True),
+        ("{empty: true}", "list", ["sms"], False),
+        ("{empty: false}", "list", ["sms"], True),
+        ("{empty: false}", "list", [], False),
+        ("{present: true}", "list", [], True),
+        ("{missing: true}", "list", [], False),
     ],
 )
 def test_operators_at_their_edges(operators: str, kind: str, value: Any, expected: bool) -> None:
@@ -153,10 +201,15 @@ def test_operators_at_their_edges(operators: str, kind: str, value: Any, expecte
         ("{is_not: today}", "timestamp", True),
         ("{not_in: [today]}", "timestamp", True),
         ("{within_next: 1 day}", "date", False),
+        ("{anniversary_within_next: 1 year}", "date", False),
+        ("{anniversary_within_last: 9000 years}", "date", False),
         ("{within_last: 1 day}", "timestamp", False),
         ("{more_than_ago: 1 day}", "date", False),
         ("{has_any: [a]}", "list", False),
         ("{has_all: [a]}", "list", False),
+        ("{empty: true}", "list", False),
+        ("{empty: false}", "list", False),
+        ("{missing: true}", "list", True),
         ("{changed_within: 1 day}", "string", False),
     ],
 )
@@ -167,6 +220,85 @@ def test_missing_values_satisfy_only_the_negative_operators(
     changed = [(NOW, ["it"])]
     assert _ask(f"it: {operators}", kind, None, changed=changed) is expected
     assert _ask(f"none: [it: {operators}]", kind, None, changed=changed) is not expected
+
+
+@pytest.mark.parametrize("today", [date(2023, 2, 28), date(2024, 2, 28), date(2024, 2, 29)])
+def test_who_was_born_on_29_february_has_a_birthday_in_every_year(today: date) -> None:
+    """On the 28th in a common year, as a year from then ends on that day; else on the day."""
+    now = datetime(today.year, today.month, today.day, 12, tzinfo=UTC)
+    leap = today.year == 2024
+    for window in ("anniversary_within_next", "anniversary_within_last"):
+        for born, expected in (
+            (date(2000, 2, 29), not leap or today.day == 29),
+            (date(2000, 2, 28), today.day == 28),
+            (date(2000, 3, 1), False),
+        ):
+            found = _ask(f"it: {{{window}: 0 days}}", "date", born, now=now)
+            assert found is expected, (window, born)
+
+
+COMPARISONS: dict[str, tuple[bool, bool, bool]] = {
+    "is": (False, True, False),
+    "is_not": (True, False, True),
+    "in": (False, True, False),
+    "not_in": (True, False, True),
+    "before": (True, False, False),
+    "after": (False, False, True),
+    "less_than": (True, False, False),
+    "at_most": (True, True, False),
+    "more_than": (False, False, True),
+    "at_least": (False, True, True),
+    "between": (False, True, False),
+}
+"""By operator: what holds of a value below, equal to and above the other attribute's."""
+THREE: dict[str, tuple[Any, Any, Any]] = {
+    "string": ("a", "b", "c"),
+    "integer": (-5, 0, 2**63 - 1),
+    "decimal": (Decimal("-0.0001"), Decimal(0), Decimal("99999999999999.9999")),
+    "date": (date(1, 1, 1), date(2024, 2, 29), date(9999, 12, 31)),
+    "timestamp": (
+        datetime.min.replace(tzinfo=UTC), NOW, datetime.max.replace(tzinfo=UTC)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*THREE, "boolean"])
+def test_two_attributes_are_compared_by_every_operator_of_their_type(kind: str) -> None:
+    """Missing on either side is as the operators say of missing values."""
+    low, middle, high = THREE.get(kind, (None, True, False))
+    for operator in set(COMPARISONS) & set(OPERATORS_OF[kind]):
+        other: Any = {"attribute": "other"}
+        if operator in ("in", "not_in"):
+            other = [other]
+        elif operator == "between":
+            other = [other, other]
+        where = yaml.safe_dump({"it": {operator: other}})
+        for value, expected in zip((low, middle, high), COMPARISONS[operator], strict=True):
+            if value is not None:
+                found = _ask(where, kind, value, other=(kind, middle))
+                assert found is expected, (operator, value)
+        for values in ((middle, None), (None, middle), (None, None)):
+            found = _ask(where, kind, values[0], other=(kind, values[1]))
+            assert found is (operator in ("is_not", "not_in")), (operator, values)
+
+
+def test_whole_numbers_and_decimals_are_compared_exactly() -> None:
+    """Without rounding either."""
+    where = "it: {less_than: {attribute: other}}"
+    assert _ask(where, "integer", 2**53, other=("decimal", Decimal(2**46))) is False
+    assert _ask(where, "integer", 1, other=("decimal", Decimal("1.0001"))) is True
+    assert _ask(where, "decimal", Decimal("99999999999999.9999"), other=("integer", 10**14)) is True
+    assert _ask(where, "decimal", Decimal(5), other=("integer", 2**63 - 1)) is True
+
+
+def test_a_stale_value_on_either_side_makes_a_comparison_unknown() -> None:
+    """As does a missing one that may be there by now."""
+    where, stale = "it: {is_not: {attribute: other}}", StaleSources(frozenset({2}), missing=True)
+    assert _ask(where, "string", "a", other=("string", "b")) is True
+    assert _ask(where, "string", "a", other=("string", "b"), other_stale=stale) is True
+    assert _ask(where, "string", "a", other=("string", "b"), other_stale=_STALE) is None
+    assert _ask(where, "string", "a", other=("string", None), other_stale=stale) is None
+    assert _ask(where, "string", "a", other=("string", "b"), stale=_STALE) is None
 
 
 @pytest.mark.parametrize(
@@ -263,9 +395,10 @@ any:
   - text: {is: "it's", contains: 'back\\slash', starts_with: '"'}
   - number: {between: [-1, 2], not_in: [5]}
   - price: {at_most: 2.5}
-  - day: {within_next: 1 month, is_not: today}
+  - day: {within_next: 1 month, is_not: today, anniversary_within_last: 400 days}
+  - price: {between: [1, {attribute: number}], not_in: [3, {attribute: number}]}
   - moment: {more_than_ago: 2 hours, in: [today, 2024-01-01]}
-  - channels: {has_any: [a, b], has_all: [c], changed_within: 3 days}
+  - channels: {has_any: [a, b], has_all: [c], empty: false, changed_within: 3 days}
   - flag: {is: true}
   - none: [in_audience: first, not_in_audience: second]
 """
@@ -291,7 +424,8 @@ def test_the_sql_renders_for_both_engines_with_portable_functions_only(dialect: 
         parsed = parse_one(select.sql(dialect), dialect=dialect)
         allowed = (
             exp.And, exp.Or, exp.Coalesce, exp.Case, exp.If, exp.Cast, exp.Count, exp.Sum,
-            exp.Contains, exp.StartsWith, exp.ArrayContains,
+            exp.Contains, exp.StartsWith, exp.ArrayContains, exp.ArraySize, exp.Month, exp.Day,
+            exp.TsOrDsToDate,  # only how SQLGlot reads the argument of Spark's DAY
         )  # fmt: skip
         assert [type(f) for f in parsed.find_all(exp.Func) if not isinstance(f, allowed)] == []
         assert all(name.args["quoted"] for name in parsed.find_all(exp.Identifier))

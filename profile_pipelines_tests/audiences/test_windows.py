@@ -7,7 +7,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from dateutil.relativedelta import relativedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +14,13 @@ from profile_pipelines.audiences.compile import Context
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.periods import Period
 from profile_pipelines.engine.windows import Clock, Range, recent, shift, value_range
-from profile_pipelines_tests.audiences.model import Profile, holds
+from profile_pipelines_tests.audiences.model import (
+    Profile,
+    calendar_day,
+    day_named,
+    holds,
+    later,
+)
 from profile_pipelines_tests.audiences.worlds import Drawing, hard_times
 
 _OPERATORS = [
@@ -40,7 +45,7 @@ def test_ranges_agree_with_the_model_at_every_edge(
     declared = {"type": kind, "sources": ["crm"], "fresh_within": "1h"}
     context = Context(*time, {"tested": Attribute.model_validate(declared)}, {})
     operator = data.draw(st.sampled_from([*_OPERATORS, "changed_within"]))
-    operand = Drawing(data.draw, context).operand(operator, kind)
+    operand = Drawing(data.draw, context).operand(operator, "tested")
     if operator == "changed_within":
         found, points = recent(operand, context.clock), _instants(context, operand)
         for point in points:
@@ -56,35 +61,40 @@ def test_ranges_agree_with_the_model_at_every_edge(
 
 def _days(context: Context, operand: Any) -> set[date]:
     """Today and the days that the operand names or leads to, with those around them."""
-    found = {context.now.astimezone(context.timezone).date()}
+    today = calendar_day(context.now, context.timezone)
+    found = {today}
     for part in operand if isinstance(operand, list) else [operand]:
         if isinstance(part, date):
             found |= {date(part.year, part.month, part.day)}
-        elif part != "today" and not part.endswith(("hours", "minutes")):
+        elif part.startswith(("to", "yesterday")):
+            found |= {day_named(part, context)}
+        elif not part.endswith(("hours", "minutes")):
             count, unit = part.split()
-            lengths: dict[str, Any] = {unit.rstrip("s") + "s": int(count)}
-            step: Any = relativedelta(**lengths)
-            found |= {day + sign * step for day in found for sign in (1, -1)}
-    return {day + timedelta(more) for day in found for more in (-1, 0, 1)}
+            found |= {later(today, sign + count, unit) for sign in "+-"}
+    around = {day.toordinal() + more for day in found for more in (-1, 0, 1)}
+    return {date.fromordinal(each) for each in around if 1 <= each <= date.max.toordinal()}
 
 
 def _instants(context: Context, operand: Any) -> set[datetime]:
     """The midnights around these days, now and the instants that the operand names, ± 1 µs."""
-    found = {
-        datetime(day.year, day.month, day.day, tzinfo=context.timezone, fold=fold).astimezone(UTC)
+    midnights = [
+        datetime(day.year, day.month, day.day, tzinfo=context.timezone, fold=fold)
         for day in _days(context, operand)
         for fold in (0, 1)
-    }
-    found.add(context.now)
+    ]
+    found = {context.now, *(context.clock.instant(each) for each in midnights)}
     for part in operand if isinstance(operand, list) else [operand]:
         if isinstance(part, datetime):
             local = part if part.tzinfo else part.replace(tzinfo=context.timezone)
-            found |= {local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)}
+            found |= {context.clock.instant(local.replace(fold=fold)) for fold in (0, 1)}
         elif isinstance(part, str) and part.endswith(("hours", "minutes")):
             count, unit = part.split()
             length = timedelta(**{unit: int(count)})
             found |= {context.now + length, context.now - length}
-    return {point + timedelta(microseconds=more) for point in found for more in (-1, 0, 1)}
+    # so far inside that a microsecond more is a moment, too
+    ends = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+    inside = {each for each in found if each not in ends}
+    return found | {each + timedelta(microseconds=more) for each in inside for more in (-1, 1)}
 
 
 def _contains(window: Range, point: Any) -> bool:

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from profile_pipelines.audiences.compile import Context, StaleSources
+from profile_pipelines.catalog.compared_values import comparable
 from profile_pipelines.catalog.models import Attribute
 from profile_pipelines.catalog.operators import OPERATORS_OF
+from profile_pipelines.catalog.spelling import local_time
 from profile_pipelines.catalog.values import AttributeType
 from profile_pipelines.engine.tables import ARROW_TYPES
 from profile_pipelines_tests.audiences.model import Profile
@@ -46,10 +48,19 @@ _INTEGERS = st.sampled_from([-(2**63), -5, -1, 0, 1, 2, 3, 2**63 - 1])
 _DECIMALS = st.sampled_from(["-0.0001", "0.1", "0.3", "1", "2.50", "99999999999999.9999"])
 _DAYS = st.sampled_from([0, 0, 0, 1, -1, 7, -7, 30, -30])
 _MINUTES = st.sampled_from([0, 0, 1, -1, 30, -30, 60, -60, 90, 600, -600, 1440])
+_EDGES = st.sampled_from(
+    [
+        datetime.min, datetime(1, 1, 2, 23, 59), datetime(1, 1, 3), datetime(1, 1, 4),
+        datetime(1900, 2, 28), datetime(2000, 2, 29), datetime(2020, 2, 29, 23, 30),
+        datetime(9999, 12, 29, 23, 59), datetime(9999, 12, 30), datetime(9999, 12, 31),
+        datetime.max,
+    ]
+).map(lambda moment: moment.replace(tzinfo=UTC))  # fmt: skip
+"""The ends of the calendar, where dates stand for always and never, and leap days."""
 _MICROSECONDS = st.sampled_from([0, 0, 1, -1])
 _CALENDAR_UNITS = st.sampled_from(["day", "days", "weeks", "months", "years"])
 _EXACT_UNITS = st.sampled_from(["hours", "minutes"])
-_COUNTS = st.sampled_from([0, 1, 2, 7, 24, 25, 30, 31])
+_COUNTS = st.sampled_from([0, 1, 2, 7, 24, 25, 30, 31, 366, 9000])
 _NODES = st.sampled_from([None, None, None, "all", "any", "none"])
 _GIVERS: st.SearchStrategy[set[int]] = st.sets(st.sampled_from(CODES), min_size=1)
 _STALE_CODES = st.frozensets(st.sampled_from(CODES), max_size=2)
@@ -90,9 +101,10 @@ def worlds(draw: st.DrawFn) -> World:
     attributes: dict[str, Attribute] = {}
     for kind in sorted(draw(_KINDS)):
         merge = draw(_MERGES)
-        attributes[f"{kind}_{merge}"] = Attribute.model_validate(
-            {"type": kind, "merge": merge, "sources": ["crm"], "fresh_within": "1h"}
-        )
+        for name in (f"{kind}_{merge}", *([f"{kind}_other"] if draw(st.booleans()) else [])):
+            attributes[name] = Attribute.model_validate(
+                {"type": kind, "merge": merge, "sources": ["crm"], "fresh_within": "1h"}
+            )
     codes = {name: draw(_STALE_CODES) if draw(_SELDOM) else frozenset() for name in attributes}
     stale = {name: StaleSources(found, bool(found)) for name, found in codes.items()}
     drawing = Drawing(draw, Context(now, zone, attributes, stale))
@@ -121,7 +133,7 @@ class Drawing:
         operators = [self.draw(_OPERATORS[kind])]
         if self.draw(_SELDOM):
             operators.append(self.draw(_OPERATORS[kind]))
-        return {name: {operator: self.operand(operator, kind) for operator in operators}}
+        return {name: {operator: self.operand(operator, name) for operator in operators}}
 
     def profile(self) -> Profile:
         """A profile in which any value may be missing."""
@@ -149,6 +161,9 @@ class Drawing:
                 return self.draw(st.booleans())
             case "list":
                 return [self.draw(_WORDS) for _ in range(self.draw(_ONE_TO_THREE) - 1)]
+            case _ if self.draw(_SELDOM):
+                edge = self.draw(_EDGES)
+                return edge.date() if kind == "date" else edge
             case _:
                 moment = self.context.now + timedelta(self.draw(_DAYS))
                 moment += timedelta(minutes=self.draw(_MINUTES))
@@ -156,37 +171,53 @@ class Drawing:
                     return moment.date()
                 return moment + timedelta(microseconds=self.draw(_MICROSECONDS))
 
-    def _written(self, kind: str) -> Any:
-        """A value as YAML gives it."""
+    def _written(self, name: str) -> Any:
+        """A value as YAML gives it, for a test of this attribute."""
+        kind = self.context.attributes[name].type
+        others = [
+            other
+            for other, each in self.context.attributes.items()
+            if other != name and comparable(kind, each.type)
+        ]
+        if others and self.draw(_SELDOM):
+            return {"attribute": self.draw(st.sampled_from(others))}
         value = self._value(kind)
         if kind == "decimal":
             return float(value) if abs(value) < 10 and self.draw(_SELDOM) else str(value)
         if kind in ("date", "timestamp") and self.draw(_SELDOM):
-            return "today"
+            sign, count = self.draw(st.sampled_from("+-")), self.draw(_COUNTS)
+            offset = f"today {sign} {count} {self.draw(_CALENDAR_UNITS)}"
+            return self.draw(st.sampled_from(["today", "tomorrow", "yesterday", offset]))
         if kind == "timestamp" and self.draw(st.booleans()):
-            local = value.astimezone(self.context.timezone).replace(tzinfo=None)
+            local = local_time(value, self.context.timezone).replace(tzinfo=None)
             return local if self.draw(st.booleans()) else local.date()
         return value
 
-    def operand(self, operator: str, kind: str) -> Any:
-        """An operator's value for an attribute of this type, as YAML gives it."""
+    def operand(self, operator: str, name: str) -> Any:
+        """An operator's value for a test of this attribute, as YAML gives it."""
+        kind = self.context.attributes[name].type
         match operator:
             case "present" | "missing":
                 return True
+            case "empty":
+                return self.draw(st.booleans())
             case "in" | "not_in":
-                return [self._written(kind) for _ in range(self.draw(_ONE_TO_THREE))]
+                return [self._written(name) for _ in range(self.draw(_ONE_TO_THREE))]
             case "between":
-                return [self._written(kind), self._written(kind)]
+                return [self._written(name), self._written(name)]
             case "contains" | "starts_with":
                 return self.draw(_TEXTS)
             case "has_any" | "has_all":
                 return [self.draw(_TEXTS) for _ in range(self.draw(_ONE_TO_THREE))]
-            case "within_next" | "within_last" | "more_than_ago" | "changed_within":
+            case (
+                "within_next" | "within_last" | "more_than_ago" | "changed_within"
+                | "anniversary_within_next" | "anniversary_within_last"
+            ):  # fmt: skip
                 exact = kind != "date" and self.draw(_SELDOM)
                 unit = self.draw(_EXACT_UNITS if exact else _CALENDAR_UNITS)
                 return f"{self.draw(_COUNTS)} {unit}"
             case _:
-                return self._written(kind)
+                return self._written(name)
 
 
 def relations(world: World) -> dict[str, pa.Table]:

@@ -8,13 +8,14 @@ import pytest
 
 from profile_pipelines_tests.catalog.folders import VALID, crm, mistakes_in, write_catalogue
 
-ONE = "needs exactly one of count, last, sum, min, max, list_distinct"
+ONE = "needs exactly one of count, last, sum, min, max, list_distinct, any, all"
 FIELDS = """\
 key: id
     fields:
       state: {type: string}
       total: {type: integer}
       at: {type: timestamp}
+      open: {type: boolean}
     updated_at: changed
     attributes:
       tier: {aggregate: {last: state, by: at}}
@@ -39,7 +40,27 @@ def _mistakes(folder: Path, aggregate: str, fields: str = FIELDS) -> list[str]:
         ("{sum: totl}", [".sum: unknown field; did you mean total?"]),
         ("{sum: state}", [".sum: needs numbers; the field's type is string"]),
         ("{max: at}", [".max: gives timestamp or date, but the attribute's type is integer"]),
-        ("{last: total, by: state}", [".by: must be a date or timestamp; its type is string"]),
+        ("{last: total, by: open}", [".by: needs values in order; the field's type is boolean"]),
+        (
+            "{last: total, by: {total: [a]}}",
+            [".by: orders words, but the type of total is integer"],
+        ),
+        ("{last: total, by: {stat: [a]}}", [".by: unknown field; did you mean state?"]),
+        (
+            "{last: total, by: {state: [a, b, a]}}",
+            [".by: has the word a twice"],
+        ),
+        (
+            "{last: total, by: {state: []}}",
+            [".by: needs the words of state, the first of which wins: [open, done]"],
+        ),
+        (
+            "{last: total, by: {state: [a], at: [b]}}",
+            [".by: must be a field, or one field with its words: {status: [open, done]}"],
+        ),
+        ("{any: state}", [".any: needs a boolean; the field's type is string"]),
+        ("{all: open}", [".all: gives boolean, but the attribute's type is integer"]),
+        ("{any: opn}", [".any: unknown field; did you mean open?"]),
         (
             "{count: true, where: {stat: {is: x}}}",
             [".where.stat: unknown field stat; did you mean state?"],
@@ -64,6 +85,8 @@ def test_a_right_one(tmp_path: Path):
     where = "{count: true, where: {all: [{state: {is: paid}}, {at: {within_last: 90 days}}]}}"
     assert _mistakes(tmp_path, where) == []
     assert _mistakes(tmp_path, "count") == []
+    for by in ("total", "state", "at", "{state: [paid, sent]}"):
+        assert _mistakes(tmp_path, f"{{last: total, by: {by}}}") == []
 
 
 def test_what_an_aggregating_sync_needs(tmp_path: Path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from profile_pipelines.catalog.conditions import (
@@ -76,6 +78,21 @@ def test_a_condition_round_trips_through_plain_data() -> None:
     assert attributes_of(Condition.model_validate_json(text)) == attributes_of(condition)
 
 
+def test_what_is_compared_with_belongs_to_a_condition() -> None:
+    """Another attribute is one of the condition's, and reads back from data and JSON."""
+    condition = _read("all: [a: {before: {attribute: b}}, c: {between: [1, {attribute: d}]}]")
+    assert attributes_of(condition) == {"a", "b", "c", "d"}
+    data = condition.model_dump(exclude_none=True)
+    assert data["all"][0] == {"a": {"before": {"attribute": "b"}}}
+    assert Condition.model_validate(data) == condition
+    assert hash(Condition.model_validate(data)) == hash(condition)
+    text = condition.model_dump_json(exclude_none=True)
+    assert Condition.model_validate_json(text) == condition
+    schema = Draft202012Validator(Condition.model_json_schema())
+    schema.validate(json.loads(text))
+    assert not schema.is_valid({"a": {"before": {"atribute": "b"}}})
+
+
 def test_conditions_are_values() -> None:
     """They compare by content, are hashable and can't be changed."""
     assert _read("a: {is: 1}") == _read("a: {is: 1}") != _read("b: {is: 1}")
@@ -97,14 +114,17 @@ def test_a_test_lists_its_operators_as_written() -> None:
         ("{}", (), "must be a condition"),
         ("confirmed", (), "must be a condition"),
         ("{a: {is: 1}, b: {is: 2}}", (), "one key, not 2 (a and b); write `all:` or `any:`"),
-        ("{all: null}", (), "`all` has no value"),
+        ("{all: null}", ("all",), "`all` has no value"),
         ("{all: []}", ("all",), "is empty"),
         ("{all: {a: {is: 1}}}", ("all",), "write a list"),
         ("{a: 5}", ("a",), "must be an operator and its value, for example {is: active}"),
         ("{a: {}}", ("a",), "must be an operator"),
-        ("{any: [{a: {is_nott: 5}}]}", ("any", 0, "a"), "is_nott; did you mean is_not?"),
+        ("{any: [{a: {is_nott: 5}}]}", ("any", 0, "a", "is_nott"), "is_nott; did you mean is_not?"),
         ("{a: {is: null}}", ("a", "is"), "write `missing: true`"),
-        ("{a: {in: null}}", ("a",), "write `missing: true`"),
+        ("{a: {in: null}}", ("a", "in"), "write `missing: true`"),
+        ("{a: {is: {atribute: b}}}", ("a", "is"), "to compare with: {attribute: renewal_date}"),
+        ("{a: {in: [{attribute: B}]}}", ("a", "in", 0), "to compare with: {attribute"),
+        ("{a: {within_next: {attribute: b}}}", ("a", "within_next"), "write for example 30 days"),
         ("{a: {is: [1]}}", ("a", "is"), "must be a text, a number"),
         ("{a: {is: .nan}}", ("a", "is"), "must be a text, a number"),
         ('{a: {is: "\\0"}}', ("a", "is"), "NUL"),
@@ -169,6 +189,48 @@ def test_what_is_no_condition_is_refused_at_its_place(
             ("contract_end_date", "within_next"),
             "a date has no hours",
         ),
+        (
+            "{contract_end_date: {anniversary_within_next: 24 hours}}",
+            ("contract_end_date", "anniversary_within_next"),
+            "a date has no hours",
+        ),
+        (
+            "{last_order: {anniversary_within_next: 7 days}}",
+            ("last_order", "anniversary_within_next"),
+            "doesn't apply to type timestamp",
+        ),
+        (
+            "{contract_end_date: {before: today + 3 hours}}",
+            ("contract_end_date", "before"),
+            "no whole number of days; write days, weeks, months or years, such as today + 7 days",
+        ),
+        (
+            "{last_order: {in: [today, tomorrow + 1 day]}}",
+            ("last_order", "in", 1),
+            "counts from tomorrow; count from today",
+        ),
+        ("{contract_end_date: {is: today + x}}", ("contract_end_date", "is"), "is no day; write"),
+        (
+            "{contract_end_date: {between: [today + 40 days, today + 1 month]}}",
+            ("contract_end_date", "between"),
+            "lower end stands first",
+        ),
+        (
+            "{contract_end_date: {before: {attribute: last_ordr}}}",
+            ("contract_end_date", "before", "attribute"),
+            "unknown attribute last_ordr; did you mean last_order?",
+        ),
+        (
+            "{contract_end_date: {before: {attribute: last_order}}}",
+            ("contract_end_date", "before", "attribute"),
+            "the type of last_order is timestamp, and that of contract_end_date is date",
+        ),
+        (
+            "{points: {between: [1, {attribute: name}]}}",
+            ("points", "between", 1, "attribute"),
+            "compare attributes of one type, or numbers",
+        ),
+        ("{name: {in: [{attribute: name}]}}", ("name", "in", 0, "attribute"), "with itself"),
     ],
 )
 def test_what_does_not_fit_the_catalogue_is_told_with_its_path(
@@ -191,6 +253,13 @@ def test_what_does_not_fit_the_catalogue_is_told_with_its_path(
         "{value: {is: 1, at_most: 2.5, more_than: '12345678901234.5678'}}",
         "{channels: {has_all: [sms], changed_within: 1 year}}",
         "{contract_end_date: {changed_within: 2 hours}}",
+        "{contract_end_date: {between: [yesterday, today + 2 months], is_not: tomorrow}}",
+        "{contract_end_date: {between: [today + 30 days, today + 1 month]}}",
+        "{contract_end_date: {anniversary_within_next: 1 week, anniversary_within_last: 1 day}}",
+        "{last_order: {before: today - 100 years}}",
+        "{name: {is: tomorrow}}",
+        "{name: {is_not: {attribute: renewal_status}, in: [{attribute: renewal_status}, open]}}",
+        "{points: {at_least: {attribute: value}, between: [{attribute: value}, 7]}}",
     ],
 )
 def test_what_fits_the_catalogue_has_no_mistakes(text: str) -> None:

@@ -18,7 +18,7 @@ from profile_pipelines_tests.catalog.folders import (
 AT = "sources/crm.yaml:9: syncs.contacts.attributes.tier"
 STEPS = (
     "a step is trim, lower, upper, first, last, {map: …}, {default: …}, {replace: …}, "
-    "{extract: …}, {split: …}, {join: …}, {date: …}, {timestamp: …}, {minor_units: …} or "
+    "{extract: …}, {split: …}, {join: …}, {pad: …}, {date: …}, {timestamp: …}, {minor_units: …} or "
     "{number: …}"
 )
 
@@ -67,8 +67,8 @@ def _mistakes(folder: Path, steps: str, kind: str = "string") -> list[str]:
             "[{date: european}]",
             "date",
             (
-                "convert[0].date: isn't a format; write iso, epoch, epoch_ms or a format such "
-                "as %d.%m.%Y"
+                "convert[0].date: isn't a format; write iso, epoch, epoch_ms, excel or a format "
+                "such as %d.%m.%Y"
             ),
         ),
         (
@@ -199,3 +199,58 @@ def test_columns_may_bear_brackets(tmp_path: Path):
     """A column's name is taken as it is."""
     assert mistakes_in(write_catalogue(tmp_path, **crm("tier: tier", 'tier: "tier [EUR]"'))) == []
     assert "tier [EUR]" not in VALID["sources/crm.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("mapped", "at", "one"),
+    [
+        ("identifiers: {email: 'mails[*].at'}", "identifiers.email", "mails[0].at"),
+        ("key: 'ids[*]'", "key", "ids[0]"),
+        ("updated_at: 'a[*].b[*]'", "updated_at", "a[0].b[0]"),
+    ],
+)
+def test_a_path_to_a_list_is_a_mistake_where_one_value_is_needed(
+    tmp_path: Path, mapped: str, at: str, one: str
+) -> None:
+    """The message says what to write instead; a step that picks one is no mistake."""
+    old = "identifiers: {email: email}" if at.startswith("identifiers") else "attributes:"
+    new = mapped if at.startswith("identifiers") else f"{mapped}\n    attributes:"
+    (found,) = mistakes_in(write_catalogue(tmp_path, **crm(old, new)))
+    assert found.endswith(
+        f"syncs.contacts.{at}: leads to a list, and one value is needed; write {one}, "
+        "or convert: [first]"
+    )
+    path = mapped.split("'")[1]
+    picked = new.replace(f"'{path}'", f"{{field: '{path}', convert: [first]}}")
+    assert mistakes_in(write_catalogue(tmp_path, **crm(old, picked))) == []
+
+
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [
+        (
+            "key: {field: no, convert: [{split: ','}]}",
+            "key.convert[0]: leads to a list, and one value is needed; add first, last or "
+            "{join: …}",
+        ),
+        (
+            "updated_at: {field: at, convert: [{timestamp: iso}, lower]}",
+            "updated_at.convert[1]: takes text, and timestamp gives a timestamp; put lower before "
+            "it",
+        ),
+        (
+            "deleted: {field: gone, convert: [{pad: {with: x}}]}",
+            "deleted.convert[0].pad.to: is missing; write for example to: 5",
+        ),
+        (
+            "key: {field: no, convert: [{date: '%d.%m.%Y', pivot: 30}]}",
+            "key.convert[0].pivot: goes with %y, a year of two digits; take it out",
+        ),
+        ("zone: Europe/Berln", "zone: is no time zone; did you mean Europe/Berlin?"),
+    ],
+)
+def test_steps_of_control_fields(tmp_path: Path, control: str, expected: str) -> None:
+    """They follow from each other, and lead to one value; a zone is one."""
+    files = crm("table: contacts", f"table: contacts\n    {control}")
+    [found] = mistakes_in(write_catalogue(tmp_path, **files))
+    assert found.partition("syncs.contacts.")[2] == expected

@@ -27,15 +27,19 @@ OPERATOR_TABLE = REFERENCE.partition("| operator |")[2]
 EXAMPLES = re.findall(r"`(\{[^`]*\})` \|$", OPERATOR_TABLE, re.MULTILINE)
 
 
+def named_examples() -> dict[str, str]:
+    """The files of the catalogue that the reference's named examples form."""
+    named = ((re.match(r"# ([\w/]+\.yaml)\n", block), block) for block in BLOCKS)
+    return {found[1]: block for found, block in named if found}
+
+
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
     """The catalogue that the reference's named examples form."""
-    for block in BLOCKS:
-        named = re.match(r"# ([\w/]+\.yaml)\n", block)
-        if named:
-            path = tmp_path / named[1]
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(block, encoding="utf-8")
+    for name, block in named_examples().items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block, encoding="utf-8")
     return load_catalogue(tmp_path)
 
 

@@ -131,7 +131,9 @@ def test_starter(tmp_path: Path):
     catalogue = load_catalogue(tmp_path / "new" / "catalog")
     assert list(catalogue.audiences) == ["contract_ends_in_30_days"]
     assert catalogue.attributes["status"].fresh_within == timedelta(hours=24)
-    assert all(path.read_text().startswith("# ") for path in written)
+    files = [path for path in written if path.suffix == ".yaml"]
+    assert all(path.read_text().startswith("# ") for path in files)
+    assert len(files) > 7
 
 
 def test_starter_overwrites_nothing(tmp_path: Path):

@@ -48,8 +48,8 @@ ATTRIBUTES = [
         [
             (
                 "attributes.yaml:3: tier.zzz: unknown key; the keys here are type, sources, "
-                "merge, fresh_within, valid, max_invalid, max_emptied, max_changed, keep_history, "
-                "consent, description and owner"
+                "merge, fresh_within, ordered, valid, max_invalid, max_emptied, max_changed, "
+                "keep_history, consent, description and owner"
             )
         ],
         id="unknown key",
@@ -395,7 +395,7 @@ SOURCES = [
             (
                 "sources/crm.yaml:6: syncs.contacts.table: doesn't go with a rest connection; "
                 "there one writes path, method, params, headers, body, graphql, records, "
-                "paging, cursor, window, bulk, full_read, rate_limit, one or events"
+                "paging, cursor, window, bulk, full_read, deleted_list, rate_limit, one or events"
             ),
         ],
         id="table on rest",
@@ -409,10 +409,47 @@ SOURCES = [
             ),
             (
                 "sources/crm.yaml:6: syncs.contacts.table: doesn't go with a files connection; "
-                "there one writes path or format"
+                "there one writes path, format or csv"
             ),
         ],
         id="table on files",
+    ),
+    pytest.param(
+        sources("{type: files, root: data}", "path: a.txt\n    csv: {delimiter: ;;, null: [1]}"),
+        [
+            (
+                "sources/crm.yaml:7: syncs.contacts.csv.delimiter: must be one character, "
+                "for example ';', '|' or tab"
+            ),
+            (
+                "sources/crm.yaml:7: syncs.contacts.csv.null: must be texts in quotes, "
+                "for example ['NULL', '-']"
+            ),
+        ],
+        id="how CSV is written",
+    ),
+    pytest.param(
+        sources(
+            "{type: files, root: data}",
+            "path: a.csv\n    csv: {encoding: ansi, quote: none, header: [a, a], decimal: x}",
+        ),
+        [
+            "sources/crm.yaml:7: syncs.contacts.csv.decimal: must be '.' or ','",
+            (
+                "sources/crm.yaml:7: syncs.contacts.csv.encoding: isn't the name of an encoding; "
+                "write for example utf-8, utf-16, windows-1252 or iso-8859-2"
+            ),
+            "sources/crm.yaml:7: syncs.contacts.csv.header: names a twice",
+        ],
+        id="encoding and header of CSV",
+    ),
+    pytest.param(
+        sources("{type: files, root: data}", "path: a.parquet\n    csv: {skip: 1}"),
+        [
+            "sources/crm.yaml:7: syncs.contacts.csv: doesn't go with parquet files; take it out, "
+            "or write format: csv"
+        ],
+        id="csv of Parquet",
     ),
     pytest.param(
         sources("{type: files, root: data}", "path: contacts"),
@@ -488,7 +525,7 @@ SOURCES = [
         ),
         [
             (
-                "sources/crm.yaml:7: syncs.contacts.paging.cursor: needs one of next, "
+                "sources/crm.yaml:7: syncs.contacts.paging: needs one of next, "
                 "next_header and last_record: where the next cursor stands"
             )
         ],
@@ -551,7 +588,8 @@ SECRETS = [
                 "sources/crm.yaml:3: connection.password: secrets never stand in YAML; write "
                 "{env: NAME} and set that environment variable"
             ),
-            "sources/crm.yaml:3: connection.password: unknown key; the keys here are type and url",
+            "sources/crm.yaml:3: connection.password: unknown key; "
+            "the keys here are type, url and zone",
         ],
         id="password under an unknown key",
     ),
@@ -667,12 +705,12 @@ FOLDER = [
         [
             (
                 "identifiers.yaml:1: email.normalise[1]: isn't a step; a step is trim, upper, "
-                "lower, nfkc, digits, email, strip_leading_zeros or {strip_prefix: C-}; did you "
-                "mean upper?"
+                "lower, nfkc, digits, email, strip_leading_zeros, {strip_prefix: C-} or "
+                "{phone: DE}; did you mean upper?"
             ),
             (
                 "identifiers.yaml:1: email.normalise[2]: isn't a step; a step is trim, upper, "
-                "lower, nfkc, digits, email, strip_leading_zeros or {strip_prefix: C-}"
+                "lower, nfkc, digits, email, strip_leading_zeros, {strip_prefix: C-} or {phone: DE}"
             ),
         ],
         id="unknown step",
@@ -704,6 +742,24 @@ FOLDER = [
             "catalogue.yaml:2: max_cluster: must be at least 2",
         ],
         id="two mistakes in the settings",
+    ),
+    pytest.param(
+        {
+            "channels.yaml": "limits: {quiet_hours: '08:00 to 18:00'}\nchannels:\n"
+            "  drop: {type: file, window: mon-fri 09:00-17:00}\n"
+        },
+        [
+            "channels.yaml:3: channels.drop.window: never lets a message go out over drop, with "
+            "the other windows and quiet hours"
+        ],
+        id="a window that never opens",
+    ),
+    pytest.param(
+        {"catalogue.yaml": "timezone: Europe/Berlin\ntimezone_attribute: teir\n"},
+        [
+            "catalogue.yaml:2: timezone_attribute: unknown attribute teir; did you mean tier?",
+        ],
+        id="no such attribute for time zones",
     ),
     *(
         pytest.param(

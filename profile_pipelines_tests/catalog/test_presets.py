@@ -110,7 +110,7 @@ def test_every_key_can_be_overridden(tmp_path: Path) -> None:
     assert sync.updated_at is None
     assert sync.paging is not None
     assert sync.paging.type == "offset"
-    assert sync.identifiers == {"email": "contact.mail"}
+    assert sync.identifiers["email"].field == "contact.mail"
     assert (sync.attributes["tier"].field, sync.attributes["tier"].schedule) == (
         "score",
         "0 1 * * *",
@@ -327,9 +327,8 @@ def test_starter_leaves_a_catalogue_as_it_is(tmp_path: Path) -> None:
         "billing_language"
         not in load_catalogue(folder).systems["stripe"].syncs["customers"].attributes
     )
-    assert load_catalogue(folder).systems["stripe"].syncs["customers"].identifiers == {
-        "email": "email"
-    }
+    customers = load_catalogue(folder).systems["stripe"].syncs["customers"]
+    assert {name: each.field for name, each in customers.identifiers.items()} == {"email": "email"}
 
 
 def test_starter_without_a_common_identifier(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Servers that take messages, as processes of their own: a mail server and a webhook's other end.
 
-python -m profile_pipelines_tests.channels.sinks smtp|http FOLDER
+python -m profile_pipelines_tests.channels.sinks smtp|smtputf8|http FOLDER
 
 prints its port. What is taken stands in FOLDER, a file a message; `orders.json` there tells the
 next answers: codes, `close` (before an answer) and `hang up` (after the message was taken).
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,14 @@ class _Mailbox:
         return "250 OK"
 
 
-def _smtp(folder: Path) -> None:
+def _smtp(folder: Path, *, utf8: bool = False) -> None:
     from aiosmtpd.smtp import SMTP
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: SMTP(_Mailbox(folder)), "127.0.0.1", 0)
+        server = await loop.create_server(
+            lambda: SMTP(_Mailbox(folder), enable_SMTPUTF8=utf8), "127.0.0.1", 0
+        )
         _tell(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -139,4 +142,6 @@ def _tell(port: int) -> None:
 
 
 if __name__ == "__main__":
-    {"smtp": _smtp, "http": _http}[sys.argv[1]](Path(sys.argv[2]))
+    {"smtp": _smtp, "smtputf8": partial(_smtp, utf8=True), "http": _http}[sys.argv[1]](
+        Path(sys.argv[2])
+    )

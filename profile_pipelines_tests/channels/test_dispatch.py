@@ -143,6 +143,48 @@ def test_mail_goes_out_once(by_mail: Callable[..., Company], mailbox: Sink) -> N
     assert "<p>gold &amp; more</p>" in html
 
 
+def test_addresses_stand_as_the_standards_say(
+    by_mail: Callable[..., Company], mailbox: Sink
+) -> None:
+    """Names with commas, quotes and letters of any script (RFC 5322, 2047); domains in ASCII."""
+    company = by_mail(
+        **{"from": 'Müller, "M" & Co. <hello@müller.example>', "reply_to": "Li, Bo <bo@x.example>"}
+    )
+    _decide(company, "email", "2")
+    assert _dispatch(company).total("sent") == 1
+    taken = mailbox.taken[-1]
+    assert taken["from"] == "hello@xn--mller-kva.example"
+    mail = email.message_from_string(taken["mail"], policy=email.policy.default)
+    sender, answers = mail["From"].addresses[0], mail["Reply-To"].addresses[0]
+    assert (sender.display_name, sender.addr_spec) == (
+        'Müller, "M" & Co.', "hello@xn--mller-kva.example"
+    )  # fmt: skip
+    assert (answers.display_name, answers.addr_spec) == ("Li, Bo", "bo@x.example")
+
+
+def test_an_address_that_needs_utf8_goes_where_that_is_offered(
+    by_mail: Callable[..., Company], tmp_path: Path
+) -> None:
+    """Another server refuses that one message, with the reason."""
+    company = by_mail()
+    _decide(company, "email", "1", "2")
+    company.put("crm", "1", no="1", email="jörg@example.com", changed=stamp(0.5), opt_in="yes")
+    company.run()
+    result = _dispatch(company)
+    reason = "the mail server takes ASCII addresses only"
+    assert result.counts == {("email", "failed", reason): 1, ("email", "sent", None): 1}
+    (tmp_path / "utf8").mkdir()
+    with sink("smtputf8", tmp_path / "utf8") as server:
+        declared = company.declared
+        declared["channels"]["channels"]["email"]["port"] = server.port
+        company.declare(declared)
+        _decide(company, "email", "jörg@example.com", step="1")
+        assert _dispatch(company).total("sent") == 1
+        (taken,) = server.taken
+        assert taken["to"] == ["jörg@example.com"]
+        assert "To: jörg@example.com" in taken["mail"]
+
+
 def test_consent_counts_at_the_moment_of_sending(by_mail: Callable[..., Company]) -> None:
     """A withdrawal after the decision is obeyed; a consent that is too old only puts it off."""
     company = by_mail()
@@ -325,7 +367,7 @@ def test_who_unsubscribes_gets_nothing_from_that_moment(
     links = UnsubscribeLinks("https://mail.example.org", "k" * 32)
     found = links.read(mail["List-Unsubscribe"].strip("<>").rpartition("/")[2])
     assert found is not None
-    company.workspace.ledger.unsubscribes.add(*found, now=company.now)
+    company.workspace.ledger.unsubscribes.add(*found[:2], now=company.now)
     _decide(company, "email", "1", "2", step="1")
     assert _dispatch(company).counts == {
         ("email", "sent", None): 1,
@@ -341,9 +383,9 @@ def test_an_unsubscription_outlives_its_profile(
     ids = {key: company.customers.profile(f"c{key}@example.com").profile_id for key in "12"}
     company.workspace.ledger.unsubscribes.add(max(ids.values()), "email", now=company.now)
     _decide(company, "email", "1", "2")
-    # both records say the same address now: they are one customer, under the other id
+    # both records say the same number now: they are one customer, under the other id
     company.put(
-        "crm", "2", no="2", email="c1@example.com", changed=stamp(-1),
+        "crm", "2", no="1", email="c1@example.com", changed=stamp(-1),
         status="active", tier="gold", opt_in="yes",
     )  # fmt: skip
     company.run()
@@ -351,3 +393,25 @@ def test_an_unsubscription_outlives_its_profile(
     counts = _dispatch(company).counts
     assert sum(n for (_, state, _), n in counts.items() if state == "sent") == 0
     assert ("email", "skipped", "consent") in counts
+
+
+def test_a_template_that_fails_for_one_customer_is_not_sent_to_them(tmp_path: Path) -> None:
+    """Whatever its fault with their values; the others get theirs, by their own clocks."""
+    declared = _declared({"drop": {"type": "file", "to": "email"}})
+    declared["settings"] = {"timezone": "Australia/Sydney", "timezone_attribute": "status"}
+    declared["templates"] = {"hello.txt": "Subject: {{ 10 / (tier | int) }} on {{ today }}\n\nx\n"}
+    company = Company(tmp_path, declared)
+    for key, zone in (("0", "UTC"), ("1", "no zone"), ("2", "Pacific/Pago_Pago")):
+        company.put(
+            "crm", key, no=key, email=f"c{key}@example.com", changed=stamp(-5),
+            status=zone, tier=key, opt_in="yes",
+        )  # fmt: skip
+    company.now = START.replace(hour=13)
+    company.run()
+    _decide(company, "drop", "0", "1", "2")
+    assert _dispatch(company, START.replace(hour=14)).counts == {
+        ("drop", "skipped", "template"): 1, ("drop", "sent", None): 2,
+    }  # fmt: skip
+    mails = [path.read_text() for path in (tmp_path / "outbox" / "drop").iterdir()]
+    subjects = sorted(each.partition("Subject: ")[2].splitlines()[0] for each in mails)
+    assert subjects == ["10 on 2026-03-03", "5 on 2026-03-02"]

@@ -35,7 +35,11 @@ def _folder(tmp_path: Path) -> None:
 def test_from_a_set_aside_sync_to_its_approval(command: Command, company: Company) -> None:
     """The run says why and what to do; the listing shows it; an approval lets it in once."""
     held = command("run", "--all", "--now", company.now.isoformat())
+    assert held.code == 1
     assert "set aside: crm.tier: 15 of 30 values would be emptied (limit 20%)" in held.out
+    last = held.err.strip().splitlines()[-1]
+    assert "1 thing was set aside" in last
+    assert "see why with `profile-pipelines approve`" in last
     [waiting] = command("approve", "--json").json
     assert f"profile-pipelines approve {waiting['run_id']}" in held.out
     assert (waiting["attribute"], waiting["approved_at"]) == ("tier", None)
@@ -53,6 +57,44 @@ def test_from_a_set_aside_sync_to_its_approval(command: Command, company: Compan
     assert "Nothing is set aside" in command("approve").out
     assert "by anna" in " ".join(command("approve", "--all").out.split())
     assert command("approve", waiting["run_id"]).code == 3
+
+
+def test_a_first_run_keeps_no_values_that_never_were(command: Command, company: Company) -> None:
+    """What is said of values that stay is true where there are none, too."""
+    for key in range(30):
+        company.put("crm", str(key), no=str(key + 1), changed=stamp(-1), points="many")
+    lake = ["--lake", company.folder / "new", "--ledger", f"sqlite:///{company.folder / 'new.db'}"]
+    held = command("run", "--all", "--now", company.now.isoformat(), *lake)
+    assert held.code == 1
+    assert "last good values" not in held.out + held.err
+    assert "what was known before stays" in held.out
+
+
+def test_the_words_the_list_and_the_count_agree(command: Command, company: Company) -> None:
+    """Where all of a sync is set aside that is one thing, as the list has it; and a run that
+    brought nothing for that reason doesn't say that nothing has changed."""
+    for key in range(20):
+        company.remove("crm", str(key))
+    command("sync", "crm", "--full", "--allow-set-aside", "--now", company.now.isoformat())
+    held = command("run", "--all", "--now", (company.now + HOUR).isoformat())
+    assert "1 thing was set aside" in held.err
+    assert "Nothing has changed" not in held.out
+    listed = {each["attribute"] for each in command("approve", "--json").json}
+    assert listed == {""}
+
+
+def test_a_run_with_something_set_aside_fails_unless_that_is_allowed(
+    command: Command, company: Company
+) -> None:
+    """`run` and `sync` end with 1, with --allow-set-aside with 0; JSON says that it isn't ok."""
+    at = ["--now", company.now.isoformat()]
+    shown = command("run", "--all", *at, "--json")
+    assert (shown.code, shown.json["ok"]) == (1, False)
+    assert "set aside" in shown.err.strip().splitlines()[-1]
+    assert command("sync", "crm", *at).code == 1
+    allowed = command("sync", "crm", "--allow-set-aside", *at)
+    assert (allowed.code, "set aside: crm.tier" in allowed.out) == (0, True)
+    assert "--allow-set-aside" not in allowed.out + allowed.err
 
 
 def test_a_lost_field_is_not_offered_for_approval(command: Command, company: Company) -> None:

@@ -68,7 +68,8 @@ def test_init_writes_a_catalogue_without_mistakes(command: Command, tmp_path: Pa
     assert "no mistakes" in command("check", "--catalog", "mine").out
     again = command("init", "mine")
     assert again.code == 2
-    assert "is there already" in again.err
+    assert again.err.startswith("Error: mine: attributes.yaml, ")
+    assert "more are there already; nothing was written" in " ".join(again.err.split())
 
 
 def test_check_shows_all_mistakes(command: Command, own: Path) -> None:
@@ -128,6 +129,105 @@ def test_live_check_of_systems_that_cannot_be_read(
     assert empty.code == 4
     assert "crm.contacts" in empty.out
     assert "Identifiers that other systems have too" not in empty.out
+
+
+_BILLING = """\
+system: billing
+kind: billing
+connection: {type: sql, url: {env: BILLING_URL}}
+syncs:
+  accounts:
+    table: accounts
+    identifiers: {customer_id: customer_no}
+    attributes: {tier: tier}
+"""
+
+
+def _repaired(own: Path, rows: list[tuple[object, ...]]) -> None:
+    """The catalogue without its mistake, on other rows."""
+    (own / "sources" / "crm.yaml").write_text(_SOURCE.replace("contract_ends", "contract_end"))
+    with sqlite3.connect(own.parent / "crm.db") as database:
+        database.execute("delete from contacts")
+        database.executemany("insert into contacts values (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        (3, "golden", "attribute tier: 20 of 20 records have a value that the rules refuse"),
+        (4, None, "attribute contract_end: none of the 20 records has a value in contract_end"),
+        (1, "n/a", "identifier customer_id: not one of the 20 values in customer_no can be used"),
+        (2, None, "identifier email: none of the 20 records has a value in email"),
+    ],
+)
+def test_live_check_ends_with_2_when_a_mapping_cannot_work(
+    command: Command, own: Path, column: int, value: object, told: str
+) -> None:
+    """The field is there, and yet a run would bring nothing of it."""
+    rows = [
+        (n, f"47{n}", f"c{n}@example.com", "gold", "2027-01-01", True, "2026-01-01 00:00:00")
+        for n in range(20)
+    ]
+    _repaired(own, list(rows))
+    assert command("check", "--live", "--catalog", own).code == 0
+    _repaired(own, [(*row[:column], value, *row[column + 1 :]) for row in rows])
+    done = command("check", "--live", "--catalog", own)
+    assert done.code == 2, done.out
+    assert f"crm.contacts: {told}" in done.out
+
+
+@pytest.mark.parametrize(("count", "code"), [(9, 0), (10, 2)])
+def test_live_check_ends_with_2_when_an_identifier_fits_nobody(
+    command: Command, own: Path, monkeypatch: pytest.MonkeyPatch, count: int, code: int
+) -> None:
+    """Ten values on both sides and not one the same is no accident; with fewer it may be."""
+    url = f"sqlite:///{own.parent / 'billing.db'}"
+    monkeypatch.setenv("BILLING_URL", url)
+    changed = "2026-01-01 00:00:00"
+    _repaired(
+        own,
+        [(n, f"A{n}", f"c{n}@example.com", "gold", "2027-01-01", 1, changed) for n in range(20)],
+    )
+    (own / "sources" / "billing.yaml").write_text(_BILLING)
+    text = _ATTRIBUTES.replace(
+        "tier: {type: string, sources: [crm]", "tier: {type: string, sources: [crm, billing]"
+    )
+    (own / "attributes.yaml").write_text(text)
+    with sqlite3.connect(own.parent / "billing.db") as database:
+        database.execute("create table accounts (customer_no text, tier text)")
+        database.executemany(
+            "insert into accounts values (?, 'gold')", [(f"B{n}",) for n in range(count)]
+        )
+    done = command("check", "--live", "--catalog", own)
+    assert done.code == code, done.out
+    told = f"identifier customer_id: not one of its {count} values is among the 20 of crm"
+    assert (f"billing: {told}" in done.out) == (code == 2)
+
+
+def test_live_check_names_all_missing_variables_before_it_connects(
+    command: Command, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all systems, at once; and apart from them those that only a run needs."""
+    monkeypatch.delenv("CRM_URL")
+    (own / "sources" / "api.yaml").write_text(
+        "system: api\nkind: crm\n"
+        "connection: {type: rest, base_url: 'https://api.example.com', "
+        "auth: {type: bearer, token: {env: API_TOKEN}}}\n"
+        "syncs:\n  people:\n    path: /people\n    headers: {x-key: {env: API_KEY}}\n"
+        "    identifiers: {email: email}\n    attributes: {}\n"
+    )
+    (own / "channels.yaml").write_text(
+        "channels:\n  hook: {type: webhook, url: {env: HOOK_URL}, secret: {env: HOOK_KEY}}\n"
+    )
+    done = command("check", "--live", "--catalog", own)
+    assert done.code == 4, done.err
+    problems = done.out.partition("3 problems:")[2]
+    assert "CRM_URL isn't set, which crm.connection.url reads" in problems
+    assert "API_TOKEN isn't set" in problems
+    assert "API_KEY isn't set" in problems
+    assert "for a run: the environment variable HOOK_URL isn't set" in done.out
+    as_json = command("check", "--live", "--catalog", own, "--json").json
+    assert (len(as_json["unset"]), as_json["syncs"]) == (3, [])
 
 
 def test_live_check_of_an_api_without_records(command: Command, own: Path) -> None:

@@ -43,9 +43,9 @@ def test_every_command_is_documented(command: Command) -> None:
     groups = {"profile": ["show"], "profiles": ["export"]}
     groups["audience"] = ["list", "preview", "members"]
     groups["journey"] = ["list", "status", "test", "explain", "diff"]
-    groups["outbox"] = ["status", "list", "send", "retry", "preview"]
+    groups["outbox"] = ["status", "list", "send", "retry", "settle", "preview"]
     groups["destination"] = ["list", "sync", "status", "retry", "empty"]
-    groups["consent"] = ["history", "restore"]
+    groups["consent"] = ["history", "restore", "suppress", "suppressed"]
     groups["sources"] = ["", "show"]
     groups["webhooks"] = ["serve", "status"]
     groups["demo"] = ["", "change", "follow", "up", "reset"]

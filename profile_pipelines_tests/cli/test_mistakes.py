@@ -119,7 +119,8 @@ def test_moments_beyond_reach(command: Command, home: Path, arguments: tuple[str
     assert done.code == 2
     assert "1900 to 2999" in done.err.replace("\n", " ")
     for year in ("1900-01-01", "2999-12-31"):
-        assert command(*arguments[:-1], year).code in (0, 3)
+        reached = command(*arguments[:-1], year)
+        assert reached.code in (0, 3) or "lies in the future" in reached.err
 
 
 def test_help_names_every_kind_of_file(command: Command) -> None:

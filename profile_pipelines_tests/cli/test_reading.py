@@ -44,6 +44,22 @@ def test_profile_in_any_spelling(command: Command, number: str) -> None:
         )
 
 
+def test_a_moment_to_come_is_no_past_one(command: Command, home: Path, number: str) -> None:
+    """Nothing is known of the future, unless runs took a later present and are on record there."""
+    for words in (
+        ["profile", "show", number],
+        ["profiles", "export"],
+        ["audience", "members", "win_back"],
+    ):
+        done = command(*words, "--as-of", "2500-01-01")
+        assert done.code == 2, words
+        assert "2499-12-31T23:00:00Z lies in the future" in done.err
+    ahead = datetime.now(UTC) + timedelta(days=2)
+    assert command("sync", "warehouse", "--now", ahead.isoformat()).code == 0
+    of_then = ["--as-of", (ahead - timedelta(hours=1)).isoformat()]
+    assert command("profile", "show", number, *of_then).code == 0
+
+
 def test_profile_has_receipts(command: Command, number: str) -> None:
     """Each value names its winners, losers, rule, times and run; people see the same."""
     found = command("profile", "show", number, "--json", "--history").json[0]
@@ -112,6 +128,19 @@ def test_exports_agree(command: Command, home: Path, tmp_path: Path) -> None:
             whole["email_opt_in"]
         )
     assert [path.name for path in tmp_path.glob("*.unfinished")] == []
+
+
+def test_no_export_is_computed_by_a_spreadsheet(command: Command, company: Company) -> None:
+    """A text that would be a formula has an apostrophe in front; numbers stay numbers."""
+    company.put(
+        "crm", "ann", no="ann", email="-a@x.de", changed=stamp(0.5), status="active",
+        tier='=HYPERLINK("x")',
+    )  # fmt: skip
+    company.run()
+    rows = list(csv.DictReader(io.StringIO(command("profiles", "export", "--format", "csv").out)))
+    tiers = {row["email"]: row["tier"] for row in rows}
+    assert tiers['["-a@x.de"]'] == '\'=HYPERLINK("x")'
+    assert tiers['["bob@x.de"]'] == "gold"
 
 
 def test_export_mistakes(command: Command, home: Path) -> None:
@@ -274,3 +303,60 @@ def test_quarantine(command: Command, home: Path) -> None:
     own = [each for each in found if each["system"] == system]
     assert command("quarantine", system, "--json").json == own
     assert str(own[0]["record_key"])[:8] in command("quarantine", system, "--records").out
+
+
+def test_decimals_keep_all_their_digits(command: Command, tmp_path: Path) -> None:
+    """More than the 15 of a float, spelled alike by every command; so are moments."""
+    company = Company(tmp_path, catalogue(("crm",), ("balance", "seen", "ends")))
+    company.put("crm", "1", no="1", changed=stamp(-1), balance="99999999999999.9999",
+                seen="2026-03-02 13:00:00+01:00", ends="9999-12-31")  # fmt: skip
+    company.put("crm", "2", no="2", changed=stamp(-1), balance="99.50", seen="9999-12-31T23:59:59Z")
+    company.run()
+    at = ["--catalog", company.workspace.places.catalogue, "--lake", company.lake,
+          "--ledger", company.ledger]  # fmt: skip
+    shown = command(*at, "profile", "show", "1", "--json", "--now", company.now.isoformat())
+    assert shown.out.count('"value": 99999999999999.9999') == 2
+    assert shown.out.count('"value": "2026-03-02T12:00:00Z"') == 2
+    lines = command(*at, "profiles", "export").out.splitlines()
+    assert '"balance": 99999999999999.9999' in lines[0]
+    assert '"balance": 99.5,' in lines[1]
+    [first, second] = csv.DictReader(
+        io.StringIO(command(*at, "profiles", "export", "--format", "csv").out)
+    )
+    assert (first["balance"], first["seen"], first["ends"]) == (
+        "99999999999999.9999", "2026-03-02T12:00:00Z", "9999-12-31",
+    )  # fmt: skip
+    assert (second["balance"], second["seen"]) == ("99.5", "9999-12-31T23:59:59Z")
+    assert '"balance": 99999999999999.9999' in command(*at, "export", "1").out
+
+
+def test_who_shares_a_mailbox_is_listed(command: Command, company: Company) -> None:
+    """The strongest identifier tells thirty customers of one mailbox apart; `run` says so, and
+    `profiles shared` lists the mailbox and the record that fits any of them."""
+    for number in range(1, 31):
+        company.put("crm", f"a{number}", no=str(number), email="info@x.de", changed=stamp(-3))
+    company.put("crm", "news", email="INFO@x.de", changed=stamp(-3))
+    now = company.now.isoformat()
+    ran = command("run", "--now", now)
+    assert "33 profiles from 34 records" in ran.out
+    assert "join nobody: email 1" in ran.out
+    assert "held apart: 1 record " in ran.out
+    assert "info@x.de" not in ran.out + ran.err
+    assert command("profiles", "shared", "--json").json == [
+        {"identifier": "email", "value": "info@x.de", "profiles": 30, "records": 31}
+    ]
+    assert command("profiles", "shared", "--records", "--json").json == [
+        {
+            "system": "crm", "sync": "people", "record_key": "news", "profile_id": None,
+            "customer_no": None, "email": "info@x.de",
+        }
+    ]  # fmt: skip
+    shown = command("profiles", "shared")
+    assert "info@x.de" in shown.out
+    assert "1 value of several customers" in shown.out
+    assert "news" in command("profiles", "shared", "--records").out
+    erased = command("erase", "7", "--dry-run")
+    assert "1 profile with 1 record" in erased.out
+    company.remove("crm", "news")
+    assert "held apart" not in command("run", "--all", "--full", "--now", now).out
+    assert "No record is held apart" in command("profiles", "shared", "--records").out

@@ -91,6 +91,8 @@ def test_failing_system(command: Command, home: Path, tmp_path: Path) -> None:
         done = command("run", *places)
         assert done.code == 1
         assert "failed: warehouse.customer_value:" in done.out
+        [told] = [line for line in done.err.splitlines() if "customer_value: " in line]
+        assert told.count("warehouse.customer_value") == 1
         assert "profiles" in done.out
         assert "no catalogue is named" not in done.err
         listed = command("profiles", "export", *places).out.splitlines()

@@ -47,6 +47,44 @@ def _file(block: str) -> str | None:
     return named[1] if named else None
 
 
+def test_readme(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What README says of one's own source, in order: `init` writes its tree, the commands work."""
+    page = (_PAGES.parents[1] / "README.md").read_text(encoding="utf-8")
+    own = page.partition("## Your own source")[2].partition("\n## ")[0]
+    with sqlite3.connect(tmp_path / "crm.db") as crm:
+        crm.executescript(
+            """
+            create table customers
+              (id, customer_no, email, status, contract_end, mail_ok, changed_at);
+            insert into customers values
+              (1, 'C-000123', 'anna@example.com', 'active', date('now', '+9 days'), 1,
+               '2026-03-01T10:00:00Z');
+            """
+        )
+    assert command("init", "catalog").code == 0
+    tree = re.search(r"```\ncatalog/\n(.*?)```", own, re.DOTALL)
+    assert tree is not None
+    named = [line.split()[0] for line in tree[1].splitlines()]
+    assert {"journeys/…", "channels.yaml", "sources/crm.yaml"} <= set(named)
+    for name in named:
+        assert list((tmp_path / "catalog").glob(name.replace("…", "*"))), name
+    assert command("check", "--catalog", "catalog").code == 0
+    for text, block in re.findall(r"\*\*\d\.(.*?)```yaml\n(.*?)```", own, re.DOTALL):
+        [path] = re.findall(r"`catalog/([\w/]+\.yaml)`", text)
+        (tmp_path / "catalog" / path).write_text(block, encoding="utf-8")
+    [commands] = re.findall(r"look\.\*\*\n\n```bash\n(.*?)```", own, re.DOTALL)
+    for line in commands.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["export"]:
+            for name, _, value in (each.partition("=") for each in words[1:]):
+                url = f"sqlite:///{tmp_path / 'crm.db'}"
+                monkeypatch.setenv(name, url if name == "CRM_URL" else value)
+        elif words[:1] == ["profile-pipelines"]:
+            done = command(*words[1:])
+            assert done.code == 0, (line, done.out, done.err)
+    assert command("audience", "list", "--json").json[0]["members"] == 1
+
+
 def test_warehouse(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of the page, in order, over a small warehouse: the value is there."""
     url = f"sqlite:///{tmp_path / 'warehouse.db'}"

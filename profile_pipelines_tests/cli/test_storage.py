@@ -49,8 +49,8 @@ def test_a_run_into_a_lake_that_is_a_file(company: Company, command: Command) ->
     company.put("crm", "1", no="1", status="active")
     (company.folder / "lake").write_text("no folder")
     done = command("--lake", company.folder / "lake", "run", "--all")
-    assert done.code != 0
-    assert "the lake can't be read at" in done.out + done.err
+    assert done.code == 5
+    assert "the lake can't be written at" in done.err
     assert "an error of the program" not in done.out + done.err
 
 

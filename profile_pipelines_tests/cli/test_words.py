@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import dagster as dg
 import pytest
 import typer
+from sqlalchemy.exc import OperationalError
 
 from profile_pipelines.cli.failures import ExitCode, report
-from profile_pipelines.cli.main import _global_options_first
+from profile_pipelines.cli.main import _global_options_first, main
 from profile_pipelines.cli.moments import parse_moment
 from profile_pipelines.cli.output import (
     spell,
@@ -22,12 +25,15 @@ from profile_pipelines.errors import (
     CatalogueError,
     Conflict,
     LakeError,
+    LibraryError,
+    MachineError,
     NotFound,
     ProfilePipelinesError,
     SourceError,
     SourceUnreachable,
     UnknownName,
 )
+from profile_pipelines.orchestration.session import Session
 from profile_pipelines.progress import HowFar
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -133,6 +139,8 @@ def test_global_options_may_stand_anywhere() -> None:
         (SourceUnreachable("no"), 4),
         (LakeError("no"), 5),
         (Conflict("no"), 5),
+        (MachineError("no"), 5),
+        (LibraryError("no"), 70),
     ],
 )
 def test_exit_codes(
@@ -141,6 +149,45 @@ def test_exit_codes(
     """Every kind of error has its code, and its message is all that is shown."""
     assert report(error, debug=False) == code
     assert capsys.readouterr().err == f"Error: {error}\n"
+
+
+class PanicException(BaseException):
+    """As libraries written in Rust raise it."""
+
+    __module__ = "pyo3_runtime"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PanicException("called `unwrap()` on anna@example.com"), "a library broke off"),
+        (MemoryError(), "there isn't enough memory"),
+        (PermissionError(errno.EACCES, "no", "out.json"), "Permission denied: out.json"),
+        (OperationalError("select 1", {}, Exception("database is locked\nmore")),
+         "the ledger can't be used: database is locked"),
+    ],
+)  # fmt: skip
+def test_what_is_no_fault_of_the_program_is_told_in_one_line(
+    error: BaseException,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What libraries, the machine and the ledger's database refuse: without traceback or data."""
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("profile_pipelines.cli.session.places", broken)
+    assert main(["check"]) in (5, 70)
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"Error: {told}")
+    assert "anna" not in line
+    assert "fault" not in line
+    session = Session(lambda: pytest.fail("not opened"))
+    with pytest.raises(dg.Failure, match=told), session.step("crm.people"):
+        raise error
+    assert session.report.errors["crm.people"].startswith(told)
 
 
 def test_all_mistakes_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from profile_pipelines.cli.main import main
 from profile_pipelines.consent.history import ConsentedDelivery
 from profile_pipelines.errors import NotFound, UnknownName
 from profile_pipelines_tests.activation.delivering import Delivering
-from profile_pipelines_tests.company import HOUR
+from profile_pipelines_tests.company import HOUR, joining
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
 DAY = timedelta(days=1)
@@ -95,6 +95,7 @@ def test_destinations_that_hold_the_customer_are_told(
 def test_a_profile_that_went_up_in_another_is_told_with_it(tmp_path: Path) -> None:
     """Its values and messages are the same customer's; a profile that still is there isn't."""
     company = Reminders(tmp_path)
+    company.declare(joining(company.declared))
     for key in "123":
         company.customer(key)
     company.remind()

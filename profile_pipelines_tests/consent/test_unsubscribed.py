@@ -183,7 +183,7 @@ def test_what_is_held_apart_takes_nothing_over_by_identifiers(tmp_path: Path) ->
     company.run(full=True)
     assert [company.profile(f"C-{key}")["opt_in"] for key in "234"] == [True, True, True]
     space = company.workspace
-    unsubscribed = Unsubscribed(space.catalogue, space.lake, space.ledger.unsubscribes)
+    unsubscribed = Unsubscribed(space.catalogue, space.lake, space.ledger)
     assert unsubscribed.of("email") == {clicked}
 
 

@@ -35,7 +35,7 @@ def test_mapped_columns_exist(full: Path, system: str, sync: str, name: str):
     """Every column that the catalogue reads stands in the table."""
     declared = CATALOGUE.systems[system].syncs[sync]
     fields = [field.field for field in declared.attributes.values()]
-    others = [declared.key, declared.updated_at, declared.deleted, *declared.identifiers.values()]
+    others = [each.field for each in declared.controls]
     wanted = {field for field in [*fields, *others] if field}
     assert wanted <= set(table(full, name).columns)
 
@@ -51,7 +51,7 @@ def test_mapped_paths_exist(running: Clients):
     for system, found in records.items():
         for sync in CATALOGUE.systems[system].syncs.values():
             fields = [field.field for field in sync.attributes.values()]
-            for path in [*fields, sync.key, sync.updated_at, *sync.identifiers.values()]:
+            for path in [*fields, *(each.field for each in sync.controls if each != sync.deleted)]:
                 assert any(stands(record, str(path).split(".")) for record in found), path
 
 

@@ -7,48 +7,87 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profile_pipelines.identity.clusters import assign_profiles, cluster
-from profile_pipelines_tests.identity.model import Partition, expected_partition
+from profile_pipelines.identity.clusters import Limits, cluster
+from profile_pipelines.identity.profile_ids import assign_profiles
+from profile_pipelines_tests.identity.model import (
+    Partition,
+    Rules,
+    expected_partition,
+    identity_rules,
+    shared_values,
+)
 from profile_pipelines_tests.strategies import Identified, identified_records
 
 NAMES = ["id_strong", "id_weak", "id_other"]
 
 
-def _clustered(records: list[Identified], cap: int) -> Partition:
+def _clustered(
+    records: list[Identified], rules: Rules, of: dict[int, int] | None = None
+) -> tuple[Partition, list[int]]:
     columns = {
         name: pl.Series([record[n] for record in records], dtype=pl.String)
         for n, name in enumerate(NAMES)
     }
-    labels, held = cluster(pl.DataFrame(columns), NAMES, cap)
-    return {
+    limits = Limits(rules.per_profile, rules.profiles, rules.cluster)
+    rows_of = np.array([(of or {}).get(n, n) for n in range(len(records))], np.int64)
+    labels, held, shared = cluster(pl.DataFrame(columns), NAMES, limits, rows_of if of else None)
+    found = {
         number: (
             frozenset(np.flatnonzero(labels == label).tolist()) if label >= 0 else frozenset(),
             bool(apart),
         )
         for number, (label, apart) in enumerate(zip(labels, held, strict=True))
     }
+    marked = [
+        len({record[n] for record, mark in zip(records, shared, strict=True) if mark >> n & 1})
+        for n in range(3)
+    ]
+    return found, marked
+
+
+@settings(max_examples=400, deadline=None)
+@given(identified_records(), identity_rules())
+def test_clusters_are_those_of_plain_python(records: list[Identified], rules: Rules) -> None:
+    """Records that share an identifier are one, as far as the limits go; what is shared is told."""
+    expected = expected_partition(dict(enumerate(records)), rules)
+    assert _clustered(records, rules) == (
+        expected,
+        shared_values(dict(enumerate(records)), expected),
+    )
 
 
 @settings(max_examples=200, deadline=None)
-@given(identified_records(), st.integers(2, 15))
-def test_clusters_are_those_of_a_naive_union(records: list[Identified], cap: int) -> None:
-    """Records that share an identifier, directly or not, are one; above the cap they fall apart."""
-    assert _clustered(records, cap) == expected_partition(dict(enumerate(records)), cap)
+@given(identified_records(), identity_rules(), st.data())
+def test_records_with_several_values_are_joined_by_each(
+    records: list[Identified], rules: Rules, data: st.DataObject
+) -> None:
+    """A further value of a record joins as its first does, and counts as no record of its own."""
+    of: dict[int, int] = {}
+    rows = list(records)
+    for number in data.draw(st.lists(st.integers(0, max(len(records) - 1, 0)), max_size=4)):
+        if number < len(records):
+            of[len(rows)] = number
+            stage = data.draw(st.integers(0, 2))
+            value = data.draw(st.sampled_from(["x1", "w1", "w2", "s1", "s2", "o1"]))
+            rows.append(Identified(*(value if n == stage else None for n in range(3))))
+    expected = expected_partition(dict(enumerate(rows)), rules, of)
+    assert _clustered(rows, rules, of) == (expected, shared_values(dict(enumerate(rows)), expected))
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    identified_records().flatmap(lambda r: st.tuples(st.just(r), st.permutations(range(len(r)))))
+    identified_records().flatmap(lambda r: st.tuples(st.just(r), st.permutations(range(len(r))))),
+    identity_rules(),
 )
 def test_the_order_of_records_decides_nothing(
-    drawn: tuple[list[Identified], list[int]],
+    drawn: tuple[list[Identified], list[int]], rules: Rules
 ) -> None:
     """Whatever comes first, the clusters are the same."""
     records, order = drawn
-    shuffled = _clustered([records[n] for n in order], 4)
+    shuffled, _ = _clustered([records[n] for n in order], rules)
+    straight, _ = _clustered(records, rules)
     for position, (members, held) in shuffled.items():
-        expected = expected_partition(dict(enumerate(records)), 4)[order[position]]
-        assert (frozenset(order[n] for n in members), held) == expected
+        assert (frozenset(order[n] for n in members), held) == straight[order[position]]
 
 
 @settings(max_examples=200, deadline=None)

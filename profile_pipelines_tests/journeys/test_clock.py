@@ -1,18 +1,17 @@
-"""When waits and quiet hours end, in every time zone and over every change of the clock."""
+"""When waits end, in every time zone and over every change of the clock."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
-import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from profile_pipelines.catalog.channels import QuietHours
-from profile_pipelines.catalog.journeys import Moment
-from profile_pipelines.journeys.clock import day_time, next_time
+from profile_pipelines.catalog.journeys import Moment, Wait
+from profile_pipelines.catalog.local_time import ALWAYS, NEVER
+from profile_pipelines.journeys.clock import due_at, moment_of, next_time
 
 # the catalogue refuses "Factory", which stands for no zone
 ZONES = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})).map(ZoneInfo)
@@ -20,7 +19,6 @@ MOMENTS = st.datetimes(datetime(1995, 1, 1), datetime(2037, 1, 1)).map(
     lambda at: at.replace(microsecond=0, tzinfo=UTC)
 )
 TIMES = st.times().map(lambda at: at.replace(second=0, microsecond=0))
-MINUTE = timedelta(minutes=1)
 BERLIN, APIA = ZoneInfo("Europe/Berlin"), ZoneInfo("Pacific/Apia")
 
 
@@ -47,38 +45,76 @@ def test_the_next_time_of_day(
     assert found == min(each for each in candidates if each > after)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Australia/Sydney", "America/New_York"])
+@pytest.mark.parametrize("until", ["ends", "ends - 400 days", "ends + 400 days at 09:00"])
+def test_the_ends_of_the_calendar(zone: str, until: str) -> None:
+    """A date or a timestamp that stands for never ends no wait, one for always has ended it."""
+    wait, timezone = Wait.model_validate({"until": until}), ZoneInfo(zone)
+    noon = _utc("2026-06-01T12:00")
+    for never in (date.max, datetime.max.replace(tzinfo=UTC), _utc("9999-12-31T00:00")):
+        assert due_at(wait, never, noon, timezone) == NEVER
+    for always in (date.min, datetime.min.replace(tzinfo=UTC), _utc("0001-01-01T12:00")):
+        assert due_at(wait, always, noon, timezone) == ALWAYS
+    assert due_at(wait, None, noon, timezone) is None
+
+
+@given(st.dates(), st.integers(-9999, 9999), TIMES, ZONES)
+@example(date(9999, 12, 29), 1, time(20), ZoneInfo("America/New_York"))
+def test_any_date_and_any_offset(day: date, days: int, at: time, timezone: ZoneInfo) -> None:
+    """Every moment has a place between always and never; nothing overflows."""
+    moment = Moment(attribute="ends", days=days, at=at)
+    assert ALWAYS <= moment_of(moment, day, timezone) <= NEVER
+    stamp = datetime.combine(day, at, UTC)
+    assert ALWAYS <= moment_of(moment, stamp, timezone) <= NEVER
+    exact = Moment(attribute="ends", minutes=days)
+    found = moment_of(exact, stamp, timezone)
+    assert found in (ALWAYS, NEVER) or found == stamp + timedelta(minutes=days)
+
+
 @given(st.dates(date(1995, 1, 1), date(2037, 1, 1)), st.integers(-40, 40), TIMES, ZONES)
 @example(date(2026, 4, 5), -7, time(2, 30), BERLIN)
 @example(date(2011, 12, 30), 0, time(9), APIA)
 @example(date(2026, 10, 25), 0, time(2, 30), BERLIN)
 def test_a_day_of_the_profile(day: date, days: int, at: time, timezone: ZoneInfo) -> None:
-    """As the standard library has it where the clock shows that time; later where it doesn't."""
-    frame = pl.DataFrame({"day": [day]})
-    found = frame.select(day_time(pl.col("day"), days, at, str(timezone))).item()
-    wanted = datetime.combine(day + timedelta(days=days), at, timezone)
-    exists = wanted.astimezone(UTC).astimezone(timezone).replace(tzinfo=None) == wanted.replace(
-        tzinfo=None
-    )
-    if exists:
-        assert found == wanted.astimezone(UTC)
-    elif found is not None:
-        assert wanted.astimezone(UTC) - timedelta(hours=1) <= found
-        assert found <= wanted.astimezone(UTC) + timedelta(hours=1)
+    """As the standard library has it: where the clock doesn't show that time, later by the gap."""
+    found = moment_of(Moment(attribute="ends", days=days, at=at), day, timezone)
+    assert found == datetime.combine(day + timedelta(days=days), at, timezone).astimezone(UTC)
 
 
-@given(MOMENTS, TIMES, TIMES, ZONES)
-@example(_utc("2026-03-29T00:30"), time(21), time(2, 30), BERLIN)
-def test_quiet_hours(now: datetime, start: time, end: time, timezone: ZoneInfo) -> None:
-    """Outside them there is nothing to wait for; inside, one waits less than two days, and the
-    clock then shows their end unless it was left out."""
-    if start == end:
-        return
-    until = QuietHours(start=start, end=end).until(now, timezone)
-    clock = now.astimezone(timezone).time()
-    inside = start <= clock < end if start < end else clock >= start or clock < end
-    assert (until is not None) == inside
-    if until is not None:
-        assert now - timedelta(hours=2) < until < now + timedelta(days=2)
+@pytest.mark.parametrize(
+    ("until", "wanted"),
+    [
+        ("visit_at - 3 hours", "2026-03-29T06:00"),
+        ("visit_at - 90 minutes", "2026-03-29T07:30"),
+        ("visit_at", "2026-03-29T09:00"),
+        ("visit_at - 1 day", "2026-03-28T10:00"),  # at 11:00 by the clock, before summer time
+        ("visit_at + 1 week", "2026-04-05T09:00"),
+        ("visit_at - 1 day at 18:00", "2026-03-28T17:00"),
+        ("visit_at at 00:00", "2026-03-28T23:00"),
+    ],
+)
+def test_before_a_timestamp(until: str, wanted: str) -> None:
+    """Hours are exact, days keep the time of day by the customer's clock, `at` sets it."""
+    wait = Wait.model_validate({"until": until})
+    visit = _utc("2026-03-29T09:00")  # 11:00 in Berlin, on the day on which summer time begins
+    assert due_at(wait, visit, _utc("2026-03-01T00:00"), BERLIN) == _utc(wanted)
+
+
+@given(MOMENTS, st.integers(1, 40), ZONES)
+@example(_utc("2027-03-27T08:00"), 1, BERLIN)
+def test_days_are_of_the_calendar(arrived: datetime, days: int, timezone: ZoneInfo) -> None:
+    """Three days later it is the same time of day, unless the clock left that out; hours are so
+    many hours."""
+    there = arrived.astimezone(timezone)
+    found = due_at(Wait.model_validate({"for": f"{days} days"}), None, arrived, timezone)
+    assert found is not None
+    local = found.astimezone(timezone)
+    wanted = there.replace(tzinfo=None) + timedelta(days=days)
+    shown = wanted.replace(tzinfo=timezone).astimezone(UTC).astimezone(timezone)
+    assert local == shown
+    assert shown.replace(tzinfo=None) >= wanted
+    exact = due_at(Wait.model_validate({"for": f"{days * 24} hours"}), None, arrived, timezone)
+    assert exact == arrived + timedelta(days=days)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ BYE = {"send": {"channel": "drop", "template": "bye"}}
 
 
 def _declared(steps: list[Any], **journey: Any) -> dict[str, Any]:
-    declared = catalogue(("crm",), ("status", "tier", "opt_in", "ends"))
+    declared = catalogue(("crm",), ("status", "tier", "opt_in", "ends", "seen"))
     for attribute in declared["attributes"].values():
         attribute["fresh_within"] = "400 days"
         attribute["max_changed"] = "100%"
@@ -303,7 +303,9 @@ def test_versions(tmp_path: Path) -> None:
 
 def test_each_day_begins_at_midnight_in_the_time_zone(tmp_path: Path) -> None:
     """What happened is counted on the day of the catalogue's time zone, also when clocks change."""
-    journeys = Journeys(tmp_path, [SEND, {"wait": "1 day"}, BYE], exit_when={"tier": {"is": "new"}})
+    journeys = Journeys(
+        tmp_path, [SEND, {"wait": "24 hours"}, BYE], exit_when={"tier": {"is": "new"}}
+    )
     declared = journeys.company.declared
     declared["settings"] = {"timezone": "Europe/Berlin"}
     journeys.company.declare(declared)

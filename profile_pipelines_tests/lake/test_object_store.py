@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from profile_pipelines.errors import Conflict
 from profile_pipelines.lake.upkeep import merge_small_files, sweep
@@ -23,6 +24,8 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     for name, value in options.items():
         monkeypatch.setenv(name.upper(), value)
     if request.param == "s3":
+        # one that an earlier test has made knows other credentials, or none
+        s3fs.S3FileSystem.clear_instance_cache()
         monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
         monkeypatch.setenv("AWS_DEFAULT_REGION", options["aws_region"])
     else:

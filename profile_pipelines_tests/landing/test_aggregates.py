@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -37,6 +37,7 @@ FIELDS = {
     "total": {"type": "integer", "field": "points"},
     "placed_at": {"type": "timestamp", "field": "since"},
     "items": {"type": "list", "field": "tags"},
+    "gift": {"type": "boolean", "field": "opt_in"},
 }
 AGGREGATES: dict[str, Any] = {
     "orders": {"aggregate": "count"},
@@ -50,6 +51,20 @@ AGGREGATES: dict[str, Any] = {
     "products": {"aggregate": {"list_distinct": "items", "where": {"none": [
         {"state": {"is": "new"}}]}}},
 }  # fmt: skip
+MORE_ATTRIBUTES = {
+    "any_gift": "boolean",
+    "all_gifts": "boolean",
+    "by_total": "string",
+    "by_state": "integer",
+    "by_words": "integer",
+}
+MORE_AGGREGATES: dict[str, Any] = {
+    "any_gift": {"aggregate": {"any": "gift"}},
+    "all_gifts": {"aggregate": {"all": "gift", "where": {"total": {"present": True}}}},
+    "by_total": {"aggregate": {"last": "state", "by": "total"}},
+    "by_state": {"aggregate": {"last": "total", "by": "state"}},
+    "by_words": {"aggregate": {"last": "total", "by": {"state": ["sent", "new"]}}},
+}
 
 
 def shop(**changes: Any) -> dict[str, Any]:
@@ -67,7 +82,8 @@ def shop(**changes: Any) -> dict[str, Any]:
         "identifiers": {"customer_no": {"normalise": ["trim", "upper", {"strip_prefix": "C-"}]}},
         "attributes": {
             name: {"type": kind, "sources": ["shop"], "fresh_within": "24h"}
-            for name, kind in ATTRIBUTES.items()
+            for name, kind in {**ATTRIBUTES, **MORE_ATTRIBUTES}.items()
+            if name in {**sync, **changes}["attributes"]
         },
         "systems": {
             "shop": {
@@ -104,6 +120,12 @@ def model(children: dict[str, dict[str, Any]], ever: set[str]) -> dict[str, dict
             if c["points"] is not None and (c["status"] != "new" or c["points"] > 50)
         ]  # fmt: skip
         items = {i for c in own if c["status"] != "new" for i in c["tags"]}
+        gifts = [c["gift"] for c in own if c["gift"] is not None]
+        counted_gifts = [
+            c["gift"] for c in own if c["gift"] is not None and c["points"] is not None
+        ]
+        both = [c for c in own if c["status"] and c["points"] is not None]
+        points = [c for c in own if c["points"] is not None]
         expected[customer] = {
             "orders": len(own),
             "paid": sum(c["status"] in ("paid", "sent") for c in own),
@@ -113,8 +135,22 @@ def model(children: dict[str, dict[str, Any]], ever: set[str]) -> dict[str, dict
             "latest_state": max(states)[2] if states else None,
             "states": sorted({c["status"] for c in own if c["status"]}) or None,
             "products": sorted(items) or None,
+            "any_gift": any(gifts) if gifts else None,
+            "all_gifts": all(counted_gifts) if counted_gifts else None,
+            "by_total": last(both, lambda c: c["points"], "status"),
+            "by_state": last(both, lambda c: c["status"], "points"),
+            "by_words": last(
+                points,
+                lambda c: ({"sent": 2, "new": 1}.get(c["status"], 0), c["changed"]),
+                "points",
+            ),
         }
     return expected
+
+
+def last(children: list[dict[str, Any]], key: Callable[[dict[str, Any]], Any], of: str) -> Any:
+    """What the last of the children says, which of equals is that with the greater id."""
+    return max(children, key=lambda c: (key(c), c["id"]))[of] if children else None
 
 
 CHILD = st.fixed_dictionaries(
@@ -125,6 +161,7 @@ CHILD = st.fixed_dictionaries(
         "status": st.sampled_from(["new", "paid", "sent", None]),
         "points": st.none() | st.integers(-100, 100),
         "since": st.none() | st.integers(1, 200),
+        "gift": st.none() | st.booleans(),
         "tags": st.lists(st.sampled_from("xyz"), max_size=2),
         "late": st.sampled_from([False, False, False, True]),
         "repeated": st.booleans(),
@@ -148,6 +185,7 @@ def put(company: Company, child: dict[str, Any]) -> None:
         "status": child["status"] and child["status"].upper(),
         "points": None if points is None else str(points),
         "since": None if since is None else (EPOCH + timedelta(hours=since)).isoformat(),
+        "opt_in": None if child["gift"] is None else str(child["gift"]),
         "tags": ",".join(child["tags"]),
     }
     company.add("shop", child["id"], **row)
@@ -177,7 +215,7 @@ def killed_between_commits() -> Iterator[None]:
 def test_aggregates_agree_with_the_children(rounds: list[tuple[list[dict[str, Any]], str]]) -> None:
     """After any changes, late or repeated, moves, deletions and kills, the values are exact."""
     with tempfile.TemporaryDirectory() as folder:
-        company = Company(Path(folder), shop())
+        company = Company(Path(folder), shop(attributes={**AGGREGATES, **MORE_AGGREGATES}))
         known: dict[str, dict[str, Any]] = {}
         ever: set[str] = set()
         for tick, (batch, how) in enumerate(rounds, start=10):
@@ -228,7 +266,6 @@ def test_customers_that_come_out_alike_again_are_no_fault(tmp_path: Path) -> Non
     """A child that came late changes nothing of its customer, in this run and in those after it."""
     paid = {"aggregate": {"count": True, "where": {"state": {"is": "paid"}}}}
     declared = shop(attributes={"paid": paid})
-    declared["attributes"] = {"paid": declared["attributes"]["paid"]}
     company = Company(tmp_path, declared)
     company.put("shop", "1", no="1", status="paid", changed=stamp(-5))
     company.sync("shop")
@@ -239,9 +276,21 @@ def test_customers_that_come_out_alike_again_are_no_fault(tmp_path: Path) -> Non
         assert customers(company)["1"]["paid"] == 1
 
 
-def test_a_window_moves_with_the_clock(company: Company) -> None:
+def test_two_fields_of_a_child_are_compared(tmp_path: Path) -> None:
+    """As two attributes of a profile are."""
+    fields = {**FIELDS, "due": {"type": "timestamp", "field": "seen"}}
+    late = {"aggregate": {"count": True, "where": {"placed_at": {"after": {"attribute": "due"}}}}}
+    company = Company(tmp_path, shop(fields=fields, attributes={"paid": late}))
+    for key, due in (("a", stamp(-6)), ("b", stamp(-4)), ("c", None)):
+        company.put("shop", key, no="1", changed=stamp(-5), since=stamp(-5), seen=due)
+    company.sync("shop")
+    assert customers(company)["1"]["paid"] == 1
+
+
+@pytest.mark.parametrize("test", [{"within_last": "2 days"}, {"after": "today - 3 days"}])
+def test_a_window_moves_with_the_clock(company: Company, test: dict[str, Any]) -> None:
     """A condition on the time is exact at each sync, though no child changed."""
-    recent = {"aggregate": {"count": True, "where": {"placed_at": {"within_last": "2 days"}}}}
+    recent = {"aggregate": {"count": True, "where": {"placed_at": test}}}
     company.declare(shop(attributes={**AGGREGATES, "paid": recent}))
     since = company.now.isoformat()
     company.put("shop", "a", no="1", changed=since, since=since, status="NEW")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,25 @@ def test_a_lost_field_sets_aside_what_uses_it(company: Company) -> None:
     assert list(result.set_aside) == ["spent"]
     assert "the source has no field points" in str(result.set_aside["spent"][0])
     assert (customers(company)["1"]["paid"], customers(company)["1"]["spent"]) == (0, 5)
+
+
+def test_by_another_identifier_one_field_sets_aside_all_of_a_sync(company: Company) -> None:
+    """Nobody known is a customer any more then, so that no aggregate could stay; what is listed
+    says so, and one approval lets all of it through."""
+    _rewrite(company, 4, points="many")
+    for each in KEYS:
+        company.execute("shop", f"update people set email = 'C-{each}' where id = '{each}'")
+    declared = copy.deepcopy(company.declared)
+    sync = declared["systems"]["shop"]["syncs"]["people"]
+    sync["identifiers"]["customer_no"] = "email"
+    company.declare(declared)
+    before = customers(company)
+    result = company.sync("shop")
+    assert list(result.set_aside) == ["", "spent"]
+    assert all(entry.set_aside for entry in result.attributes.values())
+    assert {each.place for each in _waiting(company)} == {"shop.people", "shop.spent"}
+    assert customers(company) == before
+    _approve(company)
+    assert company.sync("shop").set_aside == {}
+    assert _waiting(company) == []
+    assert customers(company)["1"] == {**before["1"], "spent": None}

@@ -13,8 +13,8 @@ from profile_pipelines import pipeline
 from profile_pipelines.errors import SourceError
 from profile_pipelines.landing.named import NamedResult
 from profile_pipelines.ledger.inbox import Inbox, Named
-from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
-from profile_pipelines_tests.sources.api_server import Api, answer, serving
+from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
+from profile_pipelines_tests.sources.api_server import Answer, Api, answer, serving
 
 
 @pytest.fixture
@@ -255,6 +255,28 @@ def test_when_nothing_is_there_the_path_is_doubted(over_http: Company, api: Api)
     assert waiting(over_http) == 11
 
 
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (answer("", 204, content_type=""), "which doesn't say that it's gone"),
+        (answer({"person": {"error": "busy"}}), "isn't the record: it has nothing at its key, id"),
+        (answer({"person": None, "error": "busy"}), "`error`, an error"),
+        (answer({"message": "busy"}), "nothing at `record: person`"),
+        (answer("<html>busy</html>"), "a web page or XML"),
+    ],
+)
+def test_what_is_no_record_is_not_gone(
+    over_http: Company, api: Api, said: Answer, problem: str
+) -> None:
+    """Nothing is deleted, the events stay, and the endpoint is named without anybody's key."""
+    api.answers["/people/a/1"] = said
+    name(over_http, "a/1")
+    with pytest.raises(SourceError, match=problem) as raised:
+        read(over_http)
+    assert str(raised.value).startswith("crm.people: /people/{id}: ")
+    assert waiting(over_http) == 1
+
+
 def test_an_api_that_is_down_keeps_the_events(over_http: Company, api: Api) -> None:
     """A fault on the way loses nothing."""
     api.answers["/people/2"] = answer({}, 503)
@@ -262,3 +284,47 @@ def test_an_api_that_is_down_keeps_the_events(over_http: Company, api: Api) -> N
     with pytest.raises(SourceError):
         read(over_http)
     assert waiting(over_http) == 1
+
+
+def test_a_late_event_removes_nothing_that_came_back(company: Company) -> None:
+    """A record that was changed after the event is asked of the system; any other is gone."""
+    company.put("crm", "1", no="1", changed=stamp(0), status="prospect", tier="gold")
+    company.run()
+    name(company, "1", gone=True, happened_at=START - HOUR)
+    name(company, "2", gone=True, happened_at=START - HOUR)
+    result = read(company)
+    assert (result.rows_read, result.deleted, waiting(company)) == (1, 1, 0)
+    company.settle()
+    assert company.profile("1")["status"] == "prospect"
+    company.remove("crm", "1")
+    name(company, "1", gone=True, happened_at=START - HOUR)
+    assert read(company).deleted == 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "carried"])
+@pytest.mark.parametrize(("at", "stays"), [(-1, True), (1, False)])
+def test_a_late_event_of_a_system_that_cannot_be_asked(
+    tmp_path: Path, known: bool, at: float, stays: bool
+) -> None:
+    """The times decide, whichever of the two was delivered first."""
+    declared = catalogue(("crm",), ("status",))
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "people.csv").write_text(
+        f"id,no,email,changed,gone,status\n9,9,,{stamp(-9)},,active\n"
+    )
+    declared["systems"]["crm"]["connection"] = {"type": "files", "root": str(folder)}
+    declared["systems"]["crm"]["syncs"]["people"]["path"] = "people.csv"
+    del declared["systems"]["crm"]["syncs"]["people"]["table"]
+    company = Company(tmp_path, declared)
+    company.run()
+    company.now += HOUR
+    record = {"id": "1", "no": "1", "changed": stamp(0), "status": "prospect"}
+    name(company, "1", record=json.dumps(record))
+    if known:
+        read(company)
+    name(company, "1", gone=True, happened_at=START + at * HOUR)
+    read(company)
+    company.settle()
+    found = company.customers.profiles().to_polars()
+    assert ("1" in {each[0] for each in found["customer_no"].to_list()}) == stays

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from profile_pipelines.errors import Conflict
+from profile_pipelines.errors import Conflict, Held
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.deliveries import Deliveries
-from profile_pipelines.ledger.delivery_runs import LEASE
+from profile_pipelines.ledger.holds import LEASE, Holds
 from profile_pipelines_tests.company import START
 
 SECOND = timedelta(seconds=1)
@@ -25,30 +26,43 @@ def deliveries(request: pytest.FixtureRequest, tmp_path: Path) -> Deliveries:
     return Ledger(url).deliveries
 
 
-def test_one_run_at_a_time(deliveries: Deliveries):
-    """While a run lives no other one begins; when it is silent for long, another takes over."""
-    first = deliveries.runs.take("out", "place", now=START)
+def test_one_run_at_a_time(deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch):
+    """While a run lives no other one begins; when it is silent for long, by the database's clock
+    and not by what runs take for the present, another takes over."""
+    moment = START
+
+    def at(later: timedelta) -> None:
+        nonlocal moment
+        moment = START + later
+
+    monkeypatch.setattr(Holds, "_present", lambda *_: moment)
+    first = deliveries.runs.take("out", "place")
+    at(LEASE)
+    with pytest.raises(Held, match=f"process {os.getpid()} on .* since 2026-03-02 12:00:00 UTC"):
+        deliveries.runs.take("out", "place")
+    at(LEASE + SECOND)
+    second = deliveries.runs.take("out", "place")
     with pytest.raises(Conflict):
-        deliveries.runs.take("out", "place", now=START + LEASE)
-    second = deliveries.runs.take("out", "place", now=START + LEASE + SECOND)
+        deliveries.begin("out", first, "b", "add", [(1, "k", "d")], now=START)
+    deliveries.runs.release("out", first, now=START, error="late")
+    at(2 * LEASE)
+    with pytest.raises(Held):
+        deliveries.runs.take("out", "place")
+    deliveries.begin("out", second, "b", "add", [(1, "k", "d")], now=START)
     with pytest.raises(Conflict):
-        deliveries.begin("out", first, "b", "add", [(1, "k", "d")], now=START + LEASE)
-    deliveries.runs.release("out", first, now=START + LEASE)
-    with pytest.raises(Conflict):
-        deliveries.runs.take("out", "place", now=START + LEASE + 2 * SECOND)
-    deliveries.begin("out", second, "b", "add", [(1, "k", "d")], now=START + LEASE + 3 * SECOND)
-    with pytest.raises(Conflict):
-        deliveries.settle("out", first, "b", {}, now=START + LEASE + 3 * SECOND)
-    deliveries.settle("out", second, "b", {}, now=START + LEASE + 4 * SECOND)
+        deliveries.settle("out", first, "b", {}, now=START)
+    at(3 * LEASE)
+    deliveries.settle("out", second, "b", {}, now=START)
     deliveries.runs.release("out", second, now=START, counts={"added": 1})
     assert deliveries.counts() == {"out": {("held", None): 1}}
-    assert deliveries.runs.standing("out").counts == {"added": 1}
-    deliveries.runs.take("out", "place", now=START)
+    standing = deliveries.runs.standing("out")
+    assert (standing.counts, standing.error) == ({"added": 1}, None)
+    deliveries.runs.take("out", "place")
 
 
 def test_refusals(deliveries: Deliveries):
     """A refused addition isn't held, a refused removal still is; each wait is twice the last."""
-    by = deliveries.runs.take("out", "place", now=START)
+    by = deliveries.runs.take("out", "place")
     waits: list[timedelta] = []
     for number in range(3):
         deliveries.begin("out", by, f"b{number}", "add", [(1, "k", "d"), (2, "l", "d")], now=START)
@@ -67,7 +81,7 @@ def test_refusals(deliveries: Deliveries):
 def test_forgetting(deliveries: Deliveries):
     """Of forgotten profiles no row stays, at any destination."""
     for name in ("one", "two"):
-        by = deliveries.runs.take(name, "place", now=START)
+        by = deliveries.runs.take(name, "place")
         deliveries.begin(name, by, "b", "add", [(1, "k", "d"), (2, "l", "d")], now=START)
         deliveries.settle(name, by, "b", {}, now=START)
     assert len(deliveries.of_profiles([1])) == 2

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
-from profile_pipelines.ledger import Ledger, SyncEntry
+from profile_pipelines.errors import LakeError
+from profile_pipelines.ledger import Excess, Ledger, SyncEntry
 from profile_pipelines.ledger.ledger import AttributeEntry
 from profile_pipelines.ledger.storage import create_tables, open_engine
 
@@ -49,7 +50,7 @@ def test_a_ledger_that_cannot_be_written_is_told(postgres_url: str) -> None:
     """Creating its tables isn't tried for ever."""
     options = {"options": "-c default_transaction_read_only=on"}
     url = sa.make_url(postgres_url).update_query_dict(options)
-    with pytest.raises(DBAPIError, match="read-only"):
+    with pytest.raises(LakeError, match="read-only transaction; name the"):
         Ledger(url.render_as_string(hide_password=False))
 
 
@@ -113,7 +114,7 @@ def test_a_repeated_run_replaces_its_entry(ledger: Ledger) -> None:
     [run] = ledger.runs()
     assert (run["rows_read"], run["covered_at"]) == (5, NOON)
     assert ledger.coverage() == {("crm", "tier"): NOON}
-    assert ledger.latest("crm", "tier") == AttributeEntry(5, 2, {"bad": 2})
+    assert ledger.latest_of("crm")["tier"] == AttributeEntry(5, 2, {"bad": 2})
 
 
 def test_one_run_may_sync_several_systems(ledger: Ledger) -> None:
@@ -138,12 +139,25 @@ def test_the_last_full_read_is_known(ledger: Ledger) -> None:
 def test_the_latest_finding_is_known(ledger: Ledger) -> None:
     """Set aside or not, the newest finding of an attribute counts."""
     bad = AttributeEntry(10, 9, {"not readable as date": 9}, set_aside=True)
-    assert ledger.latest("crm", "tier") is None
+    assert ledger.latest_of("crm") == {}
     ledger.record(_entry("b", NOON + HOUR, tier=bad))
     ledger.record(_entry("a", NOON, tier=AttributeEntry(10), status=AttributeEntry(3)))
-    assert ledger.latest("crm", "tier") == bad
     assert ledger.latest_of("crm") == {"tier": bad, "status": AttributeEntry(3)}
     assert ledger.latest_of("shop") == {}
+
+
+def test_syncs_of_one_moment_have_an_order(ledger: Ledger) -> None:
+    """That in which they ended, whatever their runs are called; a repeated run is the last."""
+    tight = (Excess("changed", 2, 4, 0.2),)
+    for number, run in enumerate("zamb", 1):
+        found = AttributeEntry(number, set_aside=True)
+        ledger.record(replace(_entry(run, NOON, tier=found), set_aside={"tier": tight}))
+        assert ledger.latest_of("crm") == {"tier": found}
+        assert [each.run_id for each in ledger.set_asides.newest()] == [run]
+    assert [run["run_id"] for run in ledger.runs()] == ["b", "m", "a", "z"]
+    ledger.record(_entry("a", NOON, tier=AttributeEntry(9)))
+    assert ledger.latest_of("crm") == {"tier": AttributeEntry(9)}
+    assert [run["run_id"] for run in ledger.runs(3)] == ["a", "b", "m"]
 
 
 def test_the_newest_runs_come_first(ledger: Ledger) -> None:

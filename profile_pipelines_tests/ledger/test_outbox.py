@@ -60,6 +60,13 @@ def test_a_message_is_decided_once(engine: sa.Engine, outbox: Outbox) -> None:
     assert templates == {message_id("renewal", 1, n, "0", "email"): "reminder" for n in (1, 2, 3)}
 
 
+def _had(
+    outbox: Outbox, profile_ids: list[int], since: datetime
+) -> list[tuple[int, str, str, datetime]]:
+    found = outbox.sent_since(profile_ids, [], since)
+    return [(each.profile_id, each.journey, each.channel, each.at) for each in found]
+
+
 def test_claims_exclude_each_other(engine: sa.Engine, outbox: Outbox) -> None:
     """Each message is claimed by one process; one that isn't due yet, or of another channel, by
     none."""
@@ -71,7 +78,7 @@ def test_claims_exclude_each_other(engine: sa.Engine, outbox: Outbox) -> None:
     assert outbox.begin("a", [each.message_id for each in first + second], now=NOON) == {
         first[0].message_id
     }
-    outbox.give_back("b", now=NOON)
+    outbox.leave("b", [], now=NOON)
     assert [each.profile_id for each in outbox.claim("c", 9, now=NOON)] == [2, 4]
 
 
@@ -92,8 +99,8 @@ def test_outcomes_are_kept(engine: sa.Engine, outbox: Outbox) -> None:
     assert _states(outbox) == {"sent": 1, "pending": 1, "failed": 1}
     assert outbox.claim("a", 9, now=NOON) == []
     assert [each.attempts for each in outbox.claim("a", 9, now=NOON + HOUR)] == [1]
-    assert outbox.sent_since([1, 2, 3], NOON - HOUR) == [(1, "renewal", "email", NOON)]
-    assert outbox.sent_since([1, 2, 3], NOON + HOUR) == []
+    assert _had(outbox, [1, 2, 3], NOON - HOUR) == [(1, "renewal", "email", NOON)]
+    assert _had(outbox, [1, 2, 3], NOON + HOUR) == []
     assert outbox.retry(["failed"], now=NOON) == 1
     assert _states(outbox) == {"sent": 1, "claimed": 1, "pending": 1}
 
@@ -123,3 +130,20 @@ def test_what_comes_too_late_is_skipped(engine: sa.Engine, outbox: Outbox) -> No
     assert reasons == {
         ("skipped", "quiet_hours"): 1, ("skipped", "expired"): 1, ("pending", None): 1,
     }  # fmt: skip
+
+
+def test_what_went_to_an_address_is_found_by_it(engine: sa.Engine, outbox: Outbox) -> None:
+    """Whoever it was for; of who was erased nothing tells any more where it went."""
+    _decide(engine, outbox, _row(1), _row(2), _row(3))
+    ids = [each.message_id for each in outbox.claim("a", 9, now=NOON)]
+    outbox.grant("a", {ids[0]: "h", ids[1]: "h", ids[2]: None})
+    granted = outbox.sent_since([], ["h"], NOON)
+    outbox.begin("a", ids, now=NOON)
+    outbox.settle("a", [Outcome(each, "sent") for each in ids], now=NOON)
+    assert [each.profile_id for each in outbox.sent_since([], ["h"], NOON)] == [1, 2]
+    assert granted == outbox.sent_since([], ["h"], NOON), "what is about to be sent counts already"
+    both = outbox.sent_since([1, 3], ["h"], NOON)
+    assert {each.profile_id: each.address for each in both} == {1: "h", 2: "h", 3: None}
+    with engine.begin() as connection:
+        outbox.forget(connection, [1], now=NOON)
+    assert [each.profile_id for each in outbox.sent_since([], ["h"], NOON)] == [2]

@@ -63,7 +63,9 @@ def _lineage(definitions: dg.Definitions) -> dict[str, Any]:
                     key.to_user_string() for key in each.asset_selection.resolve(graph)
                 )
                 if each.asset_selection
-                else _targets(definitions, each.job_name),
+                else [
+                    target for job in each.targets for target in _targets(definitions, job.job_name)
+                ],
             }
             for each in sorted(repository.sensor_defs, key=lambda each: each.name)
         },

@@ -37,6 +37,9 @@ class Watcher:
     def read(self, name: str, so_far: HowFar) -> None:
         self.told.append(f"{name} {so_far.rows} rows")
 
+    def waiting(self, name: str, detail: str) -> None:
+        self.told.append(f"{name} {detail}")
+
     def step_finished(self, name: str, detail: str) -> None:
         self.told.append(f"{name}: {detail}")
 
@@ -163,7 +166,9 @@ def test_a_sync_may_only_link(business: Business) -> None:
     attributes: {}
 """
     shop.write_text(shop.read_text() + links)
-    (business.folder / "catalog" / "identifiers.yaml").write_text("customer_id: {}\ncard: {}\n")
+    (business.folder / "catalog" / "identifiers.yaml").write_text(
+        "customer_id: {per_profile: unlimited}\ncard: {}\n"
+    )
     (business.folder / "shop" / "links").mkdir()
     cards = "customer_no,card\nC1,A\nC2,A\n"
     (business.folder / "shop" / "links" / "cards.csv").write_text(cards)

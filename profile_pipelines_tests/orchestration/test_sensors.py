@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -16,7 +17,9 @@ from dagster._core.remote_origin import (
 )
 
 from profile_pipelines.errors import CatalogueError
+from profile_pipelines.orchestration import sensors
 from profile_pipelines.orchestration.sensors import BY_TAG
+from profile_pipelines.orchestration.session import Session
 from profile_pipelines_tests.orchestration.conftest import Business, materialise
 
 DERIVED = {
@@ -148,7 +151,9 @@ def test_a_system_without_attributes_has_no_sensor(business: Business) -> None:
     attributes = business.folder / "catalog" / "attributes.yaml"
     attributes.write_text(attributes.read_text().partition("orders:")[0])
     names = [each.name for each in business.definitions().get_repository_def().sensor_defs]
-    assert sorted(names) == ["bring_up_to_date", "crm_changed"]
+    assert sorted(names) == [
+        *("bring_up_to_date", "catalogue_changed", "crm_changed", "end_lost_runs")
+    ]
 
 
 def test_a_function_with_a_mark_starts_a_sync(
@@ -288,6 +293,79 @@ def test_a_system_that_moves_faster_than_it_is_read_fills_no_queue(
     assert len(sensor.tick()) == 1
 
 
+def run_of(
+    business: Business, instance: dg.DagsterInstance, sensor: str, request: dg.RunRequest
+) -> bool:
+    """A run that a sensor asked for, to its end; whether it succeeded."""
+    result = (
+        business.definitions()
+        .resolve_implicit_global_asset_job_def()
+        .execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            tags={BY_TAG: sensor},
+            asset_selection=list(request.asset_selection or []),
+        )
+    )
+    return result.success
+
+
+def test_a_run_that_failed_is_asked_for_again(
+    business: Business, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a pause, twice as long after each failure; until it, or another run, has succeeded."""
+    sensor = Sensor(business, "crm_changed", instance)
+    [first] = sensor.tick()
+    (business.folder / "lake").write_text("in the way")
+    assert not run_of(business, instance, "crm_changed", first)
+    assert sensor.tick() == []
+    monkeypatch.setattr(sensors, "_FIRST_WAIT", timedelta())
+    [again] = sensor.tick()
+    assert keys(again) == keys(first)
+    assert again.run_key != first.run_key
+    assert not run_of(business, instance, "crm_changed", again)
+    monkeypatch.setattr(sensors, "_FIRST_WAIT", timedelta(seconds=30))
+    assert sensor.tick() == []
+    monkeypatch.setattr(sensors, "_LONGEST_WAIT", timedelta())
+    (business.folder / "lake").unlink()
+    [third] = sensor.tick()
+    queued = queue(business, instance, "crm_changed", third)
+    assert sensor.tick() == []
+    instance.delete_run(queued.run_id)
+    assert run_of(business, instance, "crm_changed", third)
+    assert sensor.tick() == []
+
+
+def test_what_another_run_synced_since_is_not_asked_for_again(
+    business: Business, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the schedule came before the pause was over."""
+    monkeypatch.setattr(sensors, "_FIRST_WAIT", timedelta())
+    sensor = Sensor(business, "crm_changed", instance)
+    [first] = sensor.tick()
+    (business.folder / "lake").write_text("in the way")
+    assert not run_of(business, instance, "crm_changed", first)
+    (business.folder / "lake").unlink()
+    materialise(business, instance, ["crm", "tier"])
+    assert [keys(request) for request in sensor.tick()] == [{"crm/email_opt_in"}]
+    materialise(business, instance, ["crm", "email_opt_in"])
+    assert sensor.tick() == []
+
+
+def test_what_was_set_aside_is_not_asked_for_again(
+    business: Business, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run failed, but to read the same again would set the same aside."""
+    monkeypatch.setattr(sensors, "_FIRST_WAIT", timedelta())
+    sensor = Sensor(business, "crm_changed", instance)
+    [first] = sensor.tick()
+    business.crm(*((n, f"C{n}", "lead", "true", "2026-02-02 10:00:00") for n in range(1, 11)))
+    [moved] = sensor.tick()
+    assert run_of(business, instance, "crm_changed", moved) is False
+    assert sensor.tick() == []
+    assert keys(first) == keys(moved)
+
+
 def test_a_run_in_the_queue_will_see_what_is_new(
     business: Business, instance: dg.DagsterInstance
 ) -> None:
@@ -301,3 +379,34 @@ def test_a_run_in_the_queue_will_see_what_is_new(
     instance.delete_run(queued.run_id)
     materialise(business, instance, ["shop", "orders"])
     assert len(sensor.tick()) == 1
+
+
+def test_what_is_declared_otherwise_is_synced_at_once(
+    business: Business, instance: dg.DagsterInstance
+) -> None:
+    """A changed identifier asks once for all of the sync's attributes, which stand until then."""
+
+    def tick(cursor: str | None) -> tuple[list[dg.RunRequest], str | None]:
+        sensor = business.definitions().get_repository_def().get_sensor_def("catalogue_changed")
+        session = Session(business.workspace)
+        context = dg.build_sensor_context(
+            instance, cursor, sensor_name=sensor.name, resources={"session": session}
+        )
+        result = sensor.evaluate_tick(context)
+        return list(result.run_requests or []), result.cursor
+
+    materialise(business, instance)
+    before = business.members("gold")
+    asked, cursor = tick(None)
+    assert asked == []
+    path = business.folder / "catalog" / "sources" / "crm.yaml"
+    path.write_text(path.read_text().replace("customer_id: customer_no", "customer_id: id"))
+    materialise(business, instance, *(key.path for key in DERIVED))
+    assert business.members("gold") == before
+    [request], cursor = tick(cursor)
+    assert keys(request) == {"crm/tier", "crm/email_opt_in"}
+    assert tick(cursor)[0] == []
+    assert materialise(business, instance, ["crm", "email_opt_in"]).success
+    materialise(business, instance, *(key.path for key in DERIVED))
+    assert business.members("gold") == before
+    assert tick(None)[0] == []

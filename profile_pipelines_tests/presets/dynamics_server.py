@@ -31,6 +31,9 @@ class Dynamics(Vendor):
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self.found: dict[str, dict[str, _Record]] = {"contacts": {}, "accounts": {}}
+        self.log: dict[str, list[str]] = {"contacts": [], "accounts": []}
+        self.forgotten = 0
+        self.tracks_changes = True
         for number in range(COUNT):
             self.add(number, later(number))
         api.answers["/t-1/oauth2/v2.0/token"] = self._token
@@ -51,6 +54,12 @@ class Dynamics(Vendor):
             "accountid": account, "customertypecode": 3, "industrycode": None,
             "revenue": 1000000.5, "modifiedon": iso(at),
         }  # fmt: skip
+        for table, key in (("contacts", contact), ("accounts", account)):
+            self.log[table].append(key)
+
+    def delete(self, table: str, key: str) -> None:
+        del self.found[table][key]
+        self.log[table].append(key)
 
     def _token(self, request: Request) -> Response:
         """Entra's v2.0 endpoint: the scope is the environment's address and `/.default`.
@@ -74,7 +83,12 @@ class Dynamics(Vendor):
         assert "$skip" not in request.query_params
         assert request.headers["odata-version"] == "4.0"
         prefer = request.headers["prefer"]
-        assert "odata.maxpagesize=5000" in prefer
+        if "$deltatoken" in request.query_params:
+            return self._delta(request, table)
+        tracks = prefer == "odata.track-changes"
+        assert tracks or "odata.maxpagesize=5000" in prefer
+        if tracks and not self.tracks_changes:
+            return JSONResponse({"error": {"code": "0x80060892", "message": "not enabled"}}, 400)
         records = list(self.found[table].values())
         names = request.query_params["$select"].split(",")
         for name in names:
@@ -95,7 +109,33 @@ class Dynamics(Vendor):
         if start + PAGE < len(records):
             url = request.url.include_query_params(**{"$skiptoken": start + PAGE})
             answer["@odata.nextLink"] = str(url)
+        elif tracks:
+            answer["@odata.deltaLink"] = self._link(request, table)
         return JSONResponse(answer)
+
+    def _link(self, request: Request, table: str) -> str:
+        url = request.url.replace(query="")
+        token = f"{self.forgotten}-{len(self.log[table])}"
+        return str(url.include_query_params(**{"$deltatoken": token}))
+
+    def _delta(self, request: Request, table: str) -> Response:
+        """What happened since the token; a deleted row has its id and the reason alone.
+
+        …/use-change-tracking-synchronize-data-external-systems; an old token is gone.
+        """
+        made, _, start = request.query_params["$deltatoken"].partition("-")
+        if int(made) != self.forgotten:
+            error = {"code": "0x80044352", "message": "the version stamp has expired"}
+            return JSONResponse({"error": error}, 410)
+        page: list[_Record] = []
+        for key in dict.fromkeys(self.log[table][int(start) :]):
+            if key in self.found[table]:
+                page.append({f"{table.removesuffix('s')}id": key})
+            else:
+                context = f"…/$metadata#{table}/$deletedEntity"
+                page.append({"@odata.context": context, "id": key, "reason": "deleted"})
+        link = self._link(request, table)
+        return JSONResponse({"@odata.context": "…/$delta", "@odata.deltaLink": link, "value": page})
 
     def expected(self, stream: str) -> Rows:
         if stream == "contacts":

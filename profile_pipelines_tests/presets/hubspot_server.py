@@ -28,6 +28,7 @@ class HubSpot(Vendor):
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self.found: dict[str, dict[str, _Record]] = {"contacts": {}, "companies": {}, "deals": {}}
+        self.archived: dict[str, list[_Record]] = {kind: [] for kind in self.found}
         for number in range(COUNT):
             self.add(number, later(number))
         for kind in self.found:
@@ -53,6 +54,19 @@ class HubSpot(Vendor):
             "hs_lastmodifieddate": stamp(at),
         }  # fmt: skip
 
+    def archive(self, kind: str, key: str, at: datetime) -> _Record:
+        """Into the recycle bin, from where it can be restored for 90 days; what it was."""
+        known = self.found[kind].pop(key)
+        self.archived[kind].append(
+            {"id": key, "properties": {}, "archived": True, "archivedAt": stamp(at)}
+        )
+        return known
+
+    def restore(self, kind: str, key: str, known: _Record, at: datetime) -> None:
+        """Out of the recycle bin, which sets the time of the change."""
+        self.archived[kind] = [each for each in self.archived[kind] if each["id"] != key]
+        self.found[kind][key] = {**known, _CHANGED[kind]: stamp(at)}
+
     def _refused(self, request: Request) -> Response | None:
         if request.headers.get("authorization") == "Bearer pat-eu1":
             return None
@@ -74,8 +88,12 @@ class HubSpot(Vendor):
         query = request.query_params
         if refused := self._refused(request):
             return refused
-        if int(query.get("limit", 10)) > 100 or "archived" in query:
+        if int(query.get("limit", 10)) > 100:
             return JSONResponse({"status": "error", "category": "VALIDATION_ERROR"}, 400)
+        if query.get("archived") == "true":
+            start = int(query.get("after", 0))
+            page = self.archived[kind][start : start + PAGE]
+            return JSONResponse(_page(page, start, len(self.archived[kind])))
         keys = list(self.found[kind])
         start = int(query.get("after", 0))
         page = [

@@ -253,7 +253,7 @@ class Shopify(Vendor):
                     "sms_opt_in": None,
                     "shop_account": each["state"].lower(),
                     "shop_language": "fr",
-                    "shop_tags": each["tags"] or None,
+                    "shop_tags": each["tags"],
                     "shop_country": "CA",
                     "orders_placed": int(key),
                     "total_spent": Decimal(each["amountSpent"]["amount"]),

@@ -72,7 +72,7 @@ class Zendesk(Vendor):
                     "support_language": "en-US",
                     "support_suspended": each["suspended"],
                     "support_last_login": None,
-                    "support_tags": each["tags"] or None,
+                    "support_tags": each["tags"],
                 }
                 for key, each in self.found[stream].items()
                 if each["active"]

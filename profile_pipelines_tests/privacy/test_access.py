@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from profile_pipelines import destination_steps
+from profile_pipelines.catalog.spelling import json_text
 from profile_pipelines.cli.main import main
-from profile_pipelines.cli.output import plain
 from profile_pipelines.errors import NotFound
 from profile_pipelines.ledger.inbox import Named
 from profile_pipelines.reading import Customers
@@ -23,7 +23,7 @@ from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
 def _export(company: Reminders, identifier: str) -> Any:
     document = Customers(company.workspace).everything_about(identifier, now=company.now)
-    return json.loads(json.dumps(document, default=plain, allow_nan=False))
+    return json.loads(json_text(document))
 
 
 def _with_orders() -> dict[str, Any]:

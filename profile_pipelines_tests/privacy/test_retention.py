@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,42 @@ def test_the_history_tells_no_change_that_is_forgotten(company: Company) -> None
         {"tier": "silver", "status": "active"},
         {"status": "prospect"},
     ]
+
+
+def test_what_still_stands_keeps_its_receipt(tmp_path: Path) -> None:
+    """A value has stood since it came, whatever else of its record changed since; one that came
+    back has stood since it came again."""
+    company = Company(tmp_path, _declared())
+    receipts: dict[int, Any] = {}
+    for day, (first, second) in enumerate(
+        [("gold", "TIERcanary"), ("gold", "silver"), ("gold", "TIERcanary"), ("gold", "gold")]
+    ):
+        company.now = START + 2 * day * DAY
+        for key, tier in (("1", first), ("2", second)):
+            status = ["active", "churned"][day % 2]
+            company.put("crm", key, no=key, changed=stamp(48 * day - 1), tier=tier, status=status)
+        company.run()
+        receipts[day] = _receipts(company, company.now)
+    company.now += 30 * DAY
+    before = [_receipts(company, company.now), _receipts(company, company.now - 9 * DAY)]
+    space = company.workspace
+    told = company.customers.history("1")
+    assert forget_history(space, now=company.now) == {"profiles": 3, "sources/crm/people": 3}
+    assert [_receipts(company, company.now), _receipts(company, company.now - 9 * DAY)] == before
+    assert before[0]["1"] == receipts[0]["1"]
+    assert before[0]["2"] == receipts[3]["2"]
+    assert company.customers.history("1") == told
+    assert forget_history(space, now=company.now + DAY) == {}
+
+
+def _receipts(company: Company, moment: datetime) -> dict[str, Any]:
+    """By customer: what is known of where the tier came from, and since when."""
+    found: dict[str, Any] = {}
+    for key in "12":
+        view = company.customers.profile(key, as_of=moment, now=company.now)
+        [winner] = view.values["tier"].receipt.winners
+        found[key] = (winner.value, winner.changed_at, winner.synced_at, winner.run_id)
+    return found
 
 
 def test_once_a_day_and_again_changes_nothing(company: Company) -> None:

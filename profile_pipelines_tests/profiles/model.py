@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -65,16 +65,14 @@ def _connected(identifiers: Mapping[tuple[str, str], set[tuple[str, str]]]) -> l
 
 
 def _merged(
-    catalogue: Catalogue, records: Iterable[Update]
+    catalogue: Catalogue, records: Sequence[Update]
 ) -> dict[str, tuple[Any, tuple[str, ...]]]:
-    by_age = sorted(records, key=lambda update: update.minute)
     merged: dict[str, tuple[Any, tuple[str, ...]]] = {}
     for name, attribute in catalogue.attributes.items():
-        given: dict[str, tuple[Any, datetime | None]] = {}
-        for update in by_age:
+        given: dict[str, list[tuple[Any, datetime | None]]] = {}
+        for update in records:
             value = parsed(attribute.type, update.values[name])
-            if value is not None:
-                given[update.system] = (value, update.changed)
+            given.setdefault(update.system, []).append((value, update.changed))
         merged[name] = decide(attribute, given)
     return merged
 

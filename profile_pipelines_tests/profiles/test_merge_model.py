@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines.lake.table import Rows
+from profile_pipelines.profiles.receipts import decide
 from profile_pipelines_tests.company import catalogue
 from profile_pipelines_tests.deliveries import Receiver
 from profile_pipelines_tests.profiles.model import Records, expected_profiles
@@ -52,10 +53,13 @@ def test_receipts_name_what_every_system_gave(data: st.DataObject) -> None:
             for name, (value, winners) in values.items():
                 receipt = view.values[name].receipt
                 assert receipt.value == value
-                assert tuple(each.system for each in receipt.winners) == winners
+                assert tuple(dict.fromkeys(each.system for each in receipt.winners)) == winners
                 assert all(each.value is not None for each in receipt.losers)
-                if receiver.catalogue.attributes[name].merge in ("priority", "latest") and winners:
-                    assert receipt.winners[0].value == value
+                said: dict[str, list[Any]] = {}
+                for each in (*receipt.winners, *receipt.losers):
+                    said.setdefault(each.system, []).append((each.value, each.record_updated_at))
+                attribute = receiver.catalogue.attributes[name]
+                assert decide(attribute, said) == (value, winners)
 
 
 def _deliver(receiver: Receiver, made: list[Update], cuts: list[int]) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources import BATCH_ROWS, ReadRequest, Source
+from profile_pipelines.sources.reading import problem_of
 from profile_pipelines_tests.services.conftest import run
 from profile_pipelines_tests.sources.reads import source, table, values
 
@@ -27,19 +28,20 @@ def create(url: str, *statements: str) -> None:
 
 
 def test_types_come_as_exact_text(mariadb_url: str) -> None:
-    """Decimals keep their digits, times are UTC whatever the server's zone, bits are numbers."""
+    """Numbers have one text, instants are UTC whatever the server's zone, a DATETIME has none."""
     create(
         mariadb_url,
         """create table people (id bigint unsigned, sum decimal(30, 10), ratio double,
             yes boolean, flag bit(1), at datetime(6), moment timestamp null, day date, clock time,
-            doc json, tags set('a', 'b'), plan enum('plus', 'max'), raw varbinary(9), note text)""",
+            doc json, tags set('a', 'b'), plan enum('plus', 'max'), raw varbinary(9), note text,
+            whole double, price decimal(10, 2), span time)""",
         "set time_zone = '+00:00'",
         """insert into people values (18446744073709551615, 12345678901234567890.0123456789, 0.1,
             true, b'1', '2024-05-01 12:00:00.000001', '2024-05-01 12:00:00', '2024-05-01',
-            '10:00:00', '{"a": [1]}', 'a,b', 'plus', 'raw', null)""",
+            '10:00:00', '{"a": [1]}', 'a,b', 'plus', 'raw', null, 123, 99.50, '-100:01:02')""",
     )
     names = ("id", "sum", "ratio", "yes", "flag", "at", "moment", "day", "clock", "doc", "tags")
-    found = table(people(mariadb_url), *names, "plan", "raw", "note")
+    found = table(people(mariadb_url), *names, "plan", "raw", "note", "whole", "price", "span")
     assert found.to_pylist() == [
         {
             "id": "18446744073709551615",
@@ -47,7 +49,7 @@ def test_types_come_as_exact_text(mariadb_url: str) -> None:
             "ratio": "0.1",
             "yes": "1",
             "flag": "1",
-            "at": "2024-05-01T12:00:00.000001+00:00",
+            "at": "2024-05-01T12:00:00.000001",
             "moment": "2024-05-01T12:00:00+00:00",
             "day": "2024-05-01",
             "clock": "10:00:00",
@@ -56,6 +58,9 @@ def test_types_come_as_exact_text(mariadb_url: str) -> None:
             "plan": "plus",
             "raw": "raw",
             "note": None,
+            "whole": "123",
+            "price": "99.5",
+            "span": "-100:01:02",
         }
     ]
 
@@ -71,7 +76,7 @@ def test_zero_dates_are_missing(mariadb_url: str) -> None:
     opened = people(mariadb_url, updated_at="at")
     assert table(opened, "day", "at").to_pylist() == [
         {"day": None, "at": None},
-        {"day": "2024-01-01", "at": "2024-01-01T00:00:00+00:00"},
+        {"day": "2024-01-01", "at": "2024-01-01T00:00:00"},
     ]
     assert values(opened, "id", since=NOON) == ["1"]
     assert opened.has_newer(NOON) is True
@@ -150,6 +155,67 @@ def test_unicode_and_names_are_kept(mariadb_url: str) -> None:
         table(people(mariadb_url, table="Ordr"), "select")
 
 
+def test_texts_are_unicode_without_padding_in_any_character_set(
+    mariadb_server: sa.URL, mariadb_url: str
+) -> None:
+    """However a column, the server's mode and the URL have it; bytes that are no text are told."""
+    run(mariadb_server, "set global sql_mode = 'PAD_CHAR_TO_FULL_LENGTH'")
+    create(
+        mariadb_url,
+        """create table people (id char(8), name varchar(9) character set latin1,
+            word varchar(9) character set utf8mb4, raw blob)""",
+        "insert into people values ('1', 'Müller', '😀', x'4dfc'), ('2', 'Zoë', 'ü', 'Zoë')",
+    )
+    try:
+        opened = people(f"{mariadb_url}?charset=latin1", key="id")
+        found = table(opened, "id", "name", "word", "raw").to_pydict()
+        assert found == {
+            "id": ["1", "2"],
+            "name": ["Müller", "Zoë"],
+            "word": ["😀", "ü"],
+            "raw": ["M\ufffd", "Zoë"],
+            problem_of("raw"): ["isn't text in UTF-8", None],
+        }
+        by_key = opened.read(ReadRequest(("id",), keys=("2", "3")))
+        assert [value for batch in by_key for value in batch.column(0).to_pylist()] == ["2"]
+    finally:
+        run(mariadb_server, "set global sql_mode = ''")
+
+
+@pytest.mark.parametrize("kind", ["double", "decimal(10, 2)", "int", "varchar(9)"])
+def test_records_are_found_by_the_text_of_their_key(mariadb_url: str, kind: str) -> None:
+    """A number is found by its value, however its column spells it."""
+    create(mariadb_url, f"create table people (id {kind})", "insert into people values ('123')")
+    opened = people(mariadb_url, key="id")
+    for keys, count in ((("123", "x"), 1), (("12", "1234"), 0)):
+        batches = opened.read(ReadRequest(("id",), keys=keys))
+        assert sum(batch.num_rows for batch in batches) == count
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("datetime", [True, False, False]),
+        ("timestamp null", [True, True, False]),
+        ("date", [True, True, True]),
+    ],
+)
+def test_datetimes_are_compared_by_the_zones_clock(
+    mariadb_url: str, kind: str, found: list[bool]
+) -> None:
+    """Before clocks go back, what is written an hour less may come later; instants have no hour
+    that comes twice, and a day doesn't tell."""
+    create(
+        mariadb_url,
+        f"create table people (id int, changed {kind})",
+        "set time_zone = '+00:00'",
+        "insert into people values (1, '2026-10-25 02:05:00')",
+    )
+    opened = people(mariadb_url, updated_at="changed", zone="Europe/Berlin")
+    berlin = [datetime(2026, 10, 25, *clock, tzinfo=UTC) for clock in ((0, 58), (1, 10), (2, 6))]
+    assert [values(opened, "id", since=since) == ["1"] for since in berlin] == found
+
+
 def test_queries_are_read_whatever_they_end_with(mariadb_url: str) -> None:
     """CTEs, comments, colons, percents and semicolons reach the database as they were written."""
     query = "with p as (select '10:30 :x 5%' as id) select id from p; -- the end; :really\n# so\n"
@@ -190,6 +256,29 @@ def test_a_connection_cut_while_reading_is_unreachable(mariadb_url: str) -> None
     create(mariadb_url, "kill user reader")
     with pytest.raises(SourceUnreachable, match="broke off"):
         list(read)
+
+
+def test_a_connection_that_is_cut_leaves_nothing_but_the_error(mariadb_url: str) -> None:
+    """The driver prints nothing of its own beside what is raised."""
+    query = "select seq as id, repeat('x', 500) as words from seq_1_to_1000000"
+    script = f"""
+        from profile_pipelines.errors import SourceUnreachable
+        from profile_pipelines.sources import ReadRequest
+        from profile_pipelines_tests.services.conftest import run
+        from profile_pipelines_tests.sources.reads import source
+        opened = source({{"type": "sql", "url": {mariadb_url!r}}}, query={query!r})
+        read = opened.read(ReadRequest(("id", "words")))
+        next(read)
+        run({mariadb_url!r}, "kill user reader")
+        try:
+            list(read)
+        except SourceUnreachable:
+            print("told")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("told\n", "")
 
 
 def test_big_tables_stream_in_bounded_memory(mariadb_url: str) -> None:

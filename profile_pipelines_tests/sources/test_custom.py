@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from profile_pipelines.errors import SourceError
+from profile_pipelines.sources import ReadRequest
 from profile_pipelines_tests.sources.reads import source, table, values
 
 NOON = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -24,6 +25,13 @@ def people(request, region, path="all"):
 
 def typed(request):
     yield pa.table({"id": [1, 2], "skip": [0, 0]})
+
+def mixed(request):
+    yield pa.table({"id": [1], "n": [1]})
+    yield pa.table({"id": [2], "n": [0.5]})
+    yield pa.table({"id": [3], "n": [None]})
+    if request.since:
+        yield pa.table({"id": ["x"], "n": [1]})
 
 def broken(request):
     yield {"id": 1}
@@ -79,16 +87,16 @@ def test_dictionaries_come_as_text_by_path(
 
 
 def test_what_drivers_give_is_written_as_text(installed: Path) -> None:
-    """Dates and times as ISO 8601, exact decimals digit for digit, all others as they print."""
+    """Dates and times as ISO 8601, decimals in their one spelling, all others as printed."""
     fields = ("id", "at", "day", "price", "share", "list")
     assert table(source(custom("our_sources:driver")), *fields).to_pylist() == [
         {
             "id": "00000000-0000-0000-0000-000000000007",
             "at": "2026-03-01T09:30:00+00:00",
             "day": "2026-03-01",
-            "price": "1.10",
+            "price": "1.1",
             "share": "0.1",
-            "list": '["2026-03-01", 1.10]',
+            "list": '["2026-03-01", 1.1]',
         }
     ]
 
@@ -100,6 +108,15 @@ def test_arrow_keeps_its_types(installed: Path) -> None:
     assert values(opened, "id") == [1, 2]
     with pytest.raises(SourceError, match=r"'idd'.*did you mean id"):
         values(opened, "idd")
+
+
+def test_parts_of_arrow_go_together_or_are_told_apart(installed: Path) -> None:
+    """Numbers of several types are numbers, and nulls of anything; text beside numbers isn't."""
+    read = source(custom("our_sources:mixed")).read(ReadRequest(("id", "n")))
+    assert [batch.column(1).to_pylist() for batch in read] == [[1], [0.5], [None]]
+    read = source(custom("our_sources:mixed")).read(ReadRequest(("id", "n"), NOON))
+    with pytest.raises(SourceError, match="gives id as int64 and then as string; give it one"):
+        list(read)
 
 
 def test_a_mark_of_its_own_is_asked(installed: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profile_pipelines.catalog.values import number_text
 from profile_pipelines.sources.json_columns import batches, column_getter
-from profile_pipelines.sources.json_records import ABSENT, as_text, getter, parse
+from profile_pipelines.sources.json_records import ABSENT, Unreadable, as_text, getter, parse
 
 SCALARS = (
     st.none()
@@ -29,6 +32,52 @@ def test_what_is_written_as_text_reads_back_exactly(value: Any) -> None:
     text = as_text([value])
     assert text is not None
     assert parse(text) == [value]
+
+
+@pytest.mark.parametrize(
+    ("spellings", "text"),
+    [
+        (("123", "123.0", "1.23e2", "123.000", "12300E-2", "1230e-1"), "123"),
+        (("99.5", "99.50", "9950e-2", "0.9950e2"), "99.5"),
+        (("0", "-0", "0.0", "-0.0", "0e500", "0.000e-7"), "0"),
+        (("-7.10", "-71e-1"), "-7.1"),
+        (("0.0000001", "1e-7", "1.0E-7"), "0.0000001"),
+        (("12345678901234567890123",), "12345678901234567890123"),
+        (("0.12345678901234567890123",), "0.12345678901234567890123"),
+        (("1e401", "1E401"), "1E+401"),
+        (("1e999999999",), "1E+999999999"),
+    ],
+)
+def test_one_number_has_one_text(spellings: tuple[str, ...], text: str) -> None:
+    """However JSON spells it, alone, in a list or in an object; a huge exponent stays one."""
+    for spelling in spellings:
+        assert as_text(parse(spelling)) == text
+        assert as_text(parse(f"[1, {spelling}]")) == f"[1, {text}]"
+        assert as_text(parse(f'{{"a": {{"b": [{spelling}]}}}}')) == f'{{"a": {{"b": [{text}]}}}}'
+
+
+@pytest.mark.parametrize("spelling", ["1e22", "1.0e22", "10000000000000000000000.0"])
+def test_a_large_number_of_json_tells_that_it_is_a_float(spelling: str) -> None:
+    """By its `.0`, which values lose and identifiers see; in a list it has the digits alone."""
+    assert as_text(parse(spelling)) == "10000000000000000000000.0"
+    assert as_text(parse(f"[{spelling}]")) == "[10000000000000000000000]"
+    assert as_text(parse("9007199254740991.0")) == "9007199254740991"
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=6) | st.floats() | st.integers())
+def test_numbers_that_are_equal_are_written_alike(number: Decimal | float) -> None:
+    """Whatever their type; the text is the number again; NaN and infinity have none."""
+    text = number_text(number)
+    if number != number or number in (math.inf, -math.inf):
+        assert text is None
+        return
+    assert text is not None
+    # what is meant by a float is what Python shows
+    exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+    assert Decimal(text) == exact
+    assert re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9])?", text)
+    assert text != "-0"
+    assert number_text(exact) == text
 
 
 @given(st.dictionaries(st.text(), st.integers()), st.text())
@@ -108,6 +157,8 @@ ORDER = {
         {"namespace": "b", "key": "tier", "value": "high"},
     ],
     "flags": [{"on": True, "name": "first, last"}],
+    "none": [],
+    "nulls": [{"x": None}, {}],
     "literal[*]": 1,
 }
 
@@ -127,7 +178,9 @@ ORDER = {
         ("flags[name=first, last].on", True),
         ("flags[on=true].on", True),
         ("tags.name[*]", ABSENT),
-        ("metafields[*].x", []),
+        ("metafields[*].x", ABSENT),
+        ("none[*].x", []),
+        ("nulls[*].x", None),
         ("literal[*]", 1),
         ("broken[", ABSENT),
     ],
@@ -140,7 +193,7 @@ def test_brackets_look_into_lists(path: str, found: Any) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"{", b"{} {}", b"\xff", b"NaN", b"[Infinity]", b"[" * 100_000),
+        *(b"", b"{", b"{} {}", b"\xff", b"[nan]", b"[" * 100_000),
         b"1e99999999999999999999",
     ],
 )
@@ -148,6 +201,16 @@ def test_anything_but_one_whole_value_is_refused(content: bytes) -> None:
     """Cut, doubled, wrongly encoded, endless or not quite JSON: all are errors."""
     with pytest.raises(ValueError):  # noqa: PT011
         parse(content)
+
+
+def test_what_python_writes_for_no_number_costs_no_more_than_itself() -> None:
+    """NaN is null, and infinity can't be read."""
+    infinite = Unreadable("infinity is no number", "-Infinity")
+    assert parse('{"a": NaN, "b": [-Infinity, 1.50]}') == {
+        "a": None,
+        "b": [infinite, Decimal("1.5")],
+    }
+    assert as_text(parse('{"a": [Infinity, 1]}')) == '{"a": [null, 1]}'
 
 
 @given(VALUES)

@@ -114,7 +114,13 @@ def test_jobs_that_fail_or_take_too_long_end_the_read(
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [("Id,Name\n1\n", "as long as its header"), ('Id\n"1', "whole CSV")],
+    [
+        ("Id,Name\n1\n", "line 2 in part 1 of the result isn't as long as its header: 1 col"),
+        ('Id\n"1', "part 1 of the result isn't whole CSV"),
+        ("", "part 1 of the result is empty"),
+        ('{"error": "busy"}', "names none of the mapped fields"),
+        ("<html>busy</html>\n", "names none of the mapped fields"),
+    ],
 )
 def test_a_broken_table_is_refused(api: Api, content: str, problem: str) -> None:
     """A row that is cut off never passes for a whole one."""
@@ -122,6 +128,14 @@ def test_a_broken_table_is_refused(api: Api, content: str, problem: str) -> None
     api.answers["/jobs/query/750R/results"] = answer(content, sforce_locator="null")
     with pytest.raises(SourceError, match=problem):
         values(people(api, **CSV_JOB), "Id")
+
+
+def test_a_result_may_be_nothing(api: Api) -> None:
+    """204 in place of a table, and a table without rows, are no records."""
+    polled(api, "JobComplete")
+    for content, status in (("", 204), ("Id,Name\n", 200)):
+        api.answers["/jobs/query/750R/results"] = answer(content, status, sforce_locator="null")
+        assert values(people(api, **CSV_JOB), "Id") == []
 
 
 LINES = [

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from profile_pipelines.errors import MissingField, SourceError, SourceUnreachable
 from profile_pipelines.sources import ReadRequest
 from profile_pipelines.sources.rest_adapter import is_private
+from profile_pipelines.sources.rest_refusals import RefusedError
 from profile_pipelines_tests.sources.api_server import Answer, Api, answer, redirect, serving
 from profile_pipelines_tests.sources.reads import people, source, table, values
 
@@ -177,14 +178,14 @@ def test_everything_may_be_asked_for_otherwise_than_changes(api: Api) -> None:
         # which of the two is meant isn't known
         (
             *(400, {"message": "one of 'tier' and 'state'", "category": "VALIDATION_ERROR"}),
-            *(SourceError, r"400 \(VALIDATION_ERROR\): the API refuses the request"),
+            *(RefusedError, r"400 \(VALIDATION_ERROR\): the API refuses the request"),
         ),
         (
             *(403, {"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "ada@x.org"}),
             *(SourceUnreachable, r"403 \(REQUEST_LIMIT_EXCEEDED\): the allowance"),
         ),
-        (403, {"error": "ada@x.org said no", "code": 17}, SourceError, "403: the credentials"),
-        (404, "nothing", SourceError, "404: there is nothing"),
+        (403, {"error": "ada@x.org said no", "code": 17}, RefusedError, "403: the credentials"),
+        (404, "nothing", RefusedError, "404: there is nothing"),
     ],
 )
 def test_what_an_api_says_why_it_refuses(
@@ -480,6 +481,9 @@ def test_a_redirect_to_another_host_is_refused_before_it_is_followed(api: Api) -
         ({"max_answer": "big"}, {}, "200 MB"),
         ({}, {"cursor": {"param": "a", "text": "{since}"}}, "either param or text"),
         ({}, {"cursor": {"text": "newer"}}, "needs {since}"),
+        ({}, {"params": {"type": []}}, "params.type\n.*is an empty list; write its values"),
+        ({}, {"params": {"type": {"a": 1}}}, "must be text, a number, true or false, or a list"),
+        ({}, {"params": {"type": ["a", ["b"]]}}, "must be text, a number, true or false, or a"),
     ],
 )
 def test_mistakes_in_a_request_say_what_would_be_right(
@@ -488,6 +492,37 @@ def test_mistakes_in_a_request_say_what_would_be_right(
     """Malformed limits, sizes and cursors are refused with an example."""
     with pytest.raises(ValidationError, match=problem):
         people(api, connection, **sync)
+
+
+def test_a_parameter_may_have_several_values(api: Api) -> None:
+    """Each is sent under the same name, on every page, in every kind of request."""
+    params = {"type": ["a", True, 2], "one": False, "since": date(2026, 3, 1)}
+    sent = "type=a&type=true&type=2&one=false&since=2026-03-01"
+    api.answers["/people"] = lambda request: (
+        answer([]) if request.query_params["page"] == "2" else answer([{"id": "1"}])
+    )(request)
+    api.answers["/events"] = answer([])
+    api.answers["/people/1"] = answer({"id": "1"})
+    log = {"path": "/events", "params": params, "time": "at", "event_id": "id", "id": "who"}
+    log |= {"cursor": {"param": "from", "format": "epoch"}, "paging": {"type": "none"}}
+    opened = people(
+        api,
+        params={"full": False},
+        paging={"type": "page"},
+        full_read={"path": "people", "params": params, "paging": {"type": "page"}},
+        one={"path": "/people/{id}", "params": params},
+        events=log,
+        key="id",
+    )
+    assert values(opened, "id") == ["1"]
+    opened.events(datetime(1970, 1, 2, tzinfo=UTC))
+    assert len(list(opened.read(ReadRequest(("id",), keys=("1",))))) == 1
+    assert [request.url.query for request in api.requests] == [
+        f"{sent}&page=1",
+        f"{sent}&page=2",
+        f"{sent}&from=86399",
+        sent,
+    ]
 
 
 def test_the_rate_limit_of_a_system_holds(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources import BATCH_ROWS, ReadRequest
+from profile_pipelines.sources.reading import problem_of
 from profile_pipelines_tests.sources.reads import source, table, values
 
 NOON = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -73,10 +74,12 @@ def test_paths_look_into_columns_of_json(database: sqlite3.Connection, crm: dict
     database.executemany("insert into people values (?, ?, ?)", rows)
     found = table(source(crm, table="people"), "data.tags[*].n", "data.name", "id", "data.size")
     assert found.to_pydict() == {
-        "data.tags[*].n": ['["a", "b"]', None, None],
+        "data.tags[*].n": ['["a", "b"]', "broken", None],
         "data.name": ["outer", None, None],
         "id": ["1", "2", "3"],
-        "data.size": ["1.50", None, None],
+        "data.size": ["1.5", "broken", None],
+        problem_of("data.tags[*].n"): [None, "isn't JSON", None],
+        problem_of("data.size"): [None, "isn't JSON", None],
     }
     with pytest.raises(SourceError, match=r"there is no column 'dat.name'.*did you mean"):
         values(source(crm, table="people"), "dat.name")
@@ -200,6 +203,19 @@ def test_a_missing_sqlite_file_is_not_created(crm: dict[str, str], tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://crm.db", "three slashes come before a path from here"),
+        ("sqlite:///data/crm.db", "has four slashes: sqlite:////data/crm.db"),
+    ],
+)
+def test_a_wrong_number_of_slashes_is_told(url: str, said: str) -> None:
+    """With the url that is meant."""
+    with pytest.raises(SourceError, match=said):
+        table(source({"type": "sql", "url": url}, table="people"), "id")
+
+
 def test_hostile_names_stay_names(database: sqlite3.Connection, crm: dict[str, str]) -> None:
     """Quotes and SQL in declared names never become part of the statement."""
     database.execute("create table people (id integer)")
@@ -223,10 +239,11 @@ def test_inspect_gives_the_declared_types(
 
 
 @pytest.mark.parametrize("url", ["not a url", "nosuchdb://host/x", "oracle+cx_oracle://h/x"])
-def test_urls_that_nothing_reads_are_explained(url: str) -> None:
-    """A wrong URL or a missing driver is an error for people."""
+def test_urls_that_nothing_reads_are_explained(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong URL in the environment, or a missing driver, is an error for people."""
+    monkeypatch.setenv("CRM_URL", url)
     with pytest.raises(SourceError, match=r"url isn't one|no driver"):
-        table(source({"type": "sql", "url": url}, table="people"), "id")
+        table(source({"type": "sql", "url": {"env": "CRM_URL"}}, table="people"), "id")
 
 
 def test_a_secret_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

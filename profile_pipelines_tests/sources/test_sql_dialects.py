@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
+from profile_pipelines.sources.reading import problem_of
 from profile_pipelines.sources.sql_dialects import (
     Column,
     find_column,
@@ -189,14 +190,29 @@ def test_duckdb_keeps_its_types_by_arrow(duckdb_file: Path) -> None:
     opened = source({"type": "sql", "url": f"duckdb:///{duckdb_file}"}, table="people")
     fields = ("id", "naive", "moment", "sum", "info", "uuid", "clock", "huge")
     found = table(opened, *fields)
-    assert found.column("naive").type == pa.timestamp("us", "UTC")
+    assert found.column("naive").type == pa.timestamp("us")
     first = found.to_pylist()[0]
-    assert first["naive"] == first["moment"] == NOON.replace(hour=11, minute=59, second=59)
+    assert first["moment"] == NOON.replace(hour=11, minute=59, second=59)
+    assert first["naive"] == first["moment"].replace(tzinfo=None)
     assert str(first["sum"]) == "1.50"
     assert first["info"] == '{"a": 1}'
     assert (first["uuid"], first["clock"]) == ("00000000-0000-0000-0000-000000000001", "10:00:00")
     assert first["huge"] == "7"
     assert opened.inspect()["moment"] == "TIMESTAMP WITH TIME ZONE"
+
+
+def test_bytes_deep_inside_a_struct_are_told_where_they_are_wanted(tmp_path: Path) -> None:
+    """A path to them finds a problem, as in a file; one beside them finds what is there."""
+    path = tmp_path / "crm.duckdb"
+    statement = "create table people as select {'a': {'b': 'x', 'c': '\\xFF'::blob}} as info"
+    script = f"import duckdb; duckdb.connect({str(path)!r}).execute({statement!r})"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    opened = source({"type": "sql", "url": f"duckdb:///{path}"}, table="people")
+    [found] = table(opened, "info.a.b", "info.a.c", "info").to_pylist()
+    problems = {found.pop(problem_of(name)) for name in ("info.a.c", "info")}
+    assert problems == {"isn't text in UTF-8"}
+    assert (found["info.a.b"], found["info.a.c"]) == ("x", "\ufffd")
+    assert problem_of("info.a.b") not in found
 
 
 @pytest.mark.parametrize("field", ["naive", "moment"])

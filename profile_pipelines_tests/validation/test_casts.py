@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines.catalog.values import AttributeType
-from profile_pipelines.validation.casts import POLARS_TYPES, as_text, blank_to_null, cast
+from profile_pipelines.validation.casts import POLARS_TYPES, cast
+from profile_pipelines.validation.cells import as_text, meaningful
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NEVER = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,14 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("integer", "9007199254740993.00", 9007199254740993),
         ("integer", "1e3", 1000),
         ("integer", "42.5", None),
+        ("integer", "99999999999999.99995", None),
+        ("integer", "9007199254740993.5", None),
+        ("integer", "9.007199254740993e15", 9007199254740993),
+        ("integer", "1e-3", None),
+        ("integer", "1e999", None),
+        ("list", "a,\\N,b", ["a", "b"]),
+        ("list", '["a", "\\\\N", "", "(null)"]', ["a"]),
+        ("date", "20240229.0", date(2024, 2, 29)),
         ("integer", "9223372036854775808", None),
         ("decimal", "0.1", Decimal("0.1000")),
         ("decimal", "99999999999999.9999", Decimal("99999999999999.9999")),
@@ -51,9 +61,9 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("timestamp", "2026-03-02T12:00:00.000000", NOON),
         ("timestamp", "1772452800", NOON),
         ("timestamp", "1772452800000", NOON),
-        ("timestamp", "9239717438321", datetime(2262, 10, 18, 4, 10, 38, 321000, tzinfo=UTC)),
-        ("timestamp", "2026-03-02", datetime(2026, 3, 2, tzinfo=UTC)),
-        ("timestamp", "20260302", datetime(2026, 3, 2, tzinfo=UTC)),
+        ("timestamp", "9239717438321", None),
+        ("timestamp", "2026-03-02", datetime(2026, 3, 1, 23, tzinfo=UTC)),
+        ("timestamp", "20260302", datetime(2026, 3, 1, 23, tzinfo=UTC)),
         ("timestamp", "20260302120000", NOON),
         ("timestamp", "20260302T120000Z", NOON),
         ("timestamp", "20260302T130000.0+0100", NOON),
@@ -68,12 +78,38 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("date", "0000-01-01", None),
         ("date", "0000-12-31T23:30:00Z", None),
         ("timestamp", "9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
-        ("timestamp", "9999-12-31T23:59:59-05:00", None),
+        ("timestamp", "9999-12-31T23:59:59-05:00", NEVER),
         ("timestamp", "+12026-03-02T12:00:00Z", None),
         ("timestamp", "soon", None),
+        ("timestamp", "2026-03-02T12:00:00,250Z", NOON + timedelta(milliseconds=250)),
+        ("timestamp", "2026-03-02T13:00:00+01:00[Europe/Berlin]", NOON),
+        ("date", "2026-12-31 23:59:59", date(2026, 12, 31)),
+        ("date", "2026-12-31T00:00:00", date(2026, 12, 31)),
+        ("date", "26-12-31", None),
+        ("timestamp", "26-12-31T10:00:00Z", None),
+        ("date", "2026", None),
+        ("date", "202612", None),
+        ("date", "261231", None),
+        ("date", "46387", None),
+        ("timestamp", "46387.75", None),
+        ("timestamp", "202612311800", None),
+        ("timestamp", "0", None),
+        ("boolean", "1.0", True),
+        ("boolean", "0.0", False),
+        ("string", "10115.0", "10115"),
+        ("string", "1.23e2", "123"),
+        ("string", "4.9E+12", "4.9E+12"),
+        ("string", "1.000", "1.000"),
+        ("string", "12E3", "12E3"),
         ("list", '["a", "b"]', ["a", "b"]),
         ("list", "a; b,,c ", ["a", "b", "c"]),
         ("list", "[broken", None),
+        (
+            "list",
+            "[1, 1.0, 12345678901234567890.50, true]",
+            ["1", "1", "12345678901234567890.5", "true"],
+        ),
+        ("list", "[1e99999999999999999999]", None),
         ("list", '["a", null, true, 1.5, {"ä": [1]}]', ["a", "true", "1.5", '{"ä": [1]}']),
         ("string", " as it is ", " as it is "),
     ],
@@ -103,9 +139,14 @@ def test_text_is_read_as_the_declared_type(
         ("decimal", pl.Series([1e14, -1e300]), [None, None]),
         ("decimal", pl.Series([Decimal("1e20"), Decimal("0.5")]), [None, Decimal("0.5")]),
         ("boolean", pl.Series([1, 0, 7]), [True, False, None]),
-        ("date", pl.Series([datetime(2026, 3, 1, 23, 30)]), [date(2026, 3, 2)]),
+        ("boolean", pl.Series([1.0, 0.0, 0.5]), [True, False, None]),
+        ("boolean", pl.Series([Decimal("1.00"), Decimal("0.00")]), [True, False]),
+        ("date", pl.Series([20261231, 1772452800]), [date(2026, 12, 31), date(2026, 3, 2)]),
+        ("string", pl.Series([10115.0, 0.5, 1e300]), ["10115", "0.5", "1" + "0" * 300]),
+        ("string", pl.Series([Decimal("99.50"), Decimal("100.00")]), ["99.5", "100"]),
+        ("date", pl.Series([datetime(2026, 3, 1, 23, 30)]), [date(2026, 3, 1)]),
         ("timestamp", pl.Series([1772452800, 1772452800000]), [NOON, NOON]),
-        ("timestamp", pl.Series([date(2026, 3, 2)]), [datetime(2026, 3, 2, tzinfo=UTC)]),
+        ("timestamp", pl.Series([date(2026, 3, 2)]), [datetime(2026, 3, 1, 23, tzinfo=UTC)]),
         ("timestamp", pl.Series([datetime(2026, 3, 2, 12)]), [NOON]),
         ("list", pl.Series([[1, 2], []]), [["1", "2"], []]),
         ("list", pl.Series([["a", None], [None]]), [["a"], []]),
@@ -160,7 +201,7 @@ def _plain(value: object) -> object:
 
 def test_blank_text_is_a_missing_value() -> None:
     """Empty and blank texts count as missing; everything else stays as it is."""
-    assert blank_to_null(pl.Series(["", " \t", "x ", None])).to_list() == [None, None, "x ", None]
+    assert meaningful(pl.Series(["", " \t", "x ", None])).to_list() == [None, None, "x ", None]
 
 
 def test_any_column_can_be_shown_as_text() -> None:

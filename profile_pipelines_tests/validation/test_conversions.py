@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +53,7 @@ STATES = {"map": {"trialing": "active", "canceled": "churned", "unknown": None}}
         (True, "string", [{"map": {"true": "on"}}], "on"),
         ("subscribed", "boolean", [{"map": {"subscribed": True, "cleaned": False}}], True),
         ("second", "integer", [{"map": {"first": 1, "second": 2}}], 2),
+        (" | ", "list", [{"split": "|"}], None),
         ("a | b||c ", "list", [{"split": "|"}], ["a", "b", "c"]),
         ("a | b||c ", "string", [{"split": "|"}, "first"], "a"),
         ("a | b||c ", "string", [{"split": "|"}, "last"], "c"),
@@ -92,7 +93,7 @@ STATES = {"map": {"trialing": "active", "canceled": "churned", "unknown": None}}
             "29.03.2026 02:30",
             "timestamp",
             [{"timestamp": "%d.%m.%Y %H:%M", "zone": "Europe/Berlin"}],
-            "isn't a time as %d.%m.%Y %H:%M",
+            "is no time in Europe/Berlin, where the clocks are put forward over it",
         ),
         (NOON, "date", [{"date": "iso"}], date(2026, 3, 2)),
         (date(2026, 3, 2), "date", [{"date": "%d.%m.%Y"}], date(2026, 3, 2)),
@@ -106,6 +107,15 @@ STATES = {"map": {"trialing": "active", "canceled": "churned", "unknown": None}}
         ("1'234.5", "decimal", [{"number": "decimal_point"}], Decimal("1234.5")),
         ("1.5", "decimal", [{"number": "decimal_comma"}], "isn't a number with a decimal comma"),
         ("12.345", "integer", [{"number": "decimal_comma"}], 12345),
+        (",5", "decimal", [{"number": "decimal_comma"}], Decimal("0.5")),
+        ("-.5", "decimal", [{"number": "decimal_point"}], Decimal("-0.5")),
+        ("", "decimal", [{"number": "decimal_point"}], "isn't a number with a decimal point"),
+        (12.345, "decimal", [{"number": "decimal_comma"}], Decimal("12.345")),
+        ("1067.0", "string", [{"pad": {"to": 5, "with": "0"}}], "01067"),
+        (1067.0, "string", [{"pad": {"to": 5, "with": "0"}}], "01067"),
+        (" 1067 ", "string", [{"pad": {"to": 5, "with": "0"}}], "01067"),
+        ("20260302.0", "date", [{"date": "%Y%m%d"}], date(2026, 3, 2)),
+        ("20260302.1300", "timestamp", [{"timestamp": "%Y%m%d.%H%M"}], NOON + timedelta(hours=1)),
         (None, "integer", [{"default": 0}], 0),
         (None, "list", [{"split": ","}, {"default": "none"}], ["none"]),
         (None, "date", [{"date": "%d.%m.%Y"}, {"default": date(2020, 1, 1)}], date(2020, 1, 1)),

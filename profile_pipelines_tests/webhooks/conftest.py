@@ -15,6 +15,7 @@ import httpx
 import pytest
 import uvicorn
 from pydantic import TypeAdapter
+from starlette.applications import Starlette
 
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
@@ -22,6 +23,7 @@ from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.inbox import Inbox, Waiting
 from profile_pipelines.ledger.unsubscribes import Unsubscribes
 from profile_pipelines.webhooks.receiver import create_app
+from profile_pipelines.webhooks.server import Connection, Limits, settings
 from profile_pipelines.webhooks.unsubscribe import unsubscribe_route
 from profile_pipelines_tests.webhooks.senders import ENVIRONMENT, NOW, Post, catalogue
 
@@ -35,12 +37,13 @@ class Receiver:
     ledger_url: str
     now: datetime = NOW
     url: str = ""
+    ledger: Ledger = field(init=False)
     inbox: Inbox = field(init=False)
     unsubscribes: Unsubscribes = field(init=False)
 
     def __post_init__(self) -> None:
-        ledger = Ledger(self.ledger_url)
-        self.inbox, self.unsubscribes = ledger.inbox, ledger.unsubscribes
+        self.ledger = Ledger(self.ledger_url)
+        self.inbox, self.unsubscribes = self.ledger.inbox, self.ledger.unsubscribes
 
     def post(self, post: Post) -> httpx.Response:
         return httpx.post(
@@ -60,7 +63,7 @@ class Receiver:
         self.now += timedelta(**by)
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
+    def serving(self, limits: Limits | None = None) -> Iterator[None]:
         """The server, up when the block begins and down at its end."""
         declared = TypeAdapter(Catalogue).validate_python(catalogue())
         app = create_app(
@@ -68,20 +71,32 @@ class Receiver:
             lambda: Ledger(self.ledger_url).inbox,
             max_bytes=10_000,
             clock=lambda: self.now,
-            more=[unsubscribe_route(LINKS, lambda: self.unsubscribes, lambda: self.now)],
+            more=[unsubscribe_route(LINKS, lambda: self.ledger, lambda: self.now)],
         )
-        with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-            thread = threading.Thread(
-                target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True
-            )
-            thread.start()
-            try:
-                yield
-            finally:
-                server.should_exit = True
-                thread.join()
+        with served(app, limits or Limits()) as self.url:
+            yield
+
+
+@contextmanager
+def served(app: Starlette, limits: Limits) -> Iterator[str]:
+    """The application behind the receiver's server; its address."""
+
+    class Limited(Connection):
+        pass
+
+    Limited.limits = limits
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        config = uvicorn.Config(app, **settings(Limited) | {"log_level": "critical"})
+        server = uvicorn.Server(config)
+        thread = threading.Thread(
+            target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True
+        )
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -9,8 +9,13 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.ledger.inbox import KEPT
+from profile_pipelines.webhooks.signatures import Delivery, Refused, verify
 from profile_pipelines_tests.webhooks import senders
 from profile_pipelines_tests.webhooks.conftest import Receiver
 from profile_pipelines_tests.webhooks.senders import NOW, Post
@@ -21,6 +26,7 @@ VENDORS: dict[str, Callable[..., Post]] = {
     "hubspot": senders.hubspot,
     "generic": senders.generic,
 }
+CATALOGUE = TypeAdapter(Catalogue).validate_python(senders.catalogue())
 TIMED = [name for name in VENDORS if name != "shopify"]
 
 
@@ -71,6 +77,50 @@ def test_a_repeated_delivery_is_acknowledged_and_not_kept_twice(
     assert receiver.post(post).status_code == 200
     assert receiver.keys(vendor) == []
     assert receiver.counts(vendor)["repeated"] == 2
+
+
+@pytest.mark.parametrize("spell", [str.upper, lambda code: bytes.fromhex(code).hex(" ")])
+def test_a_signature_spelled_otherwise_is_the_same(
+    receiver: Receiver, spell: Callable[[str], str]
+) -> None:
+    """Hexadecimal digits in capitals, or apart: who repeats a delivery so repeats it all the
+    same."""
+    post = senders.generic("42")
+    digits = post.headers["X-Signature"].removeprefix("sha512=")
+    again = Post("generic", post.body, {**post.headers, "X-Signature": f"sha512={spell(digits)}"})
+    assert [receiver.post(each).status_code for each in (post, again)] == [200, 200]
+    assert receiver.keys("generic") == ["42"]
+    assert receiver.counts("generic") == {"received": 2, "repeated": 1}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@given(data=st.data())
+@settings(max_examples=40)
+def test_every_spelling_of_a_signature_has_one_code(vendor: str, data: st.DataObject) -> None:
+    """However a signature is written, whichever secret made it, and whatever else stands beside it
+    in the header: what is taken at all has the code of the vendor's own spelling."""
+    post = VENDORS[vendor]("42")
+    webhook = CATALOGUE.systems[vendor].webhook
+    assert webhook is not None
+    secret = senders.SECRETS["hmac" if vendor == "generic" else vendor]
+    headers = {name.lower(): value for name, value in post.headers.items()}
+
+    def code(text: str, secrets: list[str]) -> str | None:
+        delivery = Delivery("POST", senders.HUBSPOT_URL, {**headers, name: text}, post.body)
+        try:
+            return verify(webhook.signature, secrets, delivery, NOW).code
+        except Refused:
+            return None
+
+    [name] = [each for each in headers if "signature" in each or "hmac" in each]
+    text = headers[name]
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.sampled_from(["", " ", "=", "A", ",v1=ab"])) + text[at:]
+    if data.draw(st.booleans()):
+        text = text.swapcase()
+    for secrets in ([secret], [secret, "next"], ["next", secret]):
+        assert code(text, secrets) in (None, code(headers[name], secrets))
 
 
 def test_a_later_attempt_of_the_same_event_is_known(receiver: Receiver) -> None:

@@ -1,0 +1,101 @@
+"""Accepting a lake and a ledger as they are, after a restore or a loss, at a person's word.
+
+No number is given out twice, though one half has forgotten that it was: the lake's tables go on
+above what the ledger knows of them, and the ledger's journeys above what the lake knows. What is
+derived from records is derived anew, since it may come from records that aren't there any more.
+"""
+
+# pyarrow has no types, which the strict mode would report at every touch.
+# pyright: standard
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlglot import exp
+
+from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.errors import PairError
+from profile_pipelines.lake import Lake
+from profile_pipelines.lake.heads import read_half
+from profile_pipelines.lake.lake import LAST_RECORD, RECORD_BLOCK, record_block
+from profile_pipelines.lake.table import LakeTable, Pinned
+from profile_pipelines.lake_tables import tables_of
+from profile_pipelines.pairing import PROFILES
+from profile_pipelines.workspace import Workspace
+
+_DERIVED = ("fingerprint", "evaluated")
+"""The keys, in a derived table's state, of what tells that it needn't be derived anew."""
+
+
+def adopt(workspace: Workspace, *, now: datetime) -> str | None:
+    """Take lake and ledger for this catalogue's, and for a pair; what was wrong with the pair, or
+    None.
+
+    Done again after it was broken off, it goes on. What the ledger has decided, and decides from
+    now on, is held until a person settles it where something was wrong. Raises LakeError when
+    they can't be read or written.
+    """
+    workspace.mark_both()
+    lake, ledger, pairing = workspace.unchecked()
+    try:
+        pairing.check()
+    except PairError as error:
+        because = str(error).partition(". Nothing was read or written")[0]
+    else:
+        return None
+    half, own = read_half(lake.root), ledger.pair.read()
+    known = {} if own is None else {part: head.counters for part, head in own.heads.items()}
+    sequences = {} if half is None else half.sequences
+    records = _greatest_records(lake, workspace)
+    for table in tables_of(workspace.catalogue, lake):
+        counters = dict(known.get(f"{table.name}/changes", {}))
+        if table.name == "identities":
+            counters["next_profile_id"] = max(
+                counters.get("next_profile_id", 1), sequences.get(PROFILES, 1)
+            )
+        _go_on(table, table.pin(), counters, records, now=now)
+    pairing.accept(now=now, because=because, lake=half)
+    return because
+
+
+def _go_on(
+    table: LakeTable,
+    pinned: Pinned,
+    counters: dict[str, int],
+    records: dict[int, int],
+    *,
+    now: datetime,
+) -> None:
+    before = {key: value for key, value in pinned.state.items() if key != "seq"}
+    state: dict[str, Any] = {key: v for key, v in before.items() if key not in _DERIVED}
+    least = counters.get("next_profile_id", 1)
+    if least > state.get("next_profile_id", 1):
+        state["next_profile_id"] = least
+    kind, _, name = table.name.partition("/")
+    if kind == "sources":
+        last = records.get(record_block(*name.split("/")) // RECORD_BLOCK, 0)
+        if last > state.get(LAST_RECORD, 0):
+            state[LAST_RECORD] = last
+    if state != before or counters.get("seq", 0) > pinned.seq:
+        pinned.go_on_above(counters.get("seq", 0), now=now, state=state)
+
+
+def _greatest_records(lake: Lake, workspace: Workspace) -> dict[int, int]:
+    """By block of record numbers the greatest one that identities ever had."""
+    pinned = lake.identities(workspace.catalogue).pin()
+    if not pinned.exists:
+        return {}
+    log = pinned.changes(["record_id"], "l", where=column("record_id") > literal(0))
+    number = column("record_id", "l")
+    block = exp.IntDiv(this=number.copy(), expression=literal(RECORD_BLOCK))
+    select = (
+        exp.select(
+            exp.alias_(block, "block", quoted=True),
+            exp.alias_(exp.Max(this=number), "last", quoted=True),
+        )
+        .from_(log.sql.subquery("l"))
+        .group_by(exp.column("block", quoted=True))
+    )
+    return {row["block"]: row["last"] for row in lake.engine.rows(select, log.relations)}

@@ -1,0 +1,190 @@
+"""Lake and ledger know each other: what is put back, lost or mixed up is noticed before anything
+is read or written, and no number is given out twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from profile_pipelines import journey_steps, pipeline
+from profile_pipelines.errors import PairError
+from profile_pipelines.workspace import Workspace
+from profile_pipelines_tests.company import Company, empty_ledger
+from profile_pipelines_tests.privacy.reminders import Reminders, declared
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def company(request: pytest.FixtureRequest, tmp_path: Path) -> Reminders:
+    """Two customers who were written to, a copy of both halves as `older`, then a third one."""
+    ledger = None
+    if request.param == "postgresql":
+        ledger = request.getfixturevalue("postgres_url")
+    return _written_to(tmp_path / "own", ledger)
+
+
+def _written_to(folder: Path, ledger: str | None = None) -> Reminders:
+    folder.mkdir()
+    company = Reminders(folder, declared(), ledger=ledger)
+    company.customer("1")
+    company.customer("2")
+    assert company.remind(full=True).total("sent") == 2
+    shutil.copytree(folder / "lake", folder / "older")
+    _dump(company, "older")
+    company.customer("3")
+    assert company.remind(full=True).total("sent") == 1
+    _dump(company, "newer")
+    return company
+
+
+def _tables(url: str) -> tuple[sa.Engine, sa.MetaData]:
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg2:"))
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    return engine, metadata
+
+
+_DUMPS: dict[tuple[str, str], dict[str, list[dict[str, object]]]] = {}
+
+
+def _dump(company: Company, name: str) -> None:
+    engine, metadata = _tables(company.ledger)
+    with engine.connect() as connection:
+        _DUMPS[company.ledger, name] = {
+            table.name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
+    engine.dispose()
+
+
+def _restore_ledger(company: Company, name: str, source: str | None = None) -> None:
+    """Make the ledger hold what it held when it was copied under this name, or another did."""
+    dumped = _DUMPS[source or company.ledger, name]
+    engine, metadata = _tables(company.ledger)
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+        for table in metadata.sorted_tables:
+            if dumped.get(table.name):
+                connection.execute(sa.insert(table), dumped[table.name])
+    engine.dispose()
+    company.declare(company.declared)
+
+
+def _lake(company: Company, put: Path | None, table: str = "") -> None:
+    """Put a copy in place of the lake, or of one of its tables; None takes it away."""
+    place = company.folder / "lake" / table
+    shutil.rmtree(place)
+    if put is not None:
+        shutil.copytree(put / table, place)
+    company.declare(company.declared)
+
+
+def _other_pair(company: Company) -> Reminders:
+    """The same catalogue and the same customers, in a lake and a ledger of its own."""
+    return _written_to(company.folder.parent / "other")
+
+
+def _lake_older(company: Company) -> str:
+    _lake(company, company.folder / "older")
+    return "is older than the ledger .* by? ?.*knows"
+
+
+def _lake_missing(company: Company) -> str:
+    _lake(company, None)
+    return "has no records, but the ledger knows syncs"
+
+
+def _lake_fresh(company: Company) -> str:
+    _lake(company, None)
+    (company.folder / "lake").mkdir()
+    return "has no records, but the ledger knows syncs"
+
+
+def _lake_of_another_pair(company: Company) -> str:
+    _lake(company, _other_pair(company).folder / "lake")
+    return "halves of different pairs"
+
+
+def _table_older(company: Company) -> str:
+    _lake(company, company.folder / "older", "profiles")
+    return "is older than the ledger .*: profiles is 1 commit behind"
+
+
+def _table_missing(company: Company) -> str:
+    _lake(company, None, "audiences")
+    return "is older than the ledger .*audiences/active is missing"
+
+
+def _table_with_another_commit(company: Company) -> str:
+    _lake(company, _other_pair(company).folder / "lake", "identities")
+    return "identities is another table than the one that the ledger knows"
+
+
+def _ledger_older(company: Company) -> str:
+    _restore_ledger(company, "older")
+    return "the ledger .* is older than the lake .* knows it"
+
+
+def _ledger_empty(company: Company) -> str:
+    engine, metadata = _tables(company.ledger)
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+    engine.dispose()
+    company.declare(company.declared)
+    return "the ledger .* is empty, or of before the two were a pair"
+
+
+def _ledger_missing(company: Company) -> str:
+    if company.ledger.startswith("sqlite"):
+        (company.folder / "ledger.db").unlink()
+        company.declare(company.declared)
+        return "there is no ledger at .* but the lake"
+    empty_ledger(company.ledger)
+    company.declare(company.declared)
+    return "the ledger .* is empty, or of before the two were a pair"
+
+
+def _ledger_of_another_pair(company: Company) -> str:
+    _restore_ledger(company, "newer", _other_pair(company).ledger)
+    return "halves of different pairs"
+
+
+STATES = [
+    _lake_older, _lake_missing, _lake_fresh, _lake_of_another_pair, _table_older, _table_missing,
+    _table_with_another_commit, _ledger_older, _ledger_empty, _ledger_missing,
+    _ledger_of_another_pair,
+]  # fmt: skip
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(e): e.read_bytes() for e in sorted(folder.rglob("*")) if e.is_file()}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_does_not_go_together_is_refused(
+    company: Reminders, state: Callable[[Company], str]
+) -> None:
+    """Before the lake is written or a message goes out, whichever step comes first."""
+    said = state(company)
+    space, now = company.workspace, company.now
+    before, mails = _files(company.folder / "lake"), _files(company.folder / "outbox")
+    steps: list[Callable[[Workspace], object]] = [
+        lambda space: space.lake,
+        lambda space: space.ledger,
+        lambda space: pipeline.due_syncs(space, now),
+        lambda space: pipeline.resolve_identities(space, now=now, run_id="r"),
+        lambda space: journey_steps.dispatch(space, clock=lambda: now),
+    ]
+    if (company.folder / "lake").exists():
+        steps.append(lambda space: space.check_marks(reach=True))
+    for step in steps:
+        with pytest.raises(PairError, match=said) as refused:
+            step(Workspace(space.places))
+        assert "accept them with `profile-pipelines adopt`" in str(refused.value)
+    assert _files(company.folder / "lake") == before
+    assert _files(company.folder / "outbox") == mails
