@@ -264,8 +264,12 @@ def _sqlite_file(url: str) -> Path | None:
 
 def _without_password(url: str) -> str:
     from sqlalchemy.engine import URL, make_url
+    from sqlalchemy.exc import ArgumentError
 
-    named = make_url(url)
+    try:
+        named = make_url(url)
+    except ArgumentError:
+        return "the URL that was given"  # any part of it may be its password
     return URL.create(
         named.drivername, host=named.host, port=named.port, database=named.database
     ).render_as_string()

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines import privacy_steps
+from profile_pipelines.adoption import adopt
 from profile_pipelines.consent.permission import Unsubscribed
-from profile_pipelines.errors import CatalogueError, NotFound, UnknownName
+from profile_pipelines.errors import CatalogueError, NotFound, PairError, UnknownName
 from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
 
 
@@ -223,6 +224,10 @@ def test_a_ledger_put_back_from_a_copy_loses_no_later_unsubscription(tmp_path: P
     company.settle()
     for part in tmp_path.glob("ledger.db*"):
         part.unlink()
+    company.declare(company.declared)
+    with pytest.raises(PairError):
+        company.run()
+    adopt(company.workspace, now=company.now)
     company.declare(company.declared)
     company.run()
     _unsubscribe(company, "c3@example.com")

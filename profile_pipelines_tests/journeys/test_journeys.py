@@ -15,6 +15,7 @@ from profile_pipelines import journey_steps
 from profile_pipelines.cli.main import main
 from profile_pipelines.errors import Conflict, UnknownName
 from profile_pipelines.journeys.tick import TickResult
+from profile_pipelines.ledger import holds
 from profile_pipelines.ledger.enrolments import Changes
 from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 
@@ -351,7 +352,8 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 def test_a_tick_that_is_overtaken_does_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two ticks at once: the later one finds that it came second, and is done again."""
+    """Two ticks at once, the first of which was silent for so long that its hold ran out: it finds
+    that it came second, and is done again."""
     journeys = Journeys(tmp_path, [SEND])
     journeys.put("1")
     journeys.company.run()
@@ -363,6 +365,7 @@ def test_a_tick_that_is_overtaken_does_nothing(
     def late(*arguments: Any, **options: Any) -> None:
         if not overtaken:
             overtaken.append(True)
+            monkeypatch.setattr(holds, "LEASE", timedelta(0))
             journey_steps.tick_journey(space, "j", now=now)
         apply(*arguments, **options)
 

@@ -81,9 +81,10 @@ def test_what_fails_after_the_reading_keeps_no_event_waiting(
     """A destination that is down for long, or an audience that can't be evaluated, is no reason to
     read consents a quarter of an hour late; a system that can't be read is one to wait."""
     materialise(calling, instance)
-    audience = calling.folder / "lake" / "audiences" / "gold"
-    audience.rename(audience.with_name("kept"))
-    audience.write_text("in the way")
+    written = calling.folder / "lake" / "audiences" / "gold" / "changes"
+    for file in written.glob("*.parquet"):
+        file.write_bytes(b"damaged")
+    calling.crm((5, "C5", "gold", "true", "2026-02-20 10:00:00"))
     for _ in range(3):
         happens(calling, "5")
         [request] = tick(calling, instance)
@@ -102,7 +103,7 @@ def test_a_ledger_that_is_down_is_told_as_that(
 ) -> None:
     """The sensor says why it can't look, and looks again."""
     (calling.folder / "ledger.db").write_bytes(b"no database" * 100)
-    assert "the ledger can't be opened" in (look(calling, instance).skip_message or "")
+    assert "the ledger can't be read" in (look(calling, instance).skip_message or "")
 
 
 def test_a_run_by_hand_reads_what_waits(calling: Business, instance: dg.DagsterInstance) -> None:
