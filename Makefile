@@ -18,8 +18,8 @@ demo: $(READY) ## create the environment, run the main job on the sample systems
 	$(BIN)/profile-pipelines demo
 	$(BIN)/profile-pipelines demo follow
 
-test: $(TOOLS) ## run the tests
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+test: $(TOOLS) ## run the tests; AREA=journeys runs one folder or file of them
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(AREA:%=profile_pipelines_tests/%)
 
 test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's packages bring
 	@export PATH="$$PATH:/usr/sbin"; \

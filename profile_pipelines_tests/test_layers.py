@@ -9,6 +9,8 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import profile_pipelines
 
 PACKAGE = Path(profile_pipelines.__file__).parent
@@ -63,3 +65,13 @@ def test_only_orchestration_imports_dagster() -> None:
     pattern = re.compile(r"^\s*(?:import|from) dagster\b", flags=re.MULTILINE)
     found = {m.parent.name for m in PACKAGE.rglob("*.py") if pattern.search(m.read_text())}
     assert found == {"orchestration"}
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_what_a_page_names_is_there(page: str) -> None:
+    """Every file and folder of the repository that a page for developers names."""
+    root = PACKAGE.parent
+    named = re.findall(
+        r"`((?:profile_pipelines|docs|benchmarks|deploy)[\w/.]*)`", (root / page).read_text()
+    )
+    assert [each for each in named if not (root / each).exists()] == []
