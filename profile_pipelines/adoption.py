@@ -10,6 +10,7 @@ derived from records is derived anew, since it may come from records that aren't
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +21,12 @@ from profile_pipelines.errors import PairError
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.heads import read_half
 from profile_pipelines.lake.lake import LAST_RECORD, RECORD_BLOCK, record_block
-from profile_pipelines.lake.table import LakeTable, Pinned
+from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.lake_tables import tables_of
 from profile_pipelines.pairing import PROFILES
 from profile_pipelines.workspace import Workspace
 
+NONE: Mapping[int, int] = {}
 _DERIVED = ("fingerprint", "evaluated")
 """The keys, in a derived table's state, of what tells that it needn't be derived anew."""
 
@@ -55,19 +57,21 @@ def adopt(workspace: Workspace, *, now: datetime) -> str | None:
             counters["next_profile_id"] = max(
                 counters.get("next_profile_id", 1), sequences.get(PROFILES, 1)
             )
-        _go_on(table, table.pin(), counters, records, now=now)
+        go_on(table, counters, records, now=now)
     pairing.accept(now=now, because=because, lake=half)
     return because
 
 
-def _go_on(
+def go_on(
     table: LakeTable,
-    pinned: Pinned,
-    counters: dict[str, int],
-    records: dict[int, int],
+    counters: Mapping[str, int],
+    records: Mapping[int, int] = NONE,
     *,
     now: datetime,
 ) -> None:
+    """Let a table go on above these numbers that it gave, and above these of records by block;
+    what it derived is derived anew. Raises LakeError when it can't be written."""
+    pinned = table.pin()
     before = {key: value for key, value in pinned.state.items() if key != "seq"}
     state: dict[str, Any] = {key: v for key, v in before.items() if key not in _DERIVED}
     least = counters.get("next_profile_id", 1)

@@ -15,6 +15,7 @@
     ├── LakeError               the lake can't be read or written
     │   ├── TypeChanged         stored in another type than is declared now
     │   ├── PairError           lake and ledger don't go together, or one of them isn't there
+    │   ├── BackupError         a backup can't be written, read or put back
     │   └── Conflict            another writer committed first; read again and retry
     │       └── Held            another run is at it; wait until it has ended
     ├── MachineError            disk, memory, or the right to write are missing
@@ -113,6 +114,10 @@ class TypeChanged(LakeError):
 class PairError(LakeError):
     """Lake and ledger don't go together: one is older than the other knows, another one's, or not
     there."""
+
+
+class BackupError(LakeError):
+    """A backup can't be written, read or put back, or isn't what was written."""
 
 
 class Conflict(LakeError):

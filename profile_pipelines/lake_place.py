@@ -25,8 +25,9 @@ _PACKAGES = {
 """Object stores that both Delta Lake and fsspec know, with the extra that brings them."""
 
 
-def lake_place(text: str) -> Place:
-    """The place that a path or an object-store URL names; a path is made absolute.
+def lake_place(text: str, what: str = "lake") -> Place:
+    """The place that a path or an object-store URL names; a path is made absolute. `what` is to
+    lie there.
 
     Credentials and endpoints come from the store's usual environment variables
     (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`, …), which both
@@ -38,7 +39,7 @@ def lake_place(text: str) -> Place:
     extra = _PACKAGES.get(scheme)
     if extra is None:
         raise LakeError(
-            f"the lake can't lie at a {scheme}:// URL; name a folder or one of "
+            f"the {what} can't lie at a {scheme}:// URL; name a folder or one of "
             + ", ".join(f"{known}://" for known in _PACKAGES)
         )
     from upath import UPath

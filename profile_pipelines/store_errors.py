@@ -17,7 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from profile_pipelines.errors import FULL, LakeError, MachineError, ProfilePipelinesError
+from profile_pipelines.errors import (
+    FULL,
+    BackupError,
+    LakeError,
+    MachineError,
+    ProfilePipelinesError,
+)
 
 RESTORE = (
     "`profile-pipelines lake check` tells all that is lost, `profile-pipelines lake repair` brings "
@@ -61,6 +67,24 @@ def using_lake(place: object, done: str) -> Iterator[None]:
         if _library(error) in _DELTA and errno_of(error) is None:
             raise damaged(place, _reason(error)) from None
         raise lake_error(place, done, _reason(error), errno_of(error)) from None
+
+
+@contextmanager
+def using_backup(place: object, done: str) -> Iterator[None]:
+    """Whatever keeps a place in a backup from being `done` ("read", "written") leaves as
+    BackupError. Faults of the program pass."""
+    try:
+        yield
+    except ProfilePipelinesError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and _library(error) not in _LIBRARIES:
+            raise
+        shown = re.sub(r"//[^/@]*@", "//", str(place))
+        then = "" if errno_of(error) == errno.ENOENT else _then(shown, errno_of(error))
+        raise BackupError(
+            f"the backup can't be {done} at {shown}: {_reason(error)}{then}"
+        ) from None
 
 
 def lake_error(place: object, done: str, reason: str, number: int | None = None) -> LakeError:

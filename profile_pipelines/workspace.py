@@ -120,7 +120,7 @@ class Workspace:
 
         refuse_other("lake", str(self.places.lake), self._mark_of_lake, self.mark)
         shown = _without_password(self.places.ledger)
-        refuse_lost_ledger(self.places.lake, shown, self._ledger_may_be_there)
+        refuse_lost_ledger(self.places.lake, shown, self.ledger_may_be_there)
         ledger = self._open_ledger()
         self._refuse_others(ledger)
         pairing = Pairing(self.places.lake, ledger, shown)
@@ -141,9 +141,14 @@ class Workspace:
         can't be written."""
         self._write_marks(self._open_ledger())
 
-    def _ledger_may_be_there(self) -> bool:
+    @property
+    def shown_ledger(self) -> str:
+        """The ledger's URL as people may see it."""
+        return _without_password(self.places.ledger)
+
+    def ledger_may_be_there(self) -> bool:
         """False only for a file that isn't there."""
-        file = _sqlite_file(self.places.ledger)
+        file = ledger_file(self.places.ledger)
         return file is None or str(file) == ":memory:" or file.is_file()
 
     @cached_property
@@ -169,10 +174,10 @@ class Workspace:
         looks_at_lake = reach or isinstance(lake, Path)
         if looks_at_lake:
             refuse_other("lake", str(lake), self._mark_of_lake, self.mark)
-        file = _sqlite_file(self.places.ledger)
+        file = ledger_file(self.places.ledger)
         if not (reach if file is None else file.is_file()):
             if looks_at_lake:
-                refuse_lost_ledger(lake, shown, self._ledger_may_be_there)
+                refuse_lost_ledger(lake, shown, self.ledger_may_be_there)
             return None
         try:
             ledger = self._open_ledger()
@@ -249,7 +254,7 @@ class Workspace:
         self.pairing.advance(now=now)
 
 
-def _sqlite_file(url: str) -> Path | None:
+def ledger_file(url: str) -> Path | None:
     """The file that a ledger of SQLite is; None for any other."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError

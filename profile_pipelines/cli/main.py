@@ -14,6 +14,7 @@ import typer
 from profile_pipelines.cli import (
     approve_command,
     audience_commands,
+    backup_commands,
     catalogue_commands,
     consent_commands,
     demo_commands,
@@ -120,6 +121,8 @@ app.add_typer(destination_commands.destination)
 app.add_typer(consent_commands.consent)
 app.command()(export_command.export)
 app.command()(erase_command.erase)
+app.command()(backup_commands.backup)
+app.command()(backup_commands.restore)
 app.command()(state_commands.freshness)
 app.command()(state_commands.quarantine)
 app.add_typer(webhook_commands.webhooks)

@@ -133,6 +133,17 @@ def spell_count(count: int) -> str:
     return f"{count:,}"
 
 
+def spell_bytes(count: float) -> str:
+    """`12 bytes`, `3.4 MB`: in the largest unit of which there is one."""
+    if count < 1000:
+        return f"{count:.0f} {'byte' if count == 1 else 'bytes'}"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.95:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
 def spell_many(count: int, one: str, many: str | None = None) -> str:
     """`1 profile`, `2,000 profiles`; `many` where it isn't `one` with an s."""
     return f"{spell_count(count)} {one if count == 1 else many or f'{one}s'}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from profile_pipelines.errors import LakeError
+from profile_pipelines.errors import LakeError, PairError
 from profile_pipelines.high_water import Head, Mark
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.commits import counters_of
@@ -24,6 +24,7 @@ from profile_pipelines.lake.stored import PARTS, table_names
 from profile_pipelines.lake_place import Place
 
 _FILE = "pair.json"
+_RESTORING = "restoring"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ def read_half(root: Place) -> LakeHalf | None:
     """
     try:
         stored = json.loads((root / _FILE).read_text(encoding="utf-8"))
+        if _RESTORING in stored:
+            raise PairError(
+                f"the lake {root} is being restored, or that was broken off: nothing was read or "
+                f"written; end it with `profile-pipelines restore`, from the backup "
+                f"{stored[_RESTORING]}, as it was begun"
+            )
         mark = stored["mark"]
         return LakeHalf(
             stored["pair"],
@@ -64,6 +71,8 @@ def read_half(root: Place) -> LakeHalf | None:
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PairError:
+        raise
     except (KeyError, TypeError, ValueError):
         raise LakeError(
             f"{root / _FILE} isn't what was written there; restore it, or take it away: the lake's "
@@ -74,8 +83,22 @@ def read_half(root: Place) -> LakeHalf | None:
         raise LakeError(f"the lake can't be read at {root}: {said}") from None
 
 
-def write_half(root: Place, half: LakeHalf) -> None:
-    """Write the lake's file, whole or not at all. Raises LakeError when it can't be written."""
+def restoring(root: Place) -> tuple[str, str] | None:
+    """The backup from which a lake is being restored, or was until that was broken off, and the
+    token of its ledger's mark; None where it isn't."""
+    try:
+        stored = json.loads((root / _FILE).read_text(encoding="utf-8"))
+        return stored[_RESTORING], stored["mark"]["token"]
+    except Exception:  # of whichever library reaches the store; whoever reads it next tells
+        return None
+
+
+def write_half(root: Place, half: LakeHalf, *, restoring: str | None = None) -> None:
+    """Write the lake's file, whole or not at all; with the backup from which it is being restored,
+    nobody reads or writes the lake until it is written without.
+
+    Raises LakeError when it can't be written.
+    """
     mark = half.mark and {
         "number": half.mark.number,
         "token": half.mark.token,
@@ -86,6 +109,7 @@ def write_half(root: Place, half: LakeHalf) -> None:
         "generation": half.generation,
         "mark": mark,
         "sequences": dict(half.sequences),
+        **({} if restoring is None else {_RESTORING: restoring}),
     }
     content = json.dumps(said, indent=1).encode()
     try:

@@ -22,7 +22,7 @@ _destinations = sa.Table(
     sa.Column("not_before", UtcDateTime),
     sa.Column("synced_at", UtcDateTime),
     sa.Column("error", sa.String),
-    sa.Column("counts", sa.JSON),
+    sa.Column("counts", sa.JSON(none_as_null=True)),
 )
 
 

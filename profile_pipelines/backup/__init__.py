@@ -1,0 +1,1 @@
+"""A lake and its ledger copied while runs go on, proved, and put back as the pair that they are."""
