@@ -89,7 +89,7 @@ def restore(
     """Put lake and ledger back from a backup, into an empty place or, with --replace, over those
     that are there.
 
-    Who was erased or said no since stays so. What is to be sent waits for `outbox settle`.
+    What is to be sent then waits for `outbox settle`.
     """  # fmt: skip
     from datetime import UTC, datetime
 
