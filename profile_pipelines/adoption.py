@@ -18,12 +18,13 @@ from sqlglot import exp
 
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import PairError
+from profile_pipelines.high_water import PROFILES
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.heads import read_half
 from profile_pipelines.lake.lake import LAST_RECORD, RECORD_BLOCK, record_block
 from profile_pipelines.lake.table import LakeTable
 from profile_pipelines.lake_tables import tables_of
-from profile_pipelines.pairing import PROFILES
+from profile_pipelines.pairing import IDENTITIES
 from profile_pipelines.workspace import Workspace
 
 NONE: Mapping[int, int] = {}
@@ -31,13 +32,19 @@ _DERIVED = ("fingerprint", "evaluated")
 """The keys, in a derived table's state, of what tells that it needn't be derived anew."""
 
 
-def adopt(workspace: Workspace, *, now: datetime) -> str | None:
+PUT_BACK = "both were put back from a copy"
+LEAP = 1_000_000
+"""How many numbers are passed over: neither half may know of those that were given last."""
+
+
+def adopt(workspace: Workspace, *, now: datetime, put_back: str | None = None) -> str | None:
     """Take lake and ledger for this catalogue's, and for a pair; what was wrong with the pair, or
     None.
 
-    Done again after it was broken off, it goes on. What the ledger has decided, and decides from
-    now on, is held until a person settles it where something was wrong. Raises LakeError when
-    they can't be read or written.
+    `put_back` says why they are other than they were though they go together, since both come from
+    one copy. Done again after it was broken off, it goes on. What the ledger has decided, and
+    decides from now on, is kept back until a person settles it where something was wrong. Raises
+    LakeError when they can't be read or written.
     """
     workspace.mark_both()
     lake, ledger, pairing = workspace.unchecked()
@@ -46,19 +53,24 @@ def adopt(workspace: Workspace, *, now: datetime) -> str | None:
     except PairError as error:
         because = str(error).partition(". Nothing was read or written")[0]
     else:
-        return None
+        if put_back is None:
+            return None
+        because = put_back
     half, own = read_half(lake.root), ledger.pair.read()
     known = {} if own is None else {part: head.counters for part, head in own.heads.items()}
-    sequences = {} if half is None else half.sequences
     records = _greatest_records(lake, workspace)
+    identities = lake.identities(workspace.catalogue).pin()
+    next_profile = max(
+        identities.state.get("next_profile_id", 1),
+        known.get(IDENTITIES, {}).get("next_profile_id", 1),
+        1 if half is None else half.sequences.get(PROFILES, 1),
+    )
     for table in tables_of(workspace.catalogue, lake):
         counters = dict(known.get(f"{table.name}/changes", {}))
         if table.name == "identities":
-            counters["next_profile_id"] = max(
-                counters.get("next_profile_id", 1), sequences.get(PROFILES, 1)
-            )
+            counters["next_profile_id"] = next_profile + LEAP
         go_on(table, counters, records, now=now)
-    pairing.accept(now=now, because=because, lake=half)
+    pairing.accept(now=now, because=because, lake=half, next_profile=next_profile)
     return because
 
 

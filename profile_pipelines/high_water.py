@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-NONE: dict[str, int] = {}
+PROFILES = "profiles"
+"""The sequence of the profiles' numbers."""
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,8 @@ def dispatch(
     """Send what is due in the outbox; `clock` tells the present (aware). While another run looks
     at messages, `waits` is told so."""
     workspace.check_lake(now=clock())
+    # links bear the ledger's mark: one at which it knows of all profiles that there are
+    workspace.pairing.advance(now=clock())
     from profile_pipelines.channels.dispatch import Dispatch
     from profile_pipelines.journeys.recheck import not_wanted
 
@@ -251,4 +253,5 @@ def _eligibility(workspace: Workspace, recheck: Recheck) -> Eligibility:
     from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
 
     links = UnsubscribeLinks.from_environment()
-    return Eligibility(workspace.catalogue, workspace.lake, workspace.ledger, recheck, links)
+    catalogue, lake, pairing = workspace.catalogue, workspace.lake, workspace.pairing
+    return Eligibility(catalogue, lake, workspace.ledger, recheck, links, lambda: pairing.mark)

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from profile_pipelines.catalog.mistakes import in_words
 from profile_pipelines.errors import PairError
-from profile_pipelines.high_water import Head
+from profile_pipelines.high_water import PROFILES, Head, Mark
 from profile_pipelines.lake import heads as lake_heads
 from profile_pipelines.lake.heads import Commit, LakeHalf
 from profile_pipelines.lake.stored import table_names
@@ -26,8 +26,6 @@ from profile_pipelines.lake_place import Place
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.pair import LedgerHalf
 
-PROFILES = "profiles"
-"""The sequence of the profiles' numbers."""
 IDENTITIES = "identities/changes"
 _SHOWN = 3
 _AT_ONCE = 16
@@ -65,6 +63,8 @@ class Pairing:
         self._shown = shown
         self._half: LedgerHalf | None = None
         self._anew = False
+        self._told: Mark | None = None
+        """What the lake said of the ledger when it was last looked at."""
         self._pending: dict[str, Head] = {}
 
     def stamp(self) -> dict[str, Any]:
@@ -74,14 +74,14 @@ class Pairing:
             return {}
         return {"pair": half.pair, "mark": half.mark.number, "token": half.mark.token}
 
+    @property
+    def mark(self) -> tuple[int, str] | None:
+        """The mark at which the ledger is at least: its number and token; None before the first."""
+        return None if self._half is None else (self._half.mark.number, self._half.mark.token)
+
     def committed(self, part: str, head: Head) -> None:
         """A commit was made, which `advance` tells the ledger of."""
         self._pending[part] = head
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether both halves bear their pair's id."""
-        return self._half is not None
 
     def check(self) -> None:
         """Raise PairError where lake and ledger don't go together, with what is behind by how
@@ -91,6 +91,9 @@ class Pairing:
         own = self._ledger.pair.read()
         if own is None:
             self._refuse_fresh_ledger(lake)
+            synced = self._ledger.synced()
+            if synced and not lake_heads.holds_any(self._root, synced):
+                raise self._lost_lake("")
             return
         lake = None if lake is None or lake.mark is None else lake
         if lake is not None and lake.pair != own.pair:
@@ -108,14 +111,33 @@ class Pairing:
             if not self._knows_anything():
                 self._anew = True
                 return
-            raise self._error(
-                f"the lake {self._root} has no records, but the ledger knows syncs that wrote some,"
-                f" and {len(own.heads)} tables{_last(own.heads.values())}: it is lost, or not the "
-                f"lake that goes with {self._shown}"
-            )
+            raise self._lost_lake(f", and {len(own.heads)} tables{_last(own.heads.values())}")
         self._refuse_older_lake(own, compared)
         self._half = own
+        self._told = None if lake is None else lake.mark
         self._pending.update(compared.caught_up)
+
+    def confirm(self) -> None:
+        """Raise PairError where a half was put back, taken away or taken over since this process
+        looked at both. It looks at the marks alone, which each step may do; only where the two
+        weren't a pair yet all is compared."""
+        half = self._half
+        if half is None:
+            self.check()
+            return
+        lake = lake_heads.read_half(self._root)
+        mark, told = None if lake is None else lake.mark, self._told
+        if told is not None and (
+            lake is None
+            or lake.pair != half.pair
+            or mark is None
+            or mark.number < told.number
+            or (mark.number == told.number and mark.token != told.token)
+        ):
+            raise self._error(f"the lake {self._root} was put back, or taken away, meanwhile")
+        if not self._ledger.is_in_place() or not self._ledger.pair.is_still(half, mark):
+            raise self._error(f"the ledger {self._shown} was put back, or taken over, meanwhile")
+        self._told = mark
 
     def begin(self, *, now: datetime) -> None:
         """Where the two are no pair yet, make them one; else nothing is done."""
@@ -133,31 +155,32 @@ class Pairing:
             sequences=self._ledger.enrolments.next_numbers(),
             known_to={PROFILES: _next_profile(found)},
             because="there was nothing yet" if self._anew else "",
-            held=False,
+            kept_back=False,
         )
         self._pending = {}
         self._write_half(force=self._anew)
 
-    def accept(self, *, now: datetime, because: str, lake: LakeHalf | None) -> None:
+    def accept(
+        self, *, now: datetime, because: str, lake: LakeHalf | None, next_profile: int
+    ) -> None:
         """Take both halves for one pair as they are from now on, in a new generation.
 
-        `lake` is what its file said before. The tables' numbers are above those that the ledger
-        knows already; those of the ledger go on above what the lake knows.
+        `lake` is what its file said before, `next_profile` the least number that neither half
+        knows a profile by. The tables' numbers are above those that the ledger knows already;
+        those of the ledger go on above what the lake knows.
         """
         own = self._ledger.pair.read()
         found = lake_heads.heads(self._root)
         bears = own or lake
         id_ = uuid4().hex if bears is None else bears.pair
         sequences = {} if lake is None else dict(lake.sequences)
-        known = [_next_profile(found), sequences.get(PROFILES, 1)]
-        known += [] if own is None else [_next_profile(own.heads)]
         self._half = self._ledger.pair.begin(
             id_,
             found,
             now=now,
             because=because,
-            sequences={**sequences, PROFILES: max(known)},
-            known_to={PROFILES: max(known)},
+            sequences={**sequences, PROFILES: _next_profile(found)},
+            known_to={PROFILES: next_profile},
         )
         self._pending = {}
         self._write_half(force=True)
@@ -188,10 +211,12 @@ class Pairing:
         there = None if force else lake_heads.read_half(self._root)
         mark = there.mark if there is not None and there.pair == half.pair else None
         if mark is not None and mark.number >= half.mark.number:
+            self._told = mark
             return  # another process was faster
         sequences = self._ledger.pair.sequences()
         said = LakeHalf(half.pair, half.generation, half.mark, sequences)
         lake_heads.write_half(self._root, said)
+        self._told = half.mark
 
     def _knows_anything(self) -> bool:
         return bool(self._ledger.synced() or self._ledger.enrolments.next_numbers())
@@ -289,8 +314,10 @@ class Pairing:
             elif last.head.version < known.version:
                 commits = _many(known.version - last.head.version, "commit")
                 compared.behind.append(f"{name} is {commits} behind{_between(last.head, known)}")
-            return  # else its log was cleaned, and it has gone on since
-        if known.commit and at.head.commit != known.commit:
+            if last is None or last.head.version <= known.version:
+                return
+            later = [last]  # its log was cleaned, and it has gone on since
+        elif known.commit and at.head.commit != known.commit:
             compared.others.append(name)
             return
         for commit in later:
@@ -307,6 +334,14 @@ class Pairing:
             told = [each.head.counters for each in later if each.head.counters]
             counters = told[-1] if told else known.counters
             compared.caught_up[part] = replace(later[-1].head, counters=counters)
+
+    def _lost_lake(self, more: str) -> PairError:
+        """To go on would take all customers for gone: their journeys would end, and destinations
+        would be emptied."""
+        return self._error(
+            f"the lake {self._root} has no records, but the ledger knows syncs that wrote some"
+            f"{more}: it is lost, or not the lake that goes with {self._shown}"
+        )
 
     def _error(self, what: str) -> PairError:
         return PairError(f"{what}. Nothing was read or written: {_WAYS}")

@@ -61,9 +61,10 @@ class RunReport:
         return bool(self.set_aside) or any(each.set_aside for each in [*self.syncs, *self.named])
 
     @property
-    def in_doubt(self) -> str:
-        """What to tell people of messages of unknown fate; empty where there are none."""
-        return "" if self.dispatch is None else self.dispatch.about_doubt
+    def needs_a_word(self) -> dict[str, str]:
+        """What to tell people of messages that wait for their word: those of unknown fate, and
+        those that are kept back; empty where there are none."""
+        return {} if self.dispatch is None else self.dispatch.needs_a_word
 
     @property
     def wrote_anything(self) -> bool:

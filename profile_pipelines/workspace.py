@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -225,22 +226,13 @@ class Workspace:
             ) from None
 
     def check_lake(self, *, now: datetime) -> None:
-        """Raise LakeError where the ledger knows syncs, and the lake has records of none of them.
-
-        It is another lake then, or a lost one. To go on would take all customers for gone: their
-        journeys would end, and destinations would be emptied. Else both get the catalogue's mark,
-        and are a pair from now on.
+        """Before a step that may write: raise PairError where lake and ledger don't go together,
+        also where one was replaced since this process opened both. Else both get the catalogue's
+        mark, and are a pair from now on.
         """
         if self._is_its_lake:
+            self.pairing.confirm()
             return
-        synced = self.ledger.synced()
-        if synced and not self.lake.holds_any(synced):
-            raise LakeError(
-                f"the lake {self.places.lake} has no records, but the ledger knows syncs that "
-                "wrote some: is this the lake that goes with the ledger (--lake, "
-                "PROFILE_PIPELINES_LAKE)? A lake that was lost is restored from a backup; one that "
-                "is begun anew needs a new ledger, too"
-            )
         self._mark_both()
         self.pairing.begin(now=now)
         self._is_its_lake = True
@@ -252,6 +244,30 @@ class Workspace:
         self.check_lake(now=now)
         yield
         self.pairing.advance(now=now)
+
+
+class Standing:
+    """The workspace of a process that runs for long: opened anew, with all that is compared then,
+    as soon as lake or ledger aren't those any more that it opened."""
+
+    def __init__(self, open_workspace: Callable[[], Workspace]) -> None:
+        self._open = open_workspace
+        self._workspace: Workspace | None = None
+        self._lock = Lock()
+
+    def __call__(self) -> Workspace:
+        """The workspace as it is now. Raises what `Workspace.ledger` does."""
+        with self._lock:
+            if self._workspace is not None:
+                try:
+                    self._workspace.pairing.confirm()
+                except PairError:
+                    self._workspace = None
+            if self._workspace is None:
+                opened = self._open()
+                _ = opened.ledger
+                self._workspace = opened
+            return self._workspace
 
 
 def ledger_file(url: str) -> Path | None:

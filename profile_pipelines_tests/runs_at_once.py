@@ -92,6 +92,11 @@ def _everything(company: Reminders) -> None:
     journey_steps.dispatch(space, clock=lambda: START)
 
 
+def _without_origin(message_id: str) -> str:
+    """The id but for what no other ledger has."""
+    return message_id.rpartition(".")[0]
+
+
 def _tell(company: Reminders) -> None:
     space = company.workspace
     ledger = space.ledger
@@ -99,13 +104,17 @@ def _tell(company: Reminders) -> None:
         {name: row[name] for name in ("message_id", "profile_id", "state", "reason", "attempts")}
         for row in ledger.outbox.messages(limit=None)
     ]
+    for row in messages:
+        row["message_id"] = _without_origin(row["message_id"])
     [table] = (company.folder / "exports").rglob("out.csv")
     told = {
         "messages": sorted(messages, key=lambda row: row["message_id"]),
         "enrolments": ledger.enrolments.everywhere(range(1, CUSTOMERS + 1)),
         "deliveries": ledger.deliveries.rows("out").sort("profile_id").drop("batch").rows(),
         "table": sorted(table.read_text().splitlines()),
-        "files": sorted(path.name for path in (company.folder / "outbox").rglob("*")),
+        "files": sorted(
+            _without_origin(path.stem) for path in (company.folder / "outbox").rglob("*.eml")
+        ),
     }
     sys.stdout.write(json.dumps(told, default=str) + "\n")
 

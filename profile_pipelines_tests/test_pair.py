@@ -13,17 +13,26 @@ import sqlalchemy as sa
 from profile_pipelines import journey_steps, pipeline
 from profile_pipelines.errors import PairError
 from profile_pipelines.workspace import Workspace
-from profile_pipelines_tests.company import Company, empty_ledger
+from profile_pipelines_tests.company import HOUR, Company, empty_ledger
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def company(request: pytest.FixtureRequest, tmp_path: Path) -> Reminders:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pairs of the same catalogue and customers, `own` and `other`."""
+    folder = tmp_path_factory.mktemp("built")
+    for name in ("own", "other"):
+        _written_to(folder / name)
+    return folder
+
+
+@pytest.fixture
+def company(built: Path, tmp_path: Path) -> Reminders:
     """Two customers who were written to, a copy of both halves as `older`, then a third one."""
-    ledger = None
-    if request.param == "postgresql":
-        ledger = request.getfixturevalue("postgres_url")
-    return _written_to(tmp_path / "own", ledger)
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    company = Reminders(tmp_path / "own", declared())
+    company.now += 2 * HOUR
+    return company
 
 
 def _written_to(folder: Path, ledger: str | None = None) -> Reminders:
@@ -47,22 +56,27 @@ def _tables(url: str) -> tuple[sa.Engine, sa.MetaData]:
     return engine, metadata
 
 
-_DUMPS: dict[tuple[str, str], dict[str, list[dict[str, object]]]] = {}
+_DUMPS: dict[str, dict[str, list[dict[str, object]]]] = {}
+"""What ledgers held, by their database, the pair's folder and a name."""
+
+
+def _kind(company: Company) -> str:
+    return company.ledger.partition(":")[0]
 
 
 def _dump(company: Company, name: str) -> None:
     engine, metadata = _tables(company.ledger)
     with engine.connect() as connection:
-        _DUMPS[company.ledger, name] = {
+        _DUMPS[f"{_kind(company)} {company.folder.name} {name}"] = {
             table.name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
             for table in metadata.sorted_tables
         }
     engine.dispose()
 
 
-def _restore_ledger(company: Company, name: str, source: str | None = None) -> None:
-    """Make the ledger hold what it held when it was copied under this name, or another did."""
-    dumped = _DUMPS[source or company.ledger, name]
+def _restore_ledger(company: Company, name: str) -> None:
+    """Make the ledger hold what one held when it was copied under this name."""
+    dumped = _DUMPS.get(f"{_kind(company)} {name}") or _DUMPS[f"sqlite {name}"]
     engine, metadata = _tables(company.ledger)
     with engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
@@ -83,11 +97,6 @@ def _lake(company: Company, put: Path | None, table: str = "") -> None:
     company.declare(company.declared)
 
 
-def _other_pair(company: Company) -> Reminders:
-    """The same catalogue and the same customers, in a lake and a ledger of its own."""
-    return _written_to(company.folder.parent / "other")
-
-
 def _lake_older(company: Company) -> str:
     _lake(company, company.folder / "older")
     return "is older than the ledger .* by? ?.*knows"
@@ -105,7 +114,7 @@ def _lake_fresh(company: Company) -> str:
 
 
 def _lake_of_another_pair(company: Company) -> str:
-    _lake(company, _other_pair(company).folder / "lake")
+    _lake(company, company.folder.parent / "other" / "lake")
     return "halves of different pairs"
 
 
@@ -120,12 +129,12 @@ def _table_missing(company: Company) -> str:
 
 
 def _table_with_another_commit(company: Company) -> str:
-    _lake(company, _other_pair(company).folder / "lake", "identities")
+    _lake(company, company.folder.parent / "other" / "lake", "identities")
     return "identities is another table than the one that the ledger knows"
 
 
 def _ledger_older(company: Company) -> str:
-    _restore_ledger(company, "older")
+    _restore_ledger(company, "own older")
     return "the ledger .* is older than the lake .* knows it"
 
 
@@ -150,14 +159,14 @@ def _ledger_missing(company: Company) -> str:
 
 
 def _ledger_of_another_pair(company: Company) -> str:
-    _restore_ledger(company, "newer", _other_pair(company).ledger)
+    _restore_ledger(company, "other newer")
     return "halves of different pairs"
 
 
+LEDGERS = [_ledger_older, _ledger_empty, _ledger_of_another_pair, _ledger_missing]
 STATES = [
     _lake_older, _lake_missing, _lake_fresh, _lake_of_another_pair, _table_older, _table_missing,
-    _table_with_another_commit, _ledger_older, _ledger_empty, _ledger_missing,
-    _ledger_of_another_pair,
+    _table_with_another_commit, *LEDGERS,
 ]  # fmt: skip
 
 
@@ -170,7 +179,19 @@ def test_what_does_not_go_together_is_refused(
     company: Reminders, state: Callable[[Company], str]
 ) -> None:
     """Before the lake is written or a message goes out, whichever step comes first."""
-    said = state(company)
+    _refused(company, state(company))
+
+
+def test_so_it_is_in_postgresql(built: Path, tmp_path: Path, postgres_url: str) -> None:
+    """Whatever the ledger holds that was put back there; the right one is taken again."""
+    company = _written_to(tmp_path / "own", postgres_url)
+    for state in LEDGERS:
+        _restore_ledger(company, "own newer")
+        assert company.workspace.ledger.pair.read()
+        _refused(company, state(company))
+
+
+def _refused(company: Reminders, said: str) -> None:
     space, now = company.workspace, company.now
     before, mails = _files(company.folder / "lake"), _files(company.folder / "outbox")
     steps: list[Callable[[Workspace], object]] = [

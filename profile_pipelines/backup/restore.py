@@ -16,25 +16,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from profile_pipelines.adoption import go_on
+from profile_pipelines.adoption import LEAP, go_on
 from profile_pipelines.backup.moving import beside, is_there, move, remove
 from profile_pipelines.backup.place import BackupPlace, Manifest, Stored
 from profile_pipelines.catalogue_mark import CatalogueMark, mark_lake
 from profile_pipelines.errors import BackupError, LakeError
+from profile_pipelines.high_water import PROFILES
 from profile_pipelines.lake.heads import LakeHalf, heads, read_half, restoring, write_half
 from profile_pipelines.lake.stored import table_names
 from profile_pipelines.lake_place import Place
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.copies import copy_in, copy_out, is_empty
 from profile_pipelines.ledger.enrolments import sequence_of
-from profile_pipelines.pairing import IDENTITIES, PROFILES
+from profile_pipelines.pairing import IDENTITIES
 from profile_pipelines.private_files import make_private_folder, temporary_folder
 from profile_pipelines.store_errors import using_lake
 from profile_pipelines.workspace import Places, Workspace, ledger_file
 
-LEAP = 1_000_000
-"""How many numbers of each sequence are passed over: as many may have been given since the backup
-was taken, and be known to nobody any more."""
 _STAGED = ".restoring"
 _PAIR_FILE = "pair.json"
 _AT_ONCE = 8
@@ -229,6 +227,7 @@ def _renew(
         now=now,
         because=f"restored from the backup {manifest.id}, which was taken {at}",
         lake=LakeHalf(half.pair, half.generation, half.mark, above),
+        next_profile=manifest.next_profile,
     )
 
 

@@ -19,9 +19,10 @@ from uuid import uuid4
 from profile_pipelines.backup.pins import DataFile, PinnedPart, fits, pin_lake
 from profile_pipelines.backup.place import BackupPlace, Commit, Manifest, Stored
 from profile_pipelines.errors import BackupError, NotFound
+from profile_pipelines.high_water import PROFILES
 from profile_pipelines.ledger.copies import copy_out
 from profile_pipelines.ledger.pair import LedgerHalf, LedgerPair
-from profile_pipelines.pairing import IDENTITIES, PROFILES
+from profile_pipelines.pairing import IDENTITIES
 from profile_pipelines.private_files import temporary_folder
 from profile_pipelines.store_errors import damaged, using_lake
 from profile_pipelines.workspace import Workspace

@@ -50,10 +50,28 @@ class DispatchResult:
     errors: dict[str, str] = field(default_factory=dict[str, str])
     in_doubt: int = 0
     """How many messages of any dispatch are of unknown fate by now, until somebody settles them."""
+    kept_back: int = 0
+    """How many messages are due and not sent, since nobody knows what was sent already."""
 
     @property
-    def about_doubt(self) -> str:
-        """What to tell people of those in doubt; empty where there are none."""
+    def needs_a_word(self) -> dict[str, str]:
+        """What to tell people of messages that wait for their word; empty where none does."""
+        told = {"In doubt": self._about_doubt, "Kept back": self._about_kept_back}
+        return {name: text for name, text in told.items() if text}
+
+    @property
+    def _about_kept_back(self) -> str:
+        if not self.kept_back:
+            return ""
+        are = "message is" if self.kept_back == 1 else "messages are"
+        return (
+            f"{self.kept_back:,} {are} due and kept back: lake and ledger were put back, or "
+            "accepted as they are, so that some may have been sent already. Nothing is sent until "
+            "somebody says so: see `profile-pipelines outbox settle`"
+        )
+
+    @property
+    def _about_doubt(self) -> str:
         if not self.in_doubt:
             return ""
         are = "message is" if self.in_doubt == 1 else "messages are"
@@ -132,6 +150,8 @@ class Dispatch:
             self._told()
         self._result.counts = dict(self._counted)
         self._result.in_doubt = len(self._outbox.in_doubt())
+        kept_back = self._outbox.kept_back(due_by=self._clock())
+        self._result.kept_back = sum(each.count for each in kept_back)
         return self._result
 
     def _by_priority(self) -> Iterator[tuple[list[str] | None, list[str]]]:

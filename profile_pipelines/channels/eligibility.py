@@ -56,7 +56,8 @@ class Preview:
 
 class Eligibility:
     """Looks again at messages. `recheck` says which of them make no sense any more where their
-    customers are; `links` makes the links to unsubscribe, where there are any."""
+    customers are; `links` makes the links to unsubscribe, where there are any, and `mark` tells at
+    which mark the ledger is."""
 
     def __init__(
         self,
@@ -65,11 +66,13 @@ class Eligibility:
         ledger: Ledger,
         recheck: Recheck,
         links: UnsubscribeLinks | None,
+        mark: Callable[[], tuple[int, str] | None],
     ) -> None:
         self._catalogue = catalogue
         self._lake = lake
         self._recheck = recheck
         self._links = links
+        self._mark = mark
         self._coverage = ledger.coverage()
         self._suppressions = ledger.suppressions
         self._unsubscribed = Unsubscribed(catalogue, lake, ledger)
@@ -286,7 +289,7 @@ class Eligibility:
             address = addresses.get(each.message_id)
             link = None
             if self._links is not None and purpose and not self._needs_nobody(purpose):
-                link = self._links.link(each.profile_id, purpose, address)
+                link = self._links.link(each.profile_id, purpose, address, self._mark())
             try:
                 subject, text, html = renderings[each.template].rendered(
                     own, self._zone(each.profile_id), journey=each.journey, unsubscribe_url=link

@@ -194,19 +194,29 @@ def _check_stored_types(catalogue: Catalogue, *, live: bool) -> None:
         raise CatalogueError(draft.in_order())
 
 
-def adopt(as_json: AsJson = False) -> None:
+def adopt(
+    put_back: Annotated[
+        bool,
+        typer.Option(
+            "--put-back", help="Both were put back from one copy, and so don't show that they were."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Take lake and ledger over for this catalogue, and for a pair, as they are now.
 
     Needed only where a command refuses them, as another catalogue's or because one is older than
-    the other knows. What is to be sent then waits for `outbox settle`.
+    the other knows; and after both were put back by hand. What is to be sent then waits for
+    `outbox settle`.
     """
     from datetime import UTC, datetime
 
+    from profile_pipelines.adoption import PUT_BACK
     from profile_pipelines.adoption import adopt as take_over
     from profile_pipelines.cli.session import open_workspace
 
     workspace = open_workspace()
-    because = take_over(workspace, now=datetime.now(UTC))
+    because = take_over(workspace, now=datetime.now(UTC), put_back=PUT_BACK if put_back else None)
     if as_json:
         print_json({**workspace.mark.as_json(), "accepted": because})
         return
@@ -215,6 +225,11 @@ def adopt(as_json: AsJson = False) -> None:
     out.print(f"The lake {lake} and its ledger belong to {folder} now", soft_wrap=True)
     if because is not None:
         out.print(f"Accepted: {because}", soft_wrap=True)
+        out.print(
+            "Messages are kept back from now on, since some may have been sent already: run, then "
+            "see `profile-pipelines outbox settle`",
+            soft_wrap=True,
+        )
 
 
 def schema(

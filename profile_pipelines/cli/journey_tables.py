@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from profile_pipelines.cli.output import (
     joined,
     spell_count,
+    spell_many,
     spell_time,
     stderr,
     stdout,
@@ -85,7 +86,10 @@ def dispatch_document(result: DispatchResult) -> dict[str, Any]:
         {"channel": channel, "state": state, "reason": reason, "count": count}
         for (channel, state, reason), count in result.counts.items()
     ]
-    return {"counts": counts, "errors": result.errors, "in_doubt": result.in_doubt}
+    return {
+        "counts": counts, "errors": result.errors, "in_doubt": result.in_doubt,
+        "kept_back": result.kept_back,
+    }  # fmt: skip
 
 
 def journeys_table(results: Sequence[TickResult]) -> Any:
@@ -118,12 +122,14 @@ def print_dispatch(result: DispatchResult) -> None:
     stdout().print(rows)
 
 
-def say_in_doubt(told: str) -> None:
-    """Say on stderr, after all else, which messages are in doubt, and that it ends with 1."""
-    stdout().file.flush()
-    stderr().print(
-        styled("In doubt: ", "bold red"), f"{told}; so it ends with 1.", sep="", soft_wrap=True
-    )
+def say_what_needs_a_word(needs: Mapping[str, str]) -> None:
+    """Say on stderr, after all else, which messages are in doubt or kept back, and that it ends
+    with 1."""
+    for title, told in needs.items():
+        stdout().file.flush()
+        stderr().print(
+            styled(f"{title}: ", "bold red"), f"{told}; so it ends with 1.", sep="", soft_wrap=True
+        )
 
 
 def print_status(status: JourneyStatus) -> None:
@@ -151,6 +157,9 @@ def print_status(status: JourneyStatus) -> None:
         if watched:
             told += f"; of these {spell_count(watched)} enter once that is over"
         console.print(told, soft_wrap=True)
+    if status.kept_back:
+        kept = spell_many(status.kept_back, "message is", "messages are")
+        console.print(f"{kept} kept back: see `profile-pipelines outbox settle`", soft_wrap=True)
     late = {each.path: each.late for each in status.steps if each.late}
     if late:
         console.print(f"came too late for step {_reasons(late)}", soft_wrap=True)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.options import AsJson, Now
+from profile_pipelines.cli.output import (
+    NOTHING,
+    note,
+    print_json,
+    spell_count,
+    spell_many,
+    spell_time,
+    stderr,
+    stdout,
+    styled,
+    table,
+)
+from profile_pipelines.errors import NotFound
 
 if TYPE_CHECKING:
     from profile_pipelines.workspace import Workspace
@@ -35,8 +49,8 @@ def _known(kind: Literal["journey", "channel"], name: str, workspace: Workspace)
 @outbox.command()
 def status(as_json: AsJson = False) -> None:
     """Count the messages by journey, step, channel, state and reason."""
-    from profile_pipelines.cli.output import print_json, spell_count, stdout, table
     from profile_pipelines.cli.session import open_workspace
+    from profile_pipelines.ledger.outbox import KEPT_BACK
 
     found = open_workspace().ledger.outbox.counts()
     if as_json:
@@ -47,6 +61,8 @@ def status(as_json: AsJson = False) -> None:
         cells = (each.journey, each.step, each.channel, each.state, each.reason or "")
         rows.add_row(*cells, spell_count(each.count))
     stdout().print(rows if found else "The outbox is empty")
+    if any(each.reason == KEPT_BACK for each in found):
+        note("what is kept back waits for `profile-pipelines outbox settle`")
 
 
 @outbox.command(name="list")
@@ -62,7 +78,6 @@ def list_messages(
     as_json: AsJson = False,
 ) -> None:
     """List messages, the newest first. They tell the profile's number, nothing personal."""
-    from profile_pipelines.cli.output import print_json, spell_time, stdout, table
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.ledger.outbox import STATES
 
@@ -87,14 +102,12 @@ def list_messages(
 @outbox.command()
 def send(as_json: AsJson = False, now: Now = None) -> None:
     """Send what is due, with progress."""
-    from profile_pipelines.cli.failures import ExitCode
     from profile_pipelines.cli.journey_tables import (
         dispatch_document,
         print_dispatch,
-        say_in_doubt,
+        say_what_needs_a_word,
     )
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import note, print_json, spell_many, stderr, stdout, styled
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.journey_steps import dispatch
 
@@ -112,13 +125,12 @@ def send(as_json: AsJson = False, now: Now = None) -> None:
         print_json(dispatch_document(result))
     elif result.counts:
         print_dispatch(result)
-    else:
+    elif not result.kept_back:
         stdout().print("Nothing is due")
     for message in result.errors.values():
         stderr().print(styled(message, "red"), soft_wrap=True)
-    if result.in_doubt:
-        say_in_doubt(result.about_doubt)
-    if result.errors or result.in_doubt:
+    say_what_needs_a_word(result.needs_a_word)
+    if result.errors or result.needs_a_word:
         raise typer.Exit(ExitCode.FAILURES)
 
 
@@ -134,7 +146,6 @@ def retry(
     """Send failed messages again. Of those in doubt (unknown), only what is recognised if it comes
     twice; `outbox settle` has the others."""
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import note, print_json, spell_many
     from profile_pipelines.cli.session import open_workspace
 
     if set(state) - {"failed", "unknown"}:
@@ -182,46 +193,80 @@ def settle(
     even_twice: Annotated[
         bool, typer.Option("--even-twice", help="With --again: the others, too, as of mail.")
     ] = False,
+    kept_back: Annotated[
+        bool,
+        typer.Option(
+            "--kept-back", help="Those kept back since lake and ledger were put back, or accepted."
+        ),
+    ] = False,
+    release: Annotated[
+        bool, typer.Option("--release", help="All that is kept back may be sent from now on.")
+    ] = False,
     channel: ChannelName = None,
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
-    """Show the messages in doubt, which may have arrived, and say what is to become of them."""
-    from profile_pipelines.cli.failures import ExitCode
+    """Show the messages in doubt, which may have arrived, and those kept back, since lake and
+    ledger may not know what was sent; and say what is to become of them."""
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import note, print_json, spell_many, stdout
     from profile_pipelines.cli.session import open_workspace
 
     if arrived and again:
         raise typer.BadParameter("--arrived and --again exclude each other")
     if even_twice and not again:
         raise typer.BadParameter("--even-twice goes with --again")
+    if again and kept_back:
+        raise typer.BadParameter("--again is for messages in doubt; --release lets kept ones go")
+    if release and (arrived or again or messages or channel):
+        raise typer.BadParameter("--release goes for all that is kept back, and alone")
     workspace = open_workspace()
-    timezone = workspace.catalogue.settings.timezone
+    moment = present(now, workspace.catalogue.settings.timezone)
     if channel is not None:
         _known("channel", channel, workspace)
-    found = _in_doubt(workspace, messages or [], channel)
-    if not arrived and not again:
-        if as_json:
+    if release:
+        _release(workspace, moment, as_json=as_json)
+    elif kept_back:
+        which = _kept_back(workspace, messages or [], channel)
+        _settle_kept_back(workspace, which, moment, arrived=arrived, as_json=as_json)
+    else:
+        found = _in_doubt(workspace, messages or [], channel)
+        if arrived or again:
+            chosen = [each for each in found if arrived or even_twice or each.is_safe]
+            _settle_doubtful(workspace, chosen, moment, arrived=arrived, as_json=as_json)
+            _say_left_out(len(found) - len(chosen))
+        elif as_json:
             print_json([vars(each) for each in found])
         else:
-            _print_in_doubt(found, timezone)
-        return
-    chosen = [each.message_id for each in found if arrived or even_twice or each.is_safe]
-    kept = workspace.ledger.outbox
+            _print_in_doubt(found, workspace)
+            _print_kept_back(workspace)
+
+
+def _settle_doubtful(
+    workspace: Workspace,
+    chosen: Sequence[_Doubtful],
+    now: datetime,
+    *,
+    arrived: bool,
+    as_json: bool,
+) -> None:
+    outbox, ids = workspace.ledger.outbox, [each.message_id for each in chosen]
     if arrived:
-        count = kept.arrived(chosen)
+        count = outbox.arrived(ids, now=now)
     else:
-        count = kept.retry(["unknown"], now=present(now, timezone), only=chosen)
-    left = len(kept.in_doubt())
+        count = outbox.retry(["unknown"], now=now, only=ids)
     if as_json:
+        left = len(outbox.in_doubt())
         print_json({"sent" if arrived else "pending": count, "in_doubt": left})
     elif arrived:
-        stdout().print(f"{spell_many(count, 'message counts', 'messages count')} as sent")
+        _say_arrived(count)
     else:
         _say_pending(count)
-    if len(chosen) < len(found):
-        unsure = spell_many(len(found) - len(chosen), "message isn't", "messages aren't")
+
+
+def _say_left_out(count: int) -> None:
+    """Where some aren't sent again, say so, and end with 1."""
+    if count:
+        unsure = spell_many(count, "message isn't", "messages aren't")
         note(
             f"{unsure} sent again, since nothing tells the other side that it is a repeat; where "
             "its log has no trace of them, send them with --again --even-twice"
@@ -248,7 +293,6 @@ def _in_doubt(workspace: Workspace, chosen: Sequence[str], channel: str | None) 
     """Those in doubt, over one channel or only the chosen ones. Raises NotFound for one that
     isn't."""
     from profile_pipelines.channels.senders import is_idempotent, known_as
-    from profile_pipelines.errors import NotFound
 
     channels, code = workspace.catalogue.channels, workspace.ledger.suppressions.code
     found: list[_Doubtful] = []
@@ -277,12 +321,11 @@ def _in_doubt(workspace: Workspace, chosen: Sequence[str], channel: str | None) 
     return list({by_name[each].message_id: by_name[each] for each in wanted}.values())
 
 
-def _print_in_doubt(found: Sequence[_Doubtful], timezone: str) -> None:
-    from profile_pipelines.cli.output import NOTHING, spell_time, stdout, table
-
+def _print_in_doubt(found: Sequence[_Doubtful], workspace: Workspace) -> None:
     if not found:
         stdout().print("No message is in doubt")
         return
+    timezone = workspace.catalogue.settings.timezone
     rows = table("message", "channel", "~known there as", "begun", "if it comes twice")
     for each in found:
         rows.add_row(
@@ -300,9 +343,96 @@ def _print_in_doubt(found: Sequence[_Doubtful], timezone: str) -> None:
     )
 
 
-def _say_pending(count: int) -> None:
-    from profile_pipelines.cli.output import spell_many, stdout
+def _print_kept_back(workspace: Workspace) -> None:
+    """Since when and why messages are kept back, and how many; nothing where none ever are."""
+    unsettled = workspace.ledger.pair.unsettled()
+    if not unsettled:
+        return
+    timezone, console = workspace.catalogue.settings.timezone, stdout()
+    for each in unsettled:
+        at = spell_time(each.began_at, timezone)
+        console.print(f"\nMessages are kept back since {at}: {each.because}", soft_wrap=True)
+    found = workspace.ledger.outbox.kept_back()
+    if found:
+        rows = table("journey", "step", "channel", "#messages", "first decided")
+        for each in found:
+            cells = (each.journey, each.step, each.channel, spell_count(each.count))
+            rows.add_row(*cells, spell_time(each.oldest_at, timezone))
+        console.print(rows)
+    else:
+        console.print("There is none yet")
+    console.print(
+        "\nSome may have been sent by what was lost. Look at them, then say\n"
+        "  profile-pipelines outbox settle --kept-back                     each of them\n"
+        "  profile-pipelines outbox settle --kept-back --arrived MESSAGE   it has been sent\n"
+        "  profile-pipelines outbox settle --release                       the others may go"
+    )
 
+
+def _kept_back(
+    workspace: Workspace, chosen: Sequence[str], channel: str | None
+) -> list[dict[str, Any]]:
+    """Those kept back, over one channel or only the chosen ones. Raises NotFound for one that
+    isn't."""
+    outbox = workspace.ledger.outbox
+    found = outbox.messages(states=["pending"], limit=None) if outbox.kept_back() else []
+    if channel is not None:
+        found = [each for each in found if each["channel"] == channel]
+    if not chosen:
+        return found
+    by_id = {each["message_id"]: each for each in found}
+    if strangers := [each for each in chosen if each not in by_id]:
+        raise NotFound(
+            f"no message {strangers[0]} is kept back; `profile-pipelines outbox settle "
+            "--kept-back` lists those that are"
+        )
+    return [by_id[each] for each in dict.fromkeys(chosen)]
+
+
+def _settle_kept_back(
+    workspace: Workspace,
+    which: Sequence[Mapping[str, Any]],
+    now: datetime,
+    *,
+    arrived: bool,
+    as_json: bool,
+) -> None:
+    """Show each of these, or count them as sent."""
+    if arrived:
+        count = workspace.ledger.outbox.arrived([row["message_id"] for row in which], now=now)
+        if as_json:
+            print_json({"sent": count})
+        else:
+            _say_arrived(count)
+        return
+    if as_json:
+        print_json(which)
+        return
+    timezone = workspace.catalogue.settings.timezone
+    rows = table("message", "profile", "journey", "step", "channel", "decided")
+    for row in which:
+        cells = (row["message_id"], str(row["profile_id"]), row["journey"], row["step"])
+        rows.add_row(*cells, row["channel"], spell_time(row["decided_at"], timezone))
+    stdout().print(rows if which else "No message is kept back")
+
+
+def _release(workspace: Workspace, now: datetime, *, as_json: bool) -> None:
+    ledger = workspace.ledger
+    count = sum(each.count for each in ledger.outbox.kept_back())
+    settled = ledger.pair.settle([each.number for each in ledger.pair.unsettled()], now=now)
+    if as_json:
+        print_json({"released": count})
+    elif settled:
+        _say_pending(count)
+    else:
+        stdout().print("Nothing is kept back")
+
+
+def _say_arrived(count: int) -> None:
+    stdout().print(f"{spell_many(count, 'message counts', 'messages count')} as sent")
+
+
+def _say_pending(count: int) -> None:
     pending = spell_many(count, "message is", "messages are")
     them = "it" if count == 1 else "them"
     stdout().print(f"{pending} pending again; the next run sends {them}", soft_wrap=True)
@@ -322,7 +452,6 @@ def preview(
 ) -> None:
     """Show a template as a customer would read it; nothing is sent."""
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import note, print_json, stdout
     from profile_pipelines.cli.session import open_customers
     from profile_pipelines.errors import ProfilePipelinesError
     from profile_pipelines.journey_steps import preview_message

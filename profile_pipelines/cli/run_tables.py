@@ -15,7 +15,7 @@ from profile_pipelines.cli.journey_tables import (
     journey_document,
     journeys_table,
     print_dispatch,
-    say_in_doubt,
+    say_what_needs_a_word,
 )
 from profile_pipelines.cli.output import spell_count, spell_many, stderr, stdout, styled, table
 from profile_pipelines.report import RunReport
@@ -29,7 +29,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
     """The report as JSON has it."""
     return {
         "now": report.now,
-        "ok": report.ok and not report.set_anything_aside and not report.in_doubt,
+        "ok": report.ok and not report.set_anything_aside and not report.needs_a_word,
         "wrote_anything": report.wrote_anything,
         "syncs": [
             {
@@ -117,13 +117,12 @@ def print_report(report: RunReport) -> None:
 
 
 def end_run(report: RunReport, *, allow_set_aside: bool = False) -> None:
-    """End the command with 1 where a step failed, messages are in doubt, or anything was set aside
-    and that isn't allowed.
+    """End the command with 1 where a step failed, messages wait for a person's word, or anything
+    was set aside and that isn't allowed.
 
-    What is in doubt and what was set aside is the last thing that is said, on stderr.
+    What waits and what was set aside is the last thing that is said, on stderr.
     """
-    if report.in_doubt:
-        say_in_doubt(report.in_doubt)
+    say_what_needs_a_word(report.needs_a_word)
     if report.set_anything_aside and not allow_set_aside:
         places = {
             f"{each.system}.{attribute or each.sync}"
@@ -142,7 +141,7 @@ def end_run(report: RunReport, *, allow_set_aside: bool = False) -> None:
             soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(ExitCode.FAILURES)
-    if report.in_doubt or not report.ok:
+    if report.needs_a_word or not report.ok:
         raise typer.Exit(ExitCode.FAILURES)
 
 

@@ -32,25 +32,27 @@ def serve(
     from profile_pipelines.webhooks.receiver import check_secrets, create_app
     from profile_pipelines.webhooks.server import settings
     from profile_pipelines.webhooks.unsubscribe import declared_routes
+    from profile_pipelines.workspace import Standing, Workspace
 
     workspace = open_workspace()
     systems = [name for name, each in workspace.catalogue.systems.items() if each.webhook]
     channels = told_to(workspace.catalogue)
-    unsubscribing = declared_routes(lambda: workspace.ledger)
+    current = Standing(lambda: Workspace(workspace.places, workspace.catalogue))
+    unsubscribing = declared_routes(lambda: current().ledger)
     if not systems and not unsubscribing and not channels:
         raise UnknownName(
             "no system of the catalogue declares a webhook, and no channel feedback; see "
             "docs/webhooks.md for how to"
         )
     check_secrets(workspace.catalogue)
-    more = [*unsubscribing, *declared_feedback(workspace.catalogue, lambda: workspace.ledger)]
+    more = [*unsubscribing, *declared_feedback(workspace.catalogue, lambda: current().ledger)]
     for name in systems:
         note(f"http://{host}:{port}/webhooks/{name}")
     for name in channels:
         note(f"http://{host}:{port}/feedback/{name}")
     if unsubscribing:
         note(f"http://{host}:{port}/unsubscribe/…")
-    app = create_app(workspace.catalogue, lambda: workspace.ledger.inbox, more=more)
+    app = create_app(workspace.catalogue, lambda: current().ledger.inbox, more=more)
     uvicorn.run(app, host=host, port=port, **settings())
 
 

@@ -1,7 +1,8 @@
 """The links by which customers unsubscribe: a profile, a purpose and the address that the mail
-went to (as a keyed hash) under a signature.
+went to (as a keyed hash) under a signature; and the ledger's mark of that time.
 
-A link holds nothing personal and never ends: a mail may be opened years later.
+A link holds nothing personal and never ends: a mail may be opened years later. By the mark it is
+known whether the profile's number is that profile's still, after a ledger was put back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ URL = "PROFILE_PIPELINES_UNSUBSCRIBE_URL"
 KEY = "PROFILE_PIPELINES_UNSUBSCRIBE_KEY"
 """The environment's name for the secret that signs; links are void when it changes."""
 _SHORTEST_KEY = 32
+_TOKEN = 12
+"""How many signs of a mark's token stand in a link."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a link asks for: to unsubscribe a profile, and an address (its keyed hash), from a
+    purpose. Links that were made before addresses, or marks of the ledger, stood in them have none.
+    """
+
+    profile_id: int
+    purpose: str
+    address: str | None = None
+    mark: tuple[int, str] | None = None
+    """The mark at which the ledger was, and the beginning of its token."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +61,33 @@ class UnsubscribeLinks:
             raise ChannelError(f"{URL} must begin with https://")
         return cls(url, key)
 
-    def link(self, profile_id: int, purpose: str, address: str | None = None) -> str:
-        """The page that unsubscribes a profile, and an address (its keyed hash), from a purpose."""
-        content = f"{profile_id}.{purpose}" + (f".{address}" if address else "")
+    def link(
+        self,
+        profile_id: int,
+        purpose: str,
+        address: str | None = None,
+        mark: tuple[int, str] | None = None,
+    ) -> str:
+        """The page that unsubscribes a profile, and an address (its keyed hash), from a purpose.
+
+        `mark` is the ledger's, when the profile had this number.
+        """
+        content = f"{profile_id}.{purpose}"
+        if address or mark:
+            content += f".{address or ''}"
+        if mark:
+            content += f".{mark[0]}-{mark[1][:_TOKEN]}"
         return f"{self.url}/unsubscribe/{content}.{self._signature(content)}"
 
-    def read(self, token: str) -> tuple[int, str, str | None] | None:
-        """The profile, the purpose and the address of a token; None when it isn't one of ours.
-
-        Links that were made before addresses stood in them have none.
-        """
+    def read(self, token: str) -> Asked | None:
+        """What a token asks for; None when it isn't one of ours."""
         content, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(content).encode()):
             return None
-        profile_id, purpose, *address = content.split(".")
-        return int(profile_id), purpose, address[0] if address else None
+        profile_id, purpose, address, mark = [*content.split("."), "", ""][:4]
+        number, _, told = mark.partition("-")
+        found = (int(number), told) if mark else None
+        return Asked(int(profile_id), purpose, address or None, found)
 
     def _signature(self, content: str) -> str:
         told = f"unsubscribe:{content}".encode()

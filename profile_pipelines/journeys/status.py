@@ -12,7 +12,7 @@ from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.journeys.program import END, describe, program
 from profile_pipelines.journeys.tick import ENTRY
 from profile_pipelines.ledger.enrolments import Enrolments
-from profile_pipelines.ledger.outbox import Outbox
+from profile_pipelines.ledger.outbox import KEPT_BACK, Outbox
 
 
 @dataclass
@@ -56,6 +56,8 @@ class JourneyStatus:
     watched: dict[str, int]
     """By reason: of those, who enters once that is over while they are members still."""
     steps: list[StepStatus]
+    kept_back: int = 0
+    """How many of its messages wait for `outbox settle`, since some may have been sent already."""
 
 
 def status_of(
@@ -98,8 +100,10 @@ def status_of(
             today += each.count
         elif each.event == "entered":
             at(each.step).entered_today += each.count
+    kept_back = 0
     for message in outbox.counts(name):
         step = at(message.step)
+        kept_back += message.count if message.reason == KEPT_BACK else 0
         step.messages[message.state] = step.messages.get(message.state, 0) + message.count
         if message.state == "skipped":
             reason = message.reason or ""
@@ -120,7 +124,7 @@ def status_of(
     return JourneyStatus(
         name, versions[-1].version if versions else 0, tick.at, active, completed, dict(exited),
         converted, tick.held, today, dict(turned_away), enrolments.watched.counts(name),
-        in_order(steps.values()),
+        in_order(steps.values()), kept_back,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -171,6 +171,18 @@ def last_commit(root: Place, part: str) -> Commit | None:
     state = delta.read_state(table)
     head = Head(found.head.version, found.head.commit, counters_of(state), delta.time_of(state))
     return Commit(head, found.ours)
+
+
+def holds_any(root: Place, syncs: Iterable[tuple[str, str]]) -> bool:
+    """Whether a lake has records of any of these (system, sync).
+
+    Raises LakeError for a place that can't be read.
+    """
+    return any(
+        delta.open_table(root / kind / system / sync / "changes") is not None
+        for system, sync in syncs
+        for kind in ("sources", "children")
+    )
 
 
 def heads(root: Place) -> dict[str, Head]:

@@ -13,7 +13,6 @@ from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.engine.columns import Columns, ColumnType
 from profile_pipelines.high_water import Witness
-from profile_pipelines.lake import delta
 from profile_pipelines.lake.table import LakeTable, Pinned
 from profile_pipelines.lake_place import Place
 
@@ -78,17 +77,6 @@ class Lake:
             return pinned
         columns = source_columns(declared, catalogue.attributes, landed)
         return self.table(pinned.table.name, pinned.table.key, columns).pin()
-
-    def holds_any(self, syncs: Iterable[tuple[str, str]]) -> bool:
-        """Whether there are records of any of these (system, sync).
-
-        Raises LakeError for a place that can't be read.
-        """
-        return any(
-            delta.open_table(self.root / kind / system / sync / "changes") is not None
-            for system, sync in syncs
-            for kind in ("sources", "children")
-        )
 
     def identities(self, catalogue: Catalogue, former: Iterable[str] = ()) -> LakeTable:
         """Each record's identifiers and the profile that it belongs to.

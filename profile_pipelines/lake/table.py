@@ -34,6 +34,8 @@ CHANGE_COLUMNS: Columns = {
 }
 """The lake's own columns in every change log; see docs/architecture.md."""
 
+_EMPTY = "empty"
+"""The key, in a table's state, of that it has numbers to go on above, and nothing else yet."""
 _COMPACT_SHARE = 0.2
 _COMPACT_FILES = 64
 
@@ -115,8 +117,8 @@ class Pinned:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever committed."""
-        return self.seq > 0
+        """Whether anything was ever committed, but for numbers to go on above."""
+        return self.seq > 0 and _EMPTY not in self.state
 
     def current(self, columns: Iterable[str], alias: str, *, where: exp.Expr | None = None) -> Rows:
         """Each key's row as it stands now. `where` is applied early and may only test the key."""
@@ -224,13 +226,16 @@ class Pinned:
 
     def go_on_above(self, seq: int, *, now: datetime, state: dict[str, Any]) -> None:
         """Commit this state alone, with a number above this one: what follows on its commits by
-        number passes over none of those to come. A table that isn't there is made."""
+        number passes over none of those to come. A table that isn't there is made, and still
+        counts as one that doesn't exist."""
         table = self.table
         handle = self._changes
         if handle is None:
             handle = delta.create_table(table.changes_path, {**table.columns, **CHANGE_COLUMNS})
             self._refuse_newer(handle)
         above = max(self.seq, seq) + 1
+        if not self.exists:
+            state = {**state, _EMPTY: True}
         stamped = {**state, "seq": above, delta.AT: self._stamp(now).isoformat()}
         commit(
             handle, table.changes_path, [], stamped, above,

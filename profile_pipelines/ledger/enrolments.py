@@ -7,9 +7,11 @@ ticks that ran at once do so. Nothing here but a profile's id tells who somebody
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -52,6 +54,16 @@ _marks = sa.Table(
     sa.Column("journey", sa.String, primary_key=True),
     sa.Column("mark", sa.Text, nullable=False),
 )
+
+_origins = sa.Table(
+    "journey_origins",
+    _metadata,
+    sa.Column("journey", sa.String, primary_key=True),
+    sa.Column("first_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("origin", sa.String, nullable=False),
+)
+"""By what the enrolments from this number on are told from those of the same numbers in another
+ledger, or in this one where it was put back and went another way. Those of before have none."""
 
 _enrolments = sa.Table(
     "enrolments",
@@ -236,8 +248,13 @@ class Enrolments:
                 connection.execute(sa.insert(_followed), row)
             if changes.mark is not None:
                 self._mark(connection, journey, changes.mark)
+            if changes.next_id > expected.next_id:
+                row = {"journey": journey, "first_id": expected.next_id, "origin": token_hex(6)}
+                connection.execute(sa.insert(_origins), row)
             if changes.messages:
-                self._outbox.decide(connection, changes.messages)
+                least = min(row["enrolment"] for row in changes.messages)
+                origin_of = self._origin_of(connection, journey, least)
+                self._outbox.decide(connection, changes.messages, origin_of)
             self.passages.record(connection, journey, expected.tick + 1, changes.passages, now=now)
 
     def _enter(
@@ -269,6 +286,27 @@ class Enrolments:
                 connection.exec_driver_sql(statement, rows.rows())
             else:
                 connection.execute(insert, rows.to_dicts())
+
+    def _origin_of(
+        self, connection: sa.Connection, journey: str, least: int
+    ) -> Callable[[int], str]:
+        """Tells the origins of enrolments from this number on."""
+        own = _origins.c.journey == journey
+        last_before = sa.select(sa.func.max(_origins.c.first_id)).where(
+            own, _origins.c.first_id <= least
+        )
+        begins = sa.func.coalesce(last_before.scalar_subquery(), 0)
+        select = sa.select(_origins.c.first_id, _origins.c.origin).where(
+            own, _origins.c.first_id >= begins
+        )
+        rows = connection.execute(select.order_by(_origins.c.first_id)).all()
+        firsts = [first for first, _ in rows]
+
+        def origin(enrolment: int) -> str:
+            place = bisect_right(firsts, enrolment)
+            return rows[place - 1].origin if place else ""
+
+        return origin
 
     def _carry_over(
         self, connection: sa.Connection, journey: str, profiles: Mapping[int, int]

@@ -22,7 +22,13 @@ from profile_pipelines.ledger.set_asides import (
     record_set_asides,
     set_asides,
 )
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of, open_engine
+from profile_pipelines.ledger.storage import (
+    UtcDateTime,
+    create_tables,
+    file_of,
+    insert_of,
+    open_engine,
+)
 
 if TYPE_CHECKING:
     from profile_pipelines.ledger.deliveries import Deliveries
@@ -132,6 +138,12 @@ class Ledger:
         self._engine = open_engine(url)
         create_tables(_metadata, self._engine)
         self.set_asides = SetAsides(self._engine)
+        self._file = file_of(self._engine)
+
+    def is_in_place(self) -> bool:
+        """Whether the database is the one that was opened: a file that was put in place of it, or
+        taken away, would be written to by nobody who has opened it before."""
+        return file_of(self._engine) == self._file
 
     def catalogue_mark(self) -> dict[str, Any] | None:
         """Which catalogue the ledger belongs to, as `mark_catalogue` noted it; None: not yet."""

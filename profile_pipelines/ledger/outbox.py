@@ -1,27 +1,33 @@
 """The outbox: messages that are decided and not yet delivered, and what became of them.
 
-A message's id says what it is for, so that deciding it twice makes it once; and it is the
-idempotency key that a channel is given. Nothing here tells whom a profile is of or what is said:
-a message is rendered when it is sent.
+A message's id says what it is for, so that deciding it twice makes it once, and of which enrolment
+in which ledger, so that no other one has the same, also of a ledger that was put back and goes
+another way. It is the idempotency key that a channel is given. Nothing here tells whom a profile
+is of or what is said: a message is rendered when it is sent.
 
     pending ──▶ claimed ──▶ sending ──▶ sent
        ▲           │           ├──▶ failed     for good, or after too many attempts
        ├───────────┴───────────┤    (for a while: pending again)
        │                       └──▶ unknown    the sender was lost between sending and its receipt
        └──▶ skipped                            at its moment it wasn't to be sent any more
+
+After lake or ledger were put back from a copy nobody knows what was sent since. So what is pending
+is kept back, whenever it was decided, until a person settles the generation that began then (see
+docs/adr/0026).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from profile_pipelines.ledger.holders import is_gone
+from profile_pipelines.ledger.pair import LedgerPair, any_unsettled
 from profile_pipelines.ledger.storage import (
     UtcDateTime,
     create_tables,
@@ -41,6 +47,9 @@ this machine, and is no more, counts as lost at once."""
 LOST = "lost between sending and receipt"
 _GRANTED = "to be sent"
 """The reason of a claimed message that caps and all else let through."""
+
+KEPT_BACK = "kept_back"
+"""Why a message is pending that goes out only at a person's word."""
 
 NOBODY = 0
 """The profile of what is left of people who were erased; a real profile's number is greater."""
@@ -117,12 +126,15 @@ _SETTLE = (
 )
 
 
-def message_id(journey: str, version: int, enrolment: int, step: str, channel: str) -> str:
+def message_id(
+    journey: str, version: int, enrolment: int, step: str, channel: str, *, origin: str = ""
+) -> str:
     """The id of the one message that an enrolment's step sends over a channel.
 
-    In SQL: the same parts joined by full stops.
+    `origin` is the enrolment's: what tells it from those of the same number in other ledgers.
     """
-    return f"{journey}.{version}.{enrolment}.{step}.{channel}"
+    parts = [journey, str(version), str(enrolment), step, channel, origin]
+    return ".".join(parts if origin else parts[:-1])
 
 
 @dataclass(frozen=True)
@@ -209,16 +221,31 @@ class Outbox:
         self._engine = engine
         self._insert = insert_of(engine)
         create_tables(_metadata, engine)
+        LedgerPair(engine)  # its tables are asked for whether anything is kept back
 
-    def decide(self, connection: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+    def decide(
+        self,
+        connection: sa.Connection,
+        rows: Iterable[Mapping[str, Any]],
+        origin_of: Callable[[int], str] = lambda enrolment: "",
+    ) -> int:
         """Add messages within the caller's transaction; how many are new.
 
         A row has the columns journey, version, enrolment, step, channel, template, consent,
         profile_id, decided_at, next_attempt_at (when it may be sent) and expires_at (None:
-        never). A message that was decided before stays as it is.
+        never). A message that was decided before stays as it is. `origin_of` tells the origin of
+        an enrolment.
         """
         keys = ("journey", "version", "enrolment", "step", "channel")
-        full = [{"message_id": message_id(*(row[key] for key in keys)), **row} for row in rows]
+        full = [
+            {
+                "message_id": message_id(
+                    *(row[key] for key in keys), origin=origin_of(row["enrolment"])
+                ),
+                **row,
+            }
+            for row in rows
+        ]
         new = 0
         for start in range(0, len(full), 10_000):
             statement = self._insert(outbox).on_conflict_do_nothing()
@@ -240,7 +267,8 @@ class Outbox:
     ) -> list[Claimed]:
         """Take up to `limit` messages that are due; no other process gets the same ones.
 
-        Those of these channels and `journeys` alone, `but_for` others.
+        Those of these channels and `journeys` alone, `but_for` others. None while they are kept
+        back.
         """
         due = (
             self._due(now, channels, journeys, but_for)
@@ -281,7 +309,7 @@ class Outbox:
         but_for: Collection[str],
     ) -> sa.Select[tuple[str]]:
         due = sa.select(outbox.c.message_id).where(
-            outbox.c.state == "pending", outbox.c.next_attempt_at <= now
+            outbox.c.state == "pending", outbox.c.next_attempt_at <= now, ~any_unsettled()
         )
         if channels is not None:
             due = due.where(outbox.c.channel.in_(sorted(channels)))
@@ -458,13 +486,18 @@ class Outbox:
             statement = statement.where(outbox.c.channel == channel)
         return self._each(statement, only)
 
-    def arrived(self, message_ids: Collection[str]) -> int:
-        """Keep that messages of unknown fate have arrived, at an operator's word; how many."""
+    def arrived(self, message_ids: Collection[str], *, now: datetime) -> int:
+        """Keep that messages of unknown fate, or that are kept back, have arrived, at an operator's
+        word; how many."""
+        kept_back = sa.and_(outbox.c.state == "pending", any_unsettled())
         statement = (
             sa.update(outbox)
-            .where(outbox.c.state == "unknown")
-            .values(state="sent", reason=None, receipt="an operator's word")
-        )
+            .where(sa.or_(outbox.c.state == "unknown", kept_back))
+            .values(
+                state="sent", reason=None, receipt="an operator's word",
+                ended_at=sa.func.coalesce(outbox.c.ended_at, sa.literal(now, UtcDateTime)),
+            )
+        )  # fmt: skip
         return self._each(statement, message_ids)
 
     def _each(self, statement: sa.Update, only: Collection[str] | None) -> int:
@@ -556,18 +589,34 @@ class Outbox:
 
     def counts(self, journey: str | None = None) -> list[OutboxCount]:
         """How all messages stand, by journey, step, channel, state and reason."""
+        return self._counts(sa.true() if journey is None else outbox.c.journey == journey)
+
+    def _counts(self, which: sa.ColumnElement[bool]) -> list[OutboxCount]:
         groups = (
             outbox.c.journey, outbox.c.step, outbox.c.channel, outbox.c.state, outbox.c.reason,
         )  # fmt: skip
         select = (
             sa.select(*groups, sa.func.count(), sa.func.min(outbox.c.decided_at))
+            .where(which)
             .group_by(*groups)
             .order_by(*groups)
         )
-        if journey is not None:
-            select = select.where(outbox.c.journey == journey)
         with self._engine.connect() as connection:
-            return [OutboxCount(*row) for row in connection.execute(select)]
+            found = [OutboxCount(*row) for row in connection.execute(select)]
+            is_kept_back = connection.execute(sa.select(any_unsettled())).scalar_one()
+        if not is_kept_back:
+            return found
+        merged: dict[tuple[str, ...], OutboxCount] = {}
+        for each in found:
+            if each.state != "pending":
+                merged[each.journey, each.step, each.channel, each.state, each.reason or ""] = each
+                continue
+            place = (each.journey, each.step, each.channel, each.state, KEPT_BACK)
+            other = merged.get(place)
+            count = each.count + (other.count if other is not None else 0)
+            oldest = min(each.oldest_at, other.oldest_at if other is not None else each.oldest_at)
+            merged[place] = replace(each, reason=KEPT_BACK, count=count, oldest_at=oldest)
+        return list(merged.values())
 
     def ended_by_day(
         self, journey: str, midnights: Sequence[datetime]
@@ -587,13 +636,17 @@ class Outbox:
 
     def due(self, *, now: datetime) -> int:
         """How many messages could be sent now."""
-        select = (
-            sa.select(sa.func.count())
-            .select_from(outbox)
-            .where(outbox.c.state == "pending", outbox.c.next_attempt_at <= now)
-        )
+        due = self._due(now, None, None, ()).subquery()
         with self._engine.connect() as connection:
-            return connection.execute(select).scalar_one()
+            return connection.execute(sa.select(sa.func.count()).select_from(due)).scalar_one()
+
+    def kept_back(self, *, due_by: datetime | None = None) -> list[OutboxCount]:
+        """How many messages are kept back until a person's word, by journey, step and channel; of
+        those only that are due by a moment, or of all."""
+        pending = outbox.c.state == "pending"
+        if due_by is not None:
+            pending &= outbox.c.next_attempt_at <= due_by
+        return [each for each in self._counts(pending) if each.reason == KEPT_BACK]
 
     def messages(
         self,

@@ -15,10 +15,11 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from profile_pipelines.high_water import Generation, Head, Mark
+from profile_pipelines.high_water import PROFILES, Generation, Head, Mark
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
 
-_MARKS_KEPT = 1000
+_MARKS_KEPT = 100_000
+"""How far back is told which marks the ledger was at: some months of many runs a day."""
 
 _metadata = sa.MetaData()
 
@@ -79,6 +80,12 @@ class LedgerHalf:
     heads: Mapping[str, Head]
 
 
+def any_unsettled() -> sa.Exists:
+    """In SQL: whether there is a generation that nobody has settled, so that nothing is sent. The
+    tables are there once `LedgerPair` was made."""
+    return sa.select(_generations.c.number).where(_generations.c.settled_at.is_(None)).exists()
+
+
 def raise_sequences(connection: sa.Connection, least: Mapping[str, int]) -> None:
     """Within the caller's transaction: no number below these is given any more."""
     insert = insert_of(connection.engine)(_sequences)
@@ -116,13 +123,46 @@ class LedgerPair:
         return LedgerHalf(row.id, row.generation, Mark(row.number, row.token, row.at), heads)
 
     def knows(self, number: int, token: str) -> bool:
-        """Whether the ledger was at this mark. One so old that it is forgotten counts as known
-        where the numbers have gone beyond it."""
+        """Whether the ledger was at this mark, told by its token or the beginning of it. One so
+        old that it is forgotten counts as known where the numbers have gone beyond it."""
         select = sa.select(_marks.c.token).where(_marks.c.number == number)
         oldest = sa.select(sa.func.min(_marks.c.number))
         with self._engine.connect() as connection:
             found = connection.execute(select).scalar()
-            return found == token if found else number < (connection.execute(oldest).scalar() or 0)
+            return (
+                found.startswith(token)
+                if found
+                else number < (connection.execute(oldest).scalar() or 0)
+            )
+
+    def is_still(self, half: LedgerHalf, also: Mark | None) -> bool:
+        """Whether the ledger is what it was when it said this half, or has gone on since; and knows
+        the mark `also`."""
+        marks = [half.mark] if also is None else [half.mark, also]
+        named = _marks.c.number.in_([mark.number for mark in marks])
+        select = sa.select(_pair.c.id, _pair.c.generation, _marks.c.number, _marks.c.token)
+        with self._engine.connect() as connection:
+            rows = connection.execute(select.outerjoin(_marks, named)).all()
+        if not rows or rows[0][:2] != (half.pair, half.generation):
+            return False
+        tokens = {number: token for _, _, number, token in rows}
+        return all(
+            tokens.get(mark.number) == mark.token
+            or (mark.number not in tokens and self.knows(mark.number, mark.token))
+            for mark in marks
+        )
+
+    def knows_profile(self, profile_id: int, number: int, token: str) -> bool:
+        """Whether a profile's number that was given when the ledger was at this mark is that of
+        the same profile still.
+
+        A mark that the ledger never was at is of a past that was lost. What that past numbered
+        anew since may be another one's by now; what was known when a generation began is not.
+        """
+        if self.knows(number, token):
+            return True
+        known_to = (each.known_to.get(PROFILES, 0) for each in self.generations() if each.because)
+        return profile_id < max(known_to, default=0)
 
     def begin(
         self,
@@ -131,12 +171,12 @@ class LedgerPair:
         *,
         now: datetime,
         because: str = "",
-        held: bool = True,
+        kept_back: bool = True,
         sequences: Mapping[str, int] | None = None,
         known_to: Mapping[str, int] | None = None,
     ) -> LedgerHalf:
         """Become half of this pair, whose lake stands at these commits; with a reason, in a new
-        generation, which is `held` until a person settles it.
+        generation. With `kept_back`, no message goes out until a person settles it.
 
         `sequences` are the least next numbers that the lake knows of the ledger's. Where another
         process was faster, nothing is written. Answers with what the ledger says then.
@@ -163,7 +203,7 @@ class LedgerPair:
                         began_at=now,
                         because=because,
                         known_to=dict(known_to or {}),
-                        settled_at=None if because and held else now,
+                        settled_at=None if because and kept_back else now,
                     )
                 )
                 raise_sequences(connection, sequences or {})
@@ -236,11 +276,12 @@ class LedgerPair:
 
     def unsettled(self) -> list[Generation]:
         """The generations that nobody has settled yet: what was decided before they began, or is
-        decided since, may be on its way already, and waits for a person's word."""
+        decided since, may have been sent already, and is kept back until a person says so."""
         return [each for each in self.generations() if each.settled_at is None]
 
     def settle(self, numbers: Collection[int], *, now: datetime) -> int:
-        """Note a person's word that what these generations held may go on; how many they are."""
+        """Note a person's word that what was kept back since these generations began may go out;
+        how many weren't settled yet."""
         statement = (
             sa.update(_generations)
             .where(_generations.c.number.in_(sorted(numbers)), _generations.c.settled_at.is_(None))

@@ -55,6 +55,19 @@ def open_engine(url: str) -> sa.Engine:
     return _telling(sa.create_engine(parsed))
 
 
+def file_of(engine: sa.Engine) -> tuple[int, int] | None:
+    """What tells the file of a SQLite database from another one at its place; None for other
+    databases, and where there is no file."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file in (None, "", ":memory:"):
+        return None
+    try:
+        found = Path(str(file)).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def place_of(url: sa.URL) -> str:
     """Where a ledger lies, as people may see it: without user, password or options."""
     if url.get_backend_name() == "sqlite" and url.database:

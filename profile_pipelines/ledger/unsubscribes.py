@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 import sqlalchemy as sa
 
-from profile_pipelines.ledger.storage import UtcDateTime, create_tables
+from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
 
 _metadata = sa.MetaData()
 
@@ -27,6 +28,15 @@ _acts = sa.Table(
     sa.Column("because", sa.String),
     sa.Index("consent_acts_profile", "profile_id", "purpose"),
 )
+_ids = sa.Table(
+    "consent_act_ids",
+    _metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.String, nullable=False),
+)
+"""By what an act is told from that of the same number in a ledger that was put back, and went
+another way since. Acts of before there were ids have none."""
+_LOST_BY, _LOST = "the lake", "the ledger was put back to before it"
 _NOBODY = 0
 """The profile of acts that were forgotten: no profile has this number."""
 _LOCK = 0x70705F61637473
@@ -39,7 +49,8 @@ class Act:
 
     `by` is None for a customer's click; an opt-out that is kept bears the system that said it.
 
-    `profile_id` is the profile that the customer was then. Numbers and times rise with the acts.
+    `profile_id` is the profile that the customer was then. Numbers rise with the acts; times, too,
+    but for those that were lost and taken back.
     """
 
     number: int
@@ -51,34 +62,48 @@ class Act:
     because: str | None
 
 
+def _rising(now: datetime) -> sa.ColumnElement[datetime]:
+    """The present, and never before the last act."""
+    latest = sa.select(sa.func.max(_acts.c.at)).scalar_subquery()
+    present = sa.literal(now, UtcDateTime)
+    return sa.case((latest > present, latest), else_=present)
+
+
 class Unsubscribes:
     """The ledger's consent acts. They hold opaque profile ids; only a reason may say more."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._insert = insert_of(engine)
         create_tables(_metadata, engine)
 
     def add(self, profile_id: int, purpose: str, *, now: datetime) -> bool:
         """Keep an unsubscription for good; whether it is one: of several in a row the first is."""
-        return self._act(profile_id, purpose, True, now, None, None)
+        return self._act(profile_id, purpose, True, _rising(now), None, None)
 
     def keep(self, profile_id: int, purpose: str, *, by: str, because: str, now: datetime) -> bool:
         """Keep an opt-out that a system said of the customer, and why it is kept; whether it is
         one that wasn't yet."""
-        return self._act(profile_id, purpose, True, now, by, because)
+        return self._act(profile_id, purpose, True, _rising(now), by, because)
 
     def restore(
         self, profile_id: int, purpose: str, *, by: str, because: str, now: datetime
     ) -> bool:
         """Take an unsubscription back, so that the systems decide again; whether it did."""
-        return self._act(profile_id, purpose, False, now, by, because)
+        return self._act(profile_id, purpose, False, _rising(now), by, because)
+
+    def take_back(self, profile_id: int, purpose: str, unsubscribed: bool, at: datetime) -> bool:
+        """Keep an act that this ledger has lost, with its own time; whether it did."""
+        by, because = (None, None) if unsubscribed else (_LOST_BY, _LOST)
+        present = sa.literal(at, UtcDateTime)
+        return self._act(profile_id, purpose, unsubscribed, present, by, because)
 
     def _act(
         self,
         profile_id: int,
         purpose: str,
         unsubscribed: bool,
-        now: datetime,
+        at: sa.ColumnElement[datetime],
         by: str | None,
         because: str | None,
     ) -> bool:
@@ -90,14 +115,12 @@ class Unsubscribes:
             .scalar_subquery()
         )
         number = sa.select(sa.func.coalesce(sa.func.max(_acts.c.number), 0) + 1).scalar_subquery()
-        latest = sa.select(sa.func.max(_acts.c.at)).scalar_subquery()
-        present = sa.literal(now, UtcDateTime)
         values = {
             "number": number,
             "profile_id": sa.literal(profile_id, sa.BigInteger),
             "purpose": sa.literal(purpose, sa.String),
             "unsubscribed": sa.literal(unsubscribed, sa.Boolean),
-            "at": sa.case((latest > present, latest), else_=present),
+            "at": at,
             "by": sa.literal(by, sa.String),
             "because": sa.literal(because, sa.String),
         }
@@ -106,12 +129,34 @@ class Unsubscribes:
             if connection.dialect.name == "postgresql":
                 # whoever reads up to a number must never find a lower one later
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            return connection.execute(sa.insert(_acts).from_select(list(values), rows)).rowcount > 0
+            insert = sa.insert(_acts).from_select(list(values), rows).returning(_acts.c.number)
+            found = connection.execute(insert).scalar()
+            if found is not None:
+                self._name(connection, found)
+            return found is not None
 
-    def last(self) -> int:
-        """The number of the last act; 0 without any."""
+    def _name(self, connection: sa.Connection, number: int) -> None:
+        row = {"number": number, "id": uuid4().hex}
+        connection.execute(self._insert(_ids).values(row).on_conflict_do_nothing())
+
+    def last(self) -> tuple[int, str]:
+        """The number of the last act, and its id; 0 and no id without any."""
+        number = sa.select(sa.func.max(_acts.c.number))
+        with self._engine.begin() as connection:
+            found = connection.execute(number).scalar() or 0
+            if not found:
+                return 0, ""
+            select = sa.select(_ids.c.id).where(_ids.c.number == found)
+            if connection.execute(select).scalar() is None:
+                self._name(connection, found)  # it is older than ids
+            return found, connection.execute(select).scalar_one()
+
+    def has(self, number: int, id_: str) -> bool:
+        """Whether the act of this number is the one with this id: all before it are the same then,
+        too, wherever they were read."""
+        select = sa.select(_ids.c.id).where(_ids.c.number == number)
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(sa.func.max(_acts.c.number))).scalar() or 0
+            return connection.execute(select).scalar() == id_
 
     def since(self, number: int) -> list[Act]:
         """The acts after a number, in order."""

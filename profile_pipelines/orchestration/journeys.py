@@ -14,6 +14,7 @@ from profile_pipelines.orchestration.systems import RETRIES_TAG, owners
 
 OUTBOX = dg.AssetKey("outbox")
 NOTHING_IN_DOUBT = "nothing_in_doubt"
+NOTHING_KEPT_BACK = "nothing_kept_back"
 POOL = "journeys"
 """One run at a time moves enrolments and sends."""
 _BAR = 24
@@ -113,7 +114,17 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
                     "arrived, but whoever sent them was lost before the receipt. "
                     "`profile-pipelines outbox settle` lists them."
                 ),
-            )
+            ),
+            dg.AssetCheckSpec(
+                NOTHING_KEPT_BACK,
+                asset=OUTBOX,
+                blocking=True,
+                description=(
+                    "Fails, and the run with it, while messages are kept back: lake and ledger "
+                    "were put back or accepted as they are, and some may have been sent already. "
+                    "`profile-pipelines outbox settle` lists them, and lets them go."
+                ),
+            ),
         ],
     )
     def outbox(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -141,7 +152,7 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
             standing = Counter[str]()
             for each in workspace.ledger.outbox.counts():
                 standing[each.state] += each.count
-        if result.in_doubt:
+        if result.needs_a_word:
             # to send again would bring the same
             context.instance.add_run_tags(context.run.run_id, {RETRIES_TAG: "0"})
         return dg.MaterializeResult(
@@ -149,9 +160,15 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
                 dg.AssetCheckResult(
                     check_name=NOTHING_IN_DOUBT,
                     passed=not result.in_doubt,
-                    description=result.about_doubt or None,
+                    description=result.needs_a_word.get("In doubt"),
                     metadata={"in doubt": result.in_doubt},
-                )
+                ),
+                dg.AssetCheckResult(
+                    check_name=NOTHING_KEPT_BACK,
+                    passed=not result.kept_back,
+                    description=result.needs_a_word.get("Kept back"),
+                    metadata={"kept back": result.kept_back},
+                ),
             ],
             metadata={
                 "sent": result.total("sent"),
@@ -159,6 +176,7 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
                 "waiting": standing["pending"],
                 "failed in all": standing["failed"],
                 "in doubt": result.in_doubt,
+                "kept back": result.kept_back,
                 "bounce mails": sum(each.mails for each in bounces),
                 "bounce mails unproven or unreadable": sum(
                     len(each.unproven) + len(each.unreadable) for each in bounces

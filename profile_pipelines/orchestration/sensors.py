@@ -147,7 +147,7 @@ def _remapped_sensor(catalogue: Catalogue, seconds: int) -> dg.SensorDefinition:
             return dg.SkipReason("all is declared as it was read, or is asked for")
         session: Session = context.resources.session
         try:
-            anew = remapped_syncs(session.workspace)
+            anew = remapped_syncs(session.current())
         except ProfilePipelinesError as error:
             return dg.SkipReason(str(error))
         keys = [attribute_key(each.system, name) for each in anew for name in each.attributes]

@@ -18,7 +18,7 @@ from profile_pipelines.progress import RunProgress, Unwatched
 from profile_pipelines.report import RunReport
 
 if TYPE_CHECKING:
-    from profile_pipelines.workspace import Workspace
+    from profile_pipelines.workspace import Standing, Workspace
 
 NOW_TAG = "profile_pipelines/now"
 """Run tag: an ISO 8601 date and time with offset that stands for the present in the run."""
@@ -44,8 +44,16 @@ class Session:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The workspace, opened once."""
+        """The workspace of a run, opened once."""
         return self._open_workspace()
+
+    @cached_property
+    def current(self) -> Standing:
+        """The workspace for sensors, whose process outlives what lake and ledger are: called, it
+        gives the one of this moment."""
+        from profile_pipelines.workspace import Standing
+
+        return Standing(self._open_workspace)
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:

@@ -113,7 +113,7 @@ def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.
     def events(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         session: Session = context.resources.session
         try:
-            inbox = session.workspace.ledger.inbox
+            inbox = session.current().ledger.inbox
         except ProfilePipelinesError as error:
             return dg.SkipReason(str(error))
         if not any(named == system for named, _ in inbox.syncs_waiting()):

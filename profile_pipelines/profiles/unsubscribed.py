@@ -31,28 +31,64 @@ _COLUMNS = ["profile_id", "purpose", "number", "unsubscribed", "acted_at"]
 
 
 def land_unsubscribes(lake: Lake, unsubscribes: Unsubscribes, *, now: datetime, run_id: str) -> int:
-    """Bring the ledger's new acts into the lake; how many customers' they are.
+    """Bring the acts that the ledger knows and the lake doesn't into the lake; how many customers'
+    they are.
 
-    Raises Conflict when another run was faster.
+    Where lake and ledger don't agree on the acts that were landed before, since one of them was
+    put back from a copy, all are compared, and of each customer's for each purpose the later one
+    counts: the ledger takes those back that only the lake knows. Raises Conflict when another run
+    was faster.
     """
     pinned = lake.unsubscribes().pin()
-    known = pinned.state.get("acts", 0)
-    last = unsubscribes.last()
-    if last == known:
+    number, id_ = pinned.state.get("acts", 0), pinned.state.get("act", "")
+    agree = unsubscribes.has(number, id_) if number else not pinned.exists
+    if not agree:
+        _take_back(lake, pinned, unsubscribes)
+    last, last_id = unsubscribes.last()
+    if (last, last_id) == (number, id_):
         return 0
-    # a ledger that was put back from a copy gives its numbers anew
-    acts = unsubscribes.since(known if last > known else 0)
+    acts = unsubscribes.since(number if agree else 0)
     newest = {(act.profile_id, act.purpose): act for act in acts}
-    if not acts:
-        return 0
-    rows = Rows(
-        exp.select(exp.Star(), exp.alias_(exp.false(), "removed", quoted=True)).from_(
-            named("acts")
-        ),
-        {"acts": acts_table(list(newest.values()))},
-    )
-    pinned.commit(lake.engine, rows, now=now, run_id=run_id, state={"acts": last})
+    if not agree:
+        landed = _landed(lake, pinned)
+        newest = {place: act for place, act in newest.items() if landed.get(place) != _said(act)}
+    rows = None
+    if newest:
+        rows = Rows(
+            exp.select(exp.Star(), exp.alias_(exp.false(), "removed", quoted=True)).from_(
+                named("acts")
+            ),
+            {"acts": acts_table(list(newest.values()))},
+        )
+    if last:
+        state = {"acts": last, "act": last_id}
+        pinned.commit(lake.engine, rows, now=now, run_id=run_id, state=state)
     return len(newest)
+
+
+def _said(act: Act) -> tuple[datetime, bool]:
+    return act.at, act.unsubscribed
+
+
+def _landed(lake: Lake, pinned: Pinned) -> dict[tuple[int, str], tuple[datetime, bool]]:
+    """By profile and purpose, when the landed act was, and whether it was to unsubscribe."""
+    rows = pinned.current(_COLUMNS, "landed")
+    return {
+        (row["profile_id"], row["purpose"]): (row["acted_at"], row["unsubscribed"])
+        for row in lake.engine.rows(rows.sql, rows.relations)
+    }
+
+
+def _take_back(lake: Lake, pinned: Pinned, unsubscribes: Unsubscribes) -> None:
+    """Give the ledger the acts that were landed from it and that it has lost."""
+    known = {(act.profile_id, act.purpose): _said(act) for act in unsubscribes.since(0)}
+    lost = {
+        place: said
+        for place, said in _landed(lake, pinned).items()
+        if place not in known or said > known[place]
+    }
+    for (profile_id, purpose), (at, unsubscribed) in sorted(lost.items(), key=lambda e: e[1]):
+        unsubscribes.take_back(profile_id, purpose, unsubscribed, at)
 
 
 def acts_table(acts: Sequence[Act]) -> pa.Table:

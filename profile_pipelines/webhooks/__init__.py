@@ -15,12 +15,14 @@ def __getattr__(name: str) -> Any:
     from profile_pipelines.webhooks.feedback import declared_feedback
     from profile_pipelines.webhooks.receiver import create_app
     from profile_pipelines.webhooks.unsubscribe import declared_routes
-    from profile_pipelines.workspace import Places, Workspace
+    from profile_pipelines.workspace import Places, Standing, Workspace
 
-    workspace = Workspace(Places.from_environment())
-    ledger = workspace.ledger
+    places = Places.from_environment()
+    catalogue = Workspace(places).catalogue
+    current = Standing(lambda: Workspace(places, catalogue))
     more = [
-        *declared_routes(lambda: ledger),
-        *declared_feedback(workspace.catalogue, lambda: ledger),
+        *declared_routes(lambda: current().ledger),
+        *declared_feedback(catalogue, lambda: current().ledger),
     ]
-    return create_app(workspace.catalogue, lambda: ledger.inbox, more=more)
+    current()
+    return create_app(catalogue, lambda: current().ledger.inbox, more=more)

@@ -49,7 +49,7 @@ def create_app(
     """The ASGI application for all systems of the catalogue that declare a webhook.
 
     `more` are routes that it serves beside them. The inbox is opened at start-up, which
-    raises SourceError when a secret isn't set.
+    raises SourceError when a secret isn't set, and asked for again before each commit.
     """
     webhooks = {
         name: system.webhook
@@ -60,7 +60,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         check_secrets(catalogue)
-        writer = app.state.writer = Writer(await asyncio.to_thread(open_inbox))
+        await asyncio.to_thread(open_inbox)  # tells at once where that can't be
+        writer = app.state.writer = Writer(open_inbox)
         task = asyncio.create_task(writer.run())
         try:
             yield

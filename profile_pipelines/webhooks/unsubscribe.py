@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from profile_pipelines.consent.unsubscribe_links import UnsubscribeLinks
+from profile_pipelines.consent.unsubscribe_links import Asked, UnsubscribeLinks
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.ledger import Ledger
 
@@ -51,17 +51,24 @@ def unsubscribe_route(
 ) -> Route:
     """The route. The ledger is asked in a thread, so that it holds up nobody else."""
 
-    def act(profile_id: int, purpose: str, address: str | None, again: bool) -> None:
+    def act(asked: Asked, again: bool) -> bool:
+        """Do what is asked; whether that says anything of anybody known."""
         found, now = ledger(), clock()
+        mark = asked.mark
+        is_known = mark is None or found.pair.knows_profile(asked.profile_id, *mark)
+        address, purpose = asked.address, asked.purpose
         if again:
             said = {"by": "the customer", "because": "by the link's page"}
             if address is not None:
                 found.suppressions.restore(address, purpose, **said, at=now)
-            found.unsubscribes.restore(profile_id, purpose, **said, now=now)
+            if is_known:
+                found.unsubscribes.restore(asked.profile_id, purpose, **said, now=now)
         else:
             if address is not None:
                 found.suppressions.unsubscribe(address, purpose, now=now)
-            found.unsubscribes.add(profile_id, purpose, now=now)
+            if is_known:
+                found.unsubscribes.add(asked.profile_id, purpose, now=now)
+        return is_known or address is not None
 
     async def answer(request: Request) -> Response:
         found = links.read(request.path_params["token"])
@@ -71,7 +78,8 @@ def unsubscribe_route(
             return _page(200, _ASK)
         again = request.query_params.get("again") == "yes"
         try:
-            await asyncio.to_thread(act, *found, again)
+            if not await asyncio.to_thread(act, found, again):
+                return _page(404, "<p>This link is too old. Please write to us instead.</p>")
         except (ProfilePipelinesError, SQLAlchemyError):
             return _page(503, "<p>That didn't work. Please try again in a minute.</p>")
         return _page(200, _AGAIN if again else _DONE)

@@ -6,7 +6,7 @@ A commit waits for the disk, some milliseconds; deliveries that arrive meanwhile
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,10 +29,11 @@ class _Request:
 
 
 class Writer:
-    """Writes to the inbox from one task of the server's event loop."""
+    """Writes to the inbox from one task of the server's event loop. The inbox is asked for before
+    each commit: the ledger may be another one by then."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self, open_inbox: Callable[[], Inbox]) -> None:
+        self._open_inbox = open_inbox
         self._queue: asyncio.Queue[_Request] = asyncio.Queue(_WAITING)
         self._refused: list[tuple[str, str]] = []
         self._pruned_at: datetime | None = None
@@ -78,10 +79,11 @@ class Writer:
                         each.stored.set_result(None)
 
     def _commit(self, requests: Sequence[_Request], now: datetime) -> None:
+        inbox = self._open_inbox()
         refused, self._refused = self._refused, []
         if self._pruned_at is None or now - self._pruned_at >= _PRUNE_EVERY:
-            self._inbox.prune(now)
+            inbox.prune(now)
             self._pruned_at = now
         named = [each for request in requests for each in request.named]
         outcomes = [each for request in requests for each in request.outcomes]
-        self._inbox.store(named, [*outcomes, *refused], now=now)
+        inbox.store(named, [*outcomes, *refused], now=now)

@@ -367,7 +367,7 @@ def test_who_unsubscribes_gets_nothing_from_that_moment(
     links = UnsubscribeLinks("https://mail.example.org", "k" * 32)
     found = links.read(mail["List-Unsubscribe"].strip("<>").rpartition("/")[2])
     assert found is not None
-    company.workspace.ledger.unsubscribes.add(*found[:2], now=company.now)
+    company.workspace.ledger.unsubscribes.add(found.profile_id, found.purpose, now=company.now)
     _decide(company, "email", "1", "2", step="1")
     assert _dispatch(company).counts == {
         ("email", "sent", None): 1,

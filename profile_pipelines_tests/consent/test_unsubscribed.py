@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from hypothesis import strategies as st
 from profile_pipelines import privacy_steps
 from profile_pipelines.adoption import adopt
 from profile_pipelines.consent.permission import Unsubscribed
+from profile_pipelines.engine import DuckDBEngine
 from profile_pipelines.errors import CatalogueError, NotFound, PairError, UnknownName
-from profile_pipelines_tests.company import HOUR, Company, catalogue, stamp
+from profile_pipelines.lake import Lake
+from profile_pipelines.ledger import Ledger
+from profile_pipelines.profiles.unsubscribed import land_unsubscribes
+from profile_pipelines_tests.company import HOUR, START, Company, catalogue, stamp
 
 
 def _declared(merge: str = "most_restrictive", systems: tuple[str, ...] = ("crm",)) -> Any:
@@ -302,3 +307,105 @@ def test_what_changes_touch_is_all_that_has_to_be_merged(steps: list[tuple[str, 
         company.settle()
         anew = company.customers.profiles(provenance=True).to_arrow()
         assert anew.to_pylist() == kept.to_pylist()
+
+
+_Acts = dict[int, tuple[datetime, bool]]
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["unsubscribe", "restore"]), st.integers(1, 3)),
+        st.tuples(
+            st.sampled_from(["land", "copy", "lake put back", "ledger put back"]), st.just(0)
+        ),
+    ),
+    min_size=4,
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=_STEPS)
+def test_whatever_is_put_back_what_either_half_knows_counts(steps: list[tuple[str, int]]) -> None:
+    """Of a customer's acts the later one that the lake or the ledger knows is in both after the
+    next landing."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "lake").mkdir()
+        ledger: _Acts = {}
+        lake: _Acts = {}
+        copies: tuple[_Acts, _Acts] = ({}, {})
+        kept = _Kept(folder)
+        kept.copy()
+        for number, (step, key) in enumerate([*steps, ("land", 0)]):
+            now = START + number * HOUR
+            if step == "unsubscribe":
+                kept.ledger.unsubscribes.add(key, "email", now=now)
+                if ledger.get(key, (now, False))[1] is False:
+                    ledger[key] = (now, True)
+            elif step == "restore":
+                kept.ledger.unsubscribes.restore(key, "email", by="a", because="b", now=now)
+                if ledger.get(key, (now, True))[1] is True:
+                    ledger[key] = (now, False)
+            elif step == "copy":
+                kept.copy()
+                copies = (dict(ledger), dict(lake))
+            elif step == "lake put back":
+                kept.put_back("lake")
+                lake = dict(copies[1])
+            elif step == "ledger put back":
+                kept.put_back("ledger.db")
+                ledger = dict(copies[0])
+            else:
+                everything = [*ledger.items(), *lake.items()]
+                both = {
+                    key: max(said for k, said in everything if k == key) for key in {*ledger, *lake}
+                }
+                ledger, lake = dict(both), dict(both)
+                kept.land(now)
+                assert kept.landed() == both
+                silent = {key for key, (_, unsubscribed) in both.items() if unsubscribed}
+                assert kept.ledger.unsubscribes.of("email") == silent
+        kept.close()
+
+
+class _Kept:
+    """A lake's table of unsubscriptions and a ledger, and a copy of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engine = DuckDBEngine()
+        self.ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+        assert self.ledger.unsubscribes.last() == (0, "")
+
+    def land(self, now: datetime) -> None:
+        land_unsubscribes(self._lake(), self.ledger.unsubscribes, now=now, run_id="r")
+
+    def landed(self) -> dict[int, tuple[datetime, bool]]:
+        names = ["profile_id", "acted_at", "unsubscribed"]
+        rows = self._lake().unsubscribes().pin().current(names, "u")
+        return {
+            row["profile_id"]: (row["acted_at"], row["unsubscribed"])
+            for row in self.engine.rows(rows.sql, rows.relations)
+        }
+
+    def copy(self) -> None:
+        _copy(self.folder, "lake", "lake.copy")
+        _copy(self.folder, "ledger.db", "ledger.db.copy")
+
+    def put_back(self, half: str) -> None:
+        self.close()
+        _copy(self.folder, f"{half}.copy", half)
+        self.ledger = Ledger(f"sqlite:///{self.folder / 'ledger.db'}")
+
+    def close(self) -> None:
+        self.ledger._engine.dispose()  # pyright: ignore[reportPrivateUsage]
+
+    def _lake(self) -> Lake:
+        return Lake(self.folder / "lake", self.engine)
+
+
+def _copy(folder: Path, source: str, target: str) -> None:
+    if (folder / source).is_dir():
+        shutil.rmtree(folder / target, ignore_errors=True)
+        shutil.copytree(folder / source, folder / target)
+    else:
+        shutil.copy(folder / source, folder / target)

@@ -382,7 +382,7 @@ class JourneyMachine(RuleBasedStateMachine):
         parts = message_id.split(".")
         rows = self.company.workspace.ledger.enrolments.everywhere(range(1, 100))
         ids = sorted(each["id"] for each in rows)
-        return ids.index(int(parts[2])) + 1, ".".join(parts[3:-1])
+        return ids.index(int(parts[2])) + 1, ".".join(parts[3:-2])
 
     def _agrees(self) -> None:
         rows = self.company.workspace.ledger.enrolments.everywhere(range(1, 100))

@@ -29,7 +29,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Unsub
 def test_of_several_clicks_the_first_is_kept(opened: Callable[[], Unsubscribes]) -> None:
     """Until it is taken back; then the next one counts again. Times never go back."""
     acts = opened()
-    assert acts.last() == 0
+    assert acts.last() == (0, "")
     assert [acts.add(7, "email", now=NOON + n * HOUR) for n in range(2)] == [True, False]
     assert acts.restore(7, "email", by="ann", because="asked", now=NOON - HOUR)
     assert not acts.restore(7, "email", by="ann", because="asked", now=NOON + HOUR)

@@ -58,7 +58,7 @@ def test_a_message_in_doubt_fails_the_run(tmp_path: Path) -> None:
     report = run_in_process(
         space, due, now=company.now, instance=dg.DagsterInstance.local_temp(str(home))
     )
-    assert report.in_doubt.startswith("1 message is in doubt")
+    assert report.needs_a_word["In doubt"].startswith("1 message is in doubt")
     with dg.DagsterInstance.local_temp(str(home)) as instance:
         run = instance.get_run_by_id(report.run_ids[-1])
         assert run is not None

@@ -68,7 +68,7 @@ class Receiver:
         declared = TypeAdapter(Catalogue).validate_python(catalogue())
         app = create_app(
             declared,
-            lambda: Ledger(self.ledger_url).inbox,
+            lambda: self.inbox,
             max_bytes=10_000,
             clock=lambda: self.now,
             more=[unsubscribe_route(LINKS, lambda: self.ledger, lambda: self.now)],
