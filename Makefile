@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := demo
 
-.PHONY: help demo test test-services test-live lint up bench install clean
+.PHONY: help demo drill test test-services test-live lint up bench install clean
 
 help: ## tell what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,6 +43,9 @@ lint: $(TOOLS) ## ruff and pyright
 
 up: $(READY) ## Dagster (webserver and daemon) on the demo's catalogue and systems
 	$(BIN)/profile-pipelines demo up
+
+drill: $(READY) ## backup, loss, proof, restore, run and settlement, on the demo in a temporary folder
+	$(BIN)/python -m profile_pipelines.cli.drill
 
 bench: $(TOOLS) ## 1 million customers × 5 systems in a real PostgreSQL, beside peers
 	$(BIN)/python benchmarks/run.py

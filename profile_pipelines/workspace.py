@@ -39,6 +39,8 @@ class Places:
     catalogue: Path
     lake: Place
     ledger: str
+    refusals: Place | None = None
+    """Where what people refused is kept outside lake and ledger; None: nowhere."""
 
     @classmethod
     def from_environment(
@@ -60,7 +62,10 @@ class Places:
         lake = lake or os.environ.get("PROFILE_PIPELINES_LAKE") or beside / "lake"
         ledger = ledger or os.environ.get("PROFILE_PIPELINES_LEDGER")
         default = f"sqlite:///{(beside / 'ledger.db').resolve()}"
-        return cls(folder, lake_place(str(lake)), ledger or default)
+        place = lake_place(str(lake))
+        named = os.environ.get("PROFILE_PIPELINES_REFUSALS")
+        refusals = lake_place(named, "record of refusals") if named else refusals_beside(place)
+        return cls(folder, place, ledger or default, refusals)
 
     @property
     def outbox(self) -> Path:
@@ -207,9 +212,12 @@ class Workspace:
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         from profile_pipelines.ledger import Ledger
+        from profile_pipelines.refusals import Refusals
 
+        refused = self.places.refusals
+        keeper = None if refused is None else Refusals(refused)
         try:
-            return Ledger(self.places.ledger, _mapped(self.catalogue))
+            return Ledger(self.places.ledger, _mapped(self.catalogue), keeper)
         except ImportError as error:
             raise LakeError(
                 "the ledger can't be opened: the driver that its URL names isn't installed (there "
@@ -268,6 +276,11 @@ class Standing:
                 _ = opened.ledger
                 self._workspace = opened
             return self._workspace
+
+
+def refusals_beside(lake: Place) -> Place | None:
+    """Where refusals are kept by default: beside the lake. Nothing is beside a whole bucket."""
+    return lake.parent / f"{lake.name}.refusals" if lake.name else None
 
 
 def ledger_file(url: str) -> Path | None:

@@ -22,7 +22,7 @@ from profile_pipelines.landing import SyncResult
 from profile_pipelines.profiles.merge import ProfilesResult
 from profile_pipelines.progress import HowFar
 from profile_pipelines.reading import Customers
-from profile_pipelines.workspace import Places, Workspace
+from profile_pipelines.workspace import Places, Workspace, refusals_beside
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -147,7 +147,7 @@ class Company:
             path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         for name in self.declared["systems"]:
             self.execute(name, f"create table if not exists people ({', '.join(COLUMNS)})")
-        self.workspace = Workspace(Places(root, self.lake, self.ledger))
+        self.workspace = Workspace(Places(root, self.lake, self.ledger, refusals_beside(self.lake)))
 
     @property
     def customers(self) -> Customers:

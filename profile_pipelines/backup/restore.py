@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from profile_pipelines.adoption import LEAP, go_on
@@ -28,8 +29,11 @@ from profile_pipelines.lake_place import Place
 from profile_pipelines.ledger import Ledger
 from profile_pipelines.ledger.copies import copy_in, copy_out, is_empty
 from profile_pipelines.ledger.enrolments import sequence_of
+from profile_pipelines.ledger.refusals import RESTORED, PutBack, put_back
 from profile_pipelines.pairing import IDENTITIES
-from profile_pipelines.private_files import make_private_folder, temporary_folder
+from profile_pipelines.privacy.erasure import erase, tombstoned_profiles
+from profile_pipelines.private_files import make_private_file, make_private_folder, temporary_folder
+from profile_pipelines.refusals import Refusals
 from profile_pipelines.store_errors import using_lake
 from profile_pipelines.workspace import Places, Workspace, ledger_file
 
@@ -58,11 +62,15 @@ class Present:
 
 @dataclass(frozen=True)
 class Restored:
-    """What was put back, and where what was there before lies now; None where nothing was."""
+    """What was put back, and where what was there before lies now; None where nothing was.
+
+    `refused` is what people refused since the backup was taken; None where that is kept nowhere.
+    """
 
     manifest: Manifest
     lake_aside: str | None
     ledger_aside: str | None
+    refused: PutBack | None
 
 
 def look_at(workspace: Workspace, manifest: Manifest) -> Present:
@@ -109,33 +117,36 @@ def restore(
     root, url = workspace.places.lake, workspace.places.ledger
     if present.half_done and _ledger_is_in(workspace):
         _end(root, url)  # it was killed just before its end
-        return Restored(manifest, None, None)
+        return Restored(manifest, None, None, None)
     if present.anything and not replace:
         raise BackupError(
             f"nothing was restored: {about(workspace, present)}; with --replace the backup takes "
             "their place, and they are moved aside"
         )
-    stamp = f"{now:%Y%m%dT%H%M%SZ}"
     staged = beside(root, _STAGED)
+    lake_to, ledger_to = _asides(workspace, f"{now:%Y%m%dT%H%M%SZ}")
     with temporary_folder("restore") as folder:
         remove(staged)
         ledger_file_staged = folder / "ledger.db"
         _stage(workspace, place, manifest, staged, ledger_file_staged, told)
-        told("opening both halves", manifest.size, manifest.size)
+        told("opening both halves", 0, 0)
         space = Workspace(
             Places(workspace.places.catalogue, staged, f"sqlite:///{ledger_file_staged}"),
             workspace.catalogue,
         )
+        space.pairing.check()
+        told("bringing back what was refused since", 0, 0)
+        refused = _refuse_again(space, workspace, manifest, now=now)
         _renew(space, workspace, manifest, present, now=now)
         half = read_half(staged)
         assert half is not None
         write_half(staged, half, restoring=manifest.id)
-        ledger_aside = _ledger_aside(workspace, present, stamp)
-        lake_aside = _swap_lake(root, staged, present, stamp)
-        told("writing the ledger", manifest.size, manifest.size)
+        ledger_aside = _set_ledger_aside(workspace, present, ledger_to)
+        lake_aside = _swap_lake(root, staged, present, lake_to)
+        told("writing the ledger", 0, 0)
         copy_in(ledger_file_staged, url)
         _end(root, url)
-    return Restored(manifest, lake_aside, ledger_aside)
+    return Restored(manifest, lake_aside, ledger_aside, refused)
 
 
 def about(workspace: Workspace, present: Present) -> str:
@@ -208,11 +219,31 @@ def _stage(
     write_half(staged, LakeHalf(own.pair, own.generation, own.mark, kept.pair.sequences()))
 
 
+def _refuse_again(
+    space: Workspace, before: Workspace, manifest: Manifest, *, now: datetime
+) -> PutBack | None:
+    """Bring what people refused into the staged pair: who was erased since goes from it anew."""
+    place = before.places.refusals
+    lake, ledger, _ = space.unchecked()
+    ledger.holds.end_all()
+    found = None
+    if place is not None:
+        kept = Refusals(place).read()
+        found = put_back(ledger, kept, known_profiles=manifest.next_profile)
+    back = set(tombstoned_profiles(space.catalogue, lake, ledger))
+    back |= set() if found is None else found.profiles
+    if back:
+        erase(
+            space.catalogue, lake, ledger, before.places.outbox, back,
+            reference=None, by=RESTORED, now=now,
+        )  # fmt: skip
+    return found
+
+
 def _renew(
     space: Workspace, before: Workspace, manifest: Manifest, present: Present, *, now: datetime
 ) -> None:
     """Begin a new generation of the staged pair, above all numbers that are known."""
-    space.pairing.check()
     lake, _, pairing = space.unchecked()
     half = read_half(lake.root)
     assert half is not None
@@ -261,30 +292,36 @@ def _greatest(*known: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _ledger_aside(workspace: Workspace, present: Present, stamp: str) -> str | None:
+def _asides(workspace: Workspace, stamp: str) -> tuple[Place, Path]:
+    """Where what lies in the workspace's places is moved: where nothing is yet."""
+    root, file = workspace.places.lake, ledger_file(workspace.places.ledger)
+    if file is None:
+        file = (root.parent if isinstance(root, Path) else Path()) / "ledger.db"
+    for number in count(1):
+        suffix = f".before-{stamp}" if number == 1 else f".before-{stamp}-{number}"
+        found = beside(root, suffix), file.with_name(f"{file.name}{suffix}")
+        if not is_there(found[0]) and not found[1].exists():
+            return found
+    raise AssertionError
+
+
+def _set_ledger_aside(workspace: Workspace, present: Present, aside: Path) -> str | None:
     if not present.has_ledger:
         return None
     file = ledger_file(workspace.places.ledger)
-    if file is None:
-        root = workspace.places.lake
-        folder = root.parent if isinstance(root, Path) else Path()
-        aside = folder / f"ledger.before-{stamp}.db"
-    else:
-        aside = file.with_name(f"{file.name}.before-{stamp}")
     if file is not None and not present.ledger_is_readable:
         file.replace(aside)
     else:
+        make_private_file(aside)
         copy_out(workspace.places.ledger, aside, lambda pair: True)
-        aside.chmod(0o600)
     return str(aside)
 
 
-def _swap_lake(root: Place, staged: Place, present: Present, stamp: str) -> str | None:
-    aside: Place | None = None
+def _swap_lake(root: Place, staged: Place, present: Present, aside: Place) -> str | None:
+    is_moved = present.has_lake and not present.half_done
     if present.half_done:
         remove(root)
-    elif present.has_lake:
-        aside = beside(root, f".before-{stamp}")
+    elif is_moved:
         move(root, aside)
     move(staged, root, first=_PAIR_FILE)
-    return None if aside is None else str(aside)
+    return str(aside) if is_moved else None

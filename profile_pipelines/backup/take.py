@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from uuid import uuid4
 
 from profile_pipelines.backup.pins import DataFile, PinnedPart, fits, pin_lake
@@ -30,6 +30,7 @@ from profile_pipelines.workspace import Workspace
 _LOOKS = 20
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _AT_ONCE = 8
+_SIGN_OF_LIFE = 60.0
 HOLD = "backup"
 Told = Callable[[str, int, int], None]
 """Hears what is being done, and how many bytes of how many are."""
@@ -77,9 +78,9 @@ def take(
             f"the lake {root} and its ledger are no pair yet: nothing has run; back them up after "
             "`profile-pipelines run`"
         )
-    with ledger.holds.holding(HOLD), temporary_folder("backup") as folder:
+    with ledger.holds.holding(HOLD) as renew, temporary_folder("backup") as folder:
         before = to.manifests()
-        job = _Copying(workspace, to, before, told)
+        job = _Copying(workspace, to, before, _renewing(renew, told))
         look, stored, copy = _until_it_fits(job, folder)
         id_ = f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
         manifest = Manifest(
@@ -102,6 +103,20 @@ def take(
     copied = [*job.copied, manifest.ledger]
     size = sum(each.size for each in copied)
     return Taken(manifest, len(copied), size, [each.id for each in gone])
+
+
+def _renewing(renew: Callable[[], None], told: Told) -> Told:
+    """Tells on, and gives a sign of life now and then."""
+    last = monotonic()
+
+    def telling(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if monotonic() - last > _SIGN_OF_LIFE:
+            last = monotonic()
+            renew()
+        told(what, done, total)
+
+    return telling
 
 
 def _until_it_fits(job: _Copying, folder: Path) -> tuple[_Look, dict[str, Stored], Path]:

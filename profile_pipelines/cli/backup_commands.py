@@ -13,6 +13,7 @@ from profile_pipelines.cli.options import AsJson
 if TYPE_CHECKING:
     from profile_pipelines.backup.place import BackupPlace, Manifest
     from profile_pipelines.backup.prove import Proof
+    from profile_pipelines.ledger.refusals import PutBack
 
 
 def backup(
@@ -89,7 +90,8 @@ def restore(
     """Put lake and ledger back from a backup, into an empty place or, with --replace, over those
     that are there.
 
-    What is to be sent then waits for `outbox settle`.
+    Who was erased, suppressed or unsubscribed since stays so. What is to be sent then waits for
+    `outbox settle`.
     """  # fmt: skip
     from datetime import UTC, datetime
 
@@ -131,7 +133,7 @@ def restore(
         )
     aside = [each for each in (done.lake_aside, done.ledger_aside) if each is not None]
     if as_json:
-        print_json({**_document(manifest), "aside": aside})
+        print_json({**_document(manifest), "aside": aside, "refused": done.refused})
         return
     out = stdout()
     out.print(
@@ -139,9 +141,30 @@ def restore(
         f"{workspace.shown_ledger}",
         soft_wrap=True,
     )
+    _tell_refused(done.refused)
     for each in aside:
         out.print(
             f"What was there lies in {each}: delete it when you don't need it", soft_wrap=True
+        )
+
+
+def _tell_refused(refused: PutBack | None) -> None:
+    from profile_pipelines.cli.output import note, spell_many, stdout
+
+    if refused is None:
+        note("what people refused since the backup is kept nowhere: nothing of it was put back")
+        return
+    stdout().print(
+        f"Refused since the backup: {spell_many(refused.erasures, 'erasure')}, "
+        f"{spell_many(refused.addresses, 'suppression')} and "
+        f"{spell_many(refused.consents, 'change of consent', 'changes of consent')}, put back"
+    )
+    if refused.other_key:
+        note(
+            f"{spell_many(refused.other_key, 'refusal was', 'refusals were')} hashed under another "
+            "key than the ledger's, and nobody can be recognised by them: set "
+            "PROFILE_PIPELINES_ERASURE_KEY to the key that was lost with the ledger, and restore "
+            "again"
         )
 
 

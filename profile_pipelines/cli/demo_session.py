@@ -21,7 +21,7 @@ from profile_pipelines.demo.systems import DemoSystems
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.pipeline import DueSync, due_syncs
 from profile_pipelines.report import RunReport
-from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace
+from profile_pipelines.workspace import DEMO_CATALOGUE, Places, Workspace, refusals_beside
 
 _CUSTOMERS, _SEED = 5000, 7
 _STOP_WITHIN = 30
@@ -36,7 +36,9 @@ _DAGSTER_YAML = Path(__file__).parents[1] / "orchestration" / "local.yaml"
 def demo_places(folder: Path) -> Places:
     """The demo keeps to its own catalogue and folder, whatever the environment names."""
     home = folder.resolve()
-    return Places(DEMO_CATALOGUE, home / "lake", f"sqlite:///{home / 'ledger.db'}")
+    lake = home / "lake"
+    ledger = f"sqlite:///{home / 'ledger.db'}"
+    return Places(DEMO_CATALOGUE, lake, ledger, refusals_beside(lake))
 
 
 class DemoSession:

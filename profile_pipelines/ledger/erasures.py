@@ -14,12 +14,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
 from profile_pipelines.ledger.tombstones import ASKED_AT_ONCE, Tombstones, tombstones
+
+if TYPE_CHECKING:
+    from profile_pipelines.ledger.refusals import Keeper
 
 KEY = "PROFILE_PIPELINES_ERASURE_KEY"
 _SHORTEST = 16
@@ -45,6 +49,8 @@ _keys = sa.Table(
     sa.Column("check", sa.String, nullable=False),
 )
 
+_LAST = sa.select(sa.func.coalesce(sa.func.max(_erasures.c.erasure), 0))
+
 
 @dataclass(frozen=True)
 class Erasure:
@@ -65,11 +71,12 @@ class Erasure:
 class Erasures:
     """The tables of erasures and tombstones, in the ledger's database."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, keeper: Keeper | None = None) -> None:
         self._engine = engine
+        self._keeper = keeper
         self._insert = insert_of(engine)
         create_tables(_metadata, engine)
-        self.tombstones = Tombstones(engine)
+        self.tombstones = Tombstones(engine, self._told)
         """Whose the tombstones are, and their ends."""
 
     def begin(
@@ -103,8 +110,7 @@ class Erasures:
                     .values(profiles=sorted(known))
                 )
             else:
-                last = connection.execute(sa.select(sa.func.max(_erasures.c.erasure))).scalar()
-                number = (last or 0) + 1
+                number = 1 + connection.execute(_LAST).scalar_one()
                 connection.execute(
                     sa.insert(_erasures).values(
                         erasure=number, reference=reference, by=by, requested_at=now,
@@ -112,7 +118,39 @@ class Erasures:
                     )
                 )  # fmt: skip
             self.tombstones.put_up(connection, number, owned, until)
+            if self._keeper is not None:
+                told = {
+                    "erasure": number, "reference": reference, "by": by, "requested_at": now,
+                    "profiles": sorted(profiles), "until": until, "marks": sorted(owned),
+                    "key": self.key_check(),
+                }  # fmt: skip
+                self._keeper.keep("erasure", [told])
         return self.get(number)
+
+    def put_back(self, told: Mapping[str, Any]) -> bool:
+        """Put up the tombstones of an erasure as a keeper was told of it; whether the erasure isn't
+        known here, or not as completed."""
+        number, at = told["erasure"], datetime.fromisoformat(told["requested_at"])
+        with self._engine.begin() as connection:
+            select = sa.select(_erasures.c.requested_at, _erasures.c.completed_at)
+            row = connection.execute(select.where(_erasures.c.erasure == number)).first()
+            if row is not None and row.requested_at != at and row.completed_at is not None:
+                row, number = None, 1 + connection.execute(_LAST).scalar_one()
+            if row is None:
+                connection.execute(
+                    sa.insert(_erasures).values(
+                        erasure=number, reference=told["reference"], by=told["by"],
+                        requested_at=at, profiles=told["profiles"], removed={},
+                    )
+                )  # fmt: skip
+            marks = {(digest, kind, person) for digest, kind, person in told["marks"]}
+            self.tombstones.put_up(connection, number, marks, told["until"])
+        return row is None or row.completed_at is None
+
+    def _told(self, digests: Collection[str]) -> None:
+        if self._keeper is not None and digests:
+            told = {"digests": sorted(digests), "key": self.key_check()}
+            self._keeper.keep("let_in", [told])
 
     def get(self, number: int) -> Erasure:
         """One erasure; KeyError when there's none of this number."""
@@ -186,6 +224,26 @@ class Erasures:
         """The hash of an address to which messages go, under a key of its own."""
         told = address.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(told, key=self._address_key, digest_size=16).hexdigest()
+
+    def key_check(self) -> str:
+        """What tells the key of the tombstones from others; nothing before the first one."""
+        return self._check_of(1)
+
+    def address_key_check(self) -> str:
+        """What tells the key of addresses from others; nothing before the first one."""
+        return self._check_of(2)
+
+    def settle_keys(self) -> None:
+        """Where the environment has a key, take it for what was hashed before, too. Raises like
+        `_key`."""
+        if os.environ.get(KEY):
+            _ = self._key, self._address_key
+
+    def _check_of(self, number: int) -> str:
+        # read alone: the caller may be within a transaction
+        select = sa.select(_keys.c.check).where(_keys.c.one == number)
+        with self._engine.connect() as connection:
+            return connection.execute(select).scalar() or ""
 
     @cached_property
     def _key(self) -> bytes:

@@ -7,7 +7,7 @@ which all machines share, and never by what a run takes for the present.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,15 +76,26 @@ class Holds:
         return connection.execute(sa.delete(_holds).where(own)).rowcount > 0
 
     @contextmanager
-    def holding(self, thing: str) -> Generator[None]:
-        """Be at a thing meanwhile. Raises Held while another run is."""
+    def holding(self, thing: str) -> Generator[Callable[[], None]]:
+        """Be at a thing meanwhile; what is given has to be called within `LEASE`, again and again,
+        by what takes long. Raises Held while another run is."""
         with self._engine.begin() as connection:
             hold = self.take(connection, thing)
+
+        def renew() -> None:
+            with self._engine.begin() as connection:
+                self.still(connection, thing, hold)
+
         try:
-            yield
+            yield renew
         finally:
             with self._engine.begin() as connection:
                 self.release(connection, thing, hold)
+
+    def end_all(self) -> None:
+        """End every hold, in a ledger that was put back: whoever held is at another one."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_holds))
 
     def _present(self, connection: sa.Connection) -> datetime:
         if connection.dialect.name == "postgresql":

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from profile_pipelines.ledger.inbox import Inbox
     from profile_pipelines.ledger.outbox import Outbox
     from profile_pipelines.ledger.pair import LedgerPair
+    from profile_pipelines.ledger.refusals import Keeper
     from profile_pipelines.ledger.suppressions import Suppressions
     from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
@@ -130,11 +131,17 @@ class Ledger:
     """Opens (and, when it is new, creates) the ledger at a SQLAlchemy URL.
 
     A part is loaded when it is first asked for: most commands need one or none of them. `mapped`
-    says which sync brings an attribute of a system today.
+    says which sync brings an attribute of a system today; the `keeper` is told what people refuse.
     """
 
-    def __init__(self, url: str, mapped: Mapping[tuple[str, str], str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        mapped: Mapping[tuple[str, str], str] | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
         self._mapped = mapped or {}
+        self._keeper = keeper
         self._engine = open_engine(url)
         create_tables(_metadata, self._engine)
         self.set_asides = SetAsides(self._engine)
@@ -200,14 +207,14 @@ class Ledger:
         """Who has unsubscribed from what."""
         from profile_pipelines.ledger.unsubscribes import Unsubscribes
 
-        return Unsubscribes(self._engine)
+        return Unsubscribes(self._engine, self._keeper)
 
     @cached_property
     def suppressions(self) -> Suppressions:
         """Which addresses get nothing any more."""
         from profile_pipelines.ledger.suppressions import Suppressions
 
-        return Suppressions(self._engine, self.erasures.address_digest)
+        return Suppressions(self._engine, self.erasures, self._keeper)
 
     @cached_property
     def feedback(self) -> FeedbackLog:
@@ -221,7 +228,7 @@ class Ledger:
         """Who was erased, and what keeps them out."""
         from profile_pipelines.ledger.erasures import Erasures
 
-        return Erasures(self._engine)
+        return Erasures(self._engine, self._keeper)
 
     @cached_property
     def enrolments(self) -> Enrolments:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import sqlalchemy as sa
 
@@ -20,10 +20,15 @@ from profile_pipelines.catalog.email_addresses import email_address
 from profile_pipelines.catalog.telephones import e164
 from profile_pipelines.ledger.storage import COUNTED, UtcDateTime, create_tables, insert_of
 
+if TYPE_CHECKING:
+    from profile_pipelines.ledger.refusals import Keeper
+
 Reason = Literal["unsubscribed", "bounced", "complained", "imported"]
 REASONS: tuple[Reason, ...] = ("unsubscribed", "bounced", "complained", "imported")
 UNDELIVERABLE: tuple[Reason, ...] = ("bounced", "complained")
 """What holds for every message, also for those that need no marketing consent."""
+_TOLD = ("address", "purpose", "suppressed", "reason", "at")
+"""What a keeper is told of an act: no reason that somebody wrote."""
 ALL = ""
 """What stands in the table for all purposes."""
 
@@ -76,12 +81,29 @@ def address_form(address: str) -> str:
     return (e164(text, None) if digits.startswith(("+", "00")) else "") or digits
 
 
-class Suppressions:
-    """The ledger's suppressed addresses. `digest` is the keyed hash of one."""
+class AddressHashes(Protocol):
+    """Hashes addresses under a key."""
 
-    def __init__(self, engine: sa.Engine, digest: Callable[[str], str]) -> None:
+    def address_digest(self, address: str) -> str:
+        """The keyed hash of an address."""
+        ...
+
+    def address_key_check(self) -> str:
+        """What tells the key from others."""
+        ...
+
+
+class Suppressions:
+    """The ledger's suppressed addresses. `hashes` gives the keyed hash of one; the `keeper` is told
+    of each act."""
+
+    def __init__(
+        self, engine: sa.Engine, hashes: AddressHashes, keeper: Keeper | None = None
+    ) -> None:
         self._engine = engine
-        self._digest = digest
+        self._hashes = hashes
+        self._digest = hashes.address_digest
+        self._keeper = keeper
         create_tables(_metadata, engine)
 
     def mark(self, address: str) -> str:
@@ -138,6 +160,10 @@ class Suppressions:
             part = rows[start : start + _ASKED_AT_ONCE]
             found = connection.execute(statement.returning(_acts.c.number), part)
             new += len(found.all())
+        if new and self._keeper is not None:
+            key = self._hashes.address_key_check()
+            told = ({**{name: row[name] for name in _TOLD}, "key": key} for row in rows)
+            self._keeper.keep("address", told)
         return new
 
     def drop_within(self, connection: sa.Connection, number: int) -> None:

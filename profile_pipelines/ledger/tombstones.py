@@ -7,7 +7,7 @@ of a person's tombstones end together, and the register keeps what ended, when a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -92,10 +92,14 @@ class TombstoneEnd:
 
 
 class Tombstones:
-    """The tables of what tombstones are whose, and of their ends, in the ledger's database."""
+    """The tables of what tombstones are whose, and of their ends, in the ledger's database.
 
-    def __init__(self, engine: sa.Engine) -> None:
+    `told` hears of tombstones that end, within the transaction.
+    """
+
+    def __init__(self, engine: sa.Engine, told: Callable[[Collection[str]], None]) -> None:
         self._engine = engine
+        self._told = told
         self._insert = insert_of(engine)
         create_tables(metadata, engine)
 
@@ -236,9 +240,11 @@ class Tombstones:
                 .where(tombstones.c.erasure == erasure)
                 .returning(tombstones.c.digest)
             )
-            counts = Counter(kinds.get(digest, "") for digest in removed.scalars())
+            ended = list(removed.scalars())
+            counts = Counter(kinds.get(digest, "") for digest in ended)
             if not counts:
                 return []
+            self._told(ended)
             where = _syncs.c.erasure == erasure, _syncs.c.absent_at.is_(None)
             syncs = list(connection.execute(sa.select(_syncs.c.sync).where(*where)).scalars())
             self._read_again(connection, declared if "" in counts else syncs, declared)
@@ -316,11 +322,22 @@ class Tombstones:
         counts = dict(Counter(kinds.values()))
         return [self._keep(connection, person, now, by, because, counts)]
 
+    def let_in(self, digests: Collection[str]) -> None:
+        """Take these tombstones away, which ended in a ledger that is lost; its register of why
+        went with it."""
+        with self._engine.begin() as connection:
+            for part in _parts(sorted(digests)):
+                for table in (tombstones, _owners):
+                    connection.execute(sa.delete(table).where(table.c.digest.in_(part)))
+
     def _remove(self, connection: sa.Connection, digests: Iterable[str], erasure: int) -> None:
         # those that a later erasure put up again stay
         own = tombstones.c.erasure == erasure
+        removed: list[str] = []
         for part in _parts(sorted(digests)):
-            connection.execute(sa.delete(tombstones).where(own, tombstones.c.digest.in_(part)))
+            gone = sa.delete(tombstones).where(own, tombstones.c.digest.in_(part))
+            removed += connection.execute(gone.returning(tombstones.c.digest)).scalars()
+        self._told(removed)
 
     def _read_again(
         self, connection: sa.Connection, syncs: Iterable[str], declared: Declared

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from profile_pipelines.ledger.storage import UtcDateTime, create_tables, insert_of
+
+if TYPE_CHECKING:
+    from profile_pipelines.ledger.refusals import Keeper
 
 _metadata = sa.MetaData()
 
@@ -72,9 +76,10 @@ def _rising(now: datetime) -> sa.ColumnElement[datetime]:
 class Unsubscribes:
     """The ledger's consent acts. They hold opaque profile ids; only a reason may say more."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, keeper: Keeper | None = None) -> None:
         self._engine = engine
         self._insert = insert_of(engine)
+        self._keeper = keeper
         create_tables(_metadata, engine)
 
     def add(self, profile_id: int, purpose: str, *, now: datetime) -> bool:
@@ -129,10 +134,15 @@ class Unsubscribes:
             if connection.dialect.name == "postgresql":
                 # whoever reads up to a number must never find a lower one later
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            insert = sa.insert(_acts).from_select(list(values), rows).returning(_acts.c.number)
-            found = connection.execute(insert).scalar()
+            insert = sa.insert(_acts).from_select(list(values), rows)
+            found = connection.execute(insert.returning(_acts.c.number, _acts.c.at)).first()
             if found is not None:
-                self._name(connection, found)
+                self._name(connection, found.number)
+                told = {"profile_id": profile_id, "purpose": purpose, "unsubscribed": unsubscribed}
+                # a system that said no is named, with why that is kept; never what people wrote
+                why = {"by": by, "because": because} if unsubscribed else {"by": None}
+                if self._keeper is not None:
+                    self._keeper.keep("consent", [{**told, "at": found.at, **why}])
             return found is not None
 
     def _name(self, connection: sa.Connection, number: int) -> None:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from profile_pipelines.backup import take as taking
+from profile_pipelines.backup.pins import PinnedPart, pin_lake
 from profile_pipelines.backup.place import BackupPlace
 from profile_pipelines.backup.prove import prove
 from profile_pipelines.backup.restore import restore
 from profile_pipelines.backup.take import Taken, take
-from profile_pipelines.errors import BackupError
+from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.errors import BackupError, PairError
+from profile_pipelines.lake.upkeep import merge_small_files, sweep
 from profile_pipelines.workspace import Places, Workspace
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
+ANY_LEDGER = pytest.mark.parametrize("company", ["sqlite", "postgresql"], indirect=True)
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+
+@pytest.fixture
 def company(request: pytest.FixtureRequest, tmp_path: Path) -> Reminders:
     """Two customers who were written to."""
-    ledger = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    ledger = None
+    if getattr(request, "param", None) == "postgresql":
+        ledger = request.getfixturevalue("postgres_url")
     company = Reminders(tmp_path, declared(), ledger=ledger)
     company.customer("1")
     company.customer("2")
@@ -41,6 +53,7 @@ def _elsewhere(company: Reminders) -> Workspace:
     return Workspace(Places(own.catalogue, other / "lake", f"sqlite:///{other}/ledger.db"))
 
 
+@ANY_LEDGER
 def test_a_backup_gives_back_what_was_there(company: Reminders) -> None:
     """In an empty place, whichever database the ledger was in, with all profiles and messages."""
     taken = _take(company)
@@ -52,6 +65,82 @@ def test_a_backup_gives_back_what_was_there(company: Reminders) -> None:
     restore(space, _place(company), taken.manifest, now=company.now)
     assert sum(each.count for each in space.ledger.outbox.counts()) == 2
     assert space.ledger.pair.unsettled()[0].because.startswith("restored from the backup")
+
+
+@ANY_LEDGER
+def test_a_backup_is_a_pair_while_another_process_runs(company: Reminders) -> None:
+    """Taken one after the other while a process syncs, merges, sends and compacts, each is sound,
+    and what it gives back goes together."""
+    program = [sys.executable, "-m", "profile_pipelines_tests.backup.busy"]
+    with subprocess.Popen(
+        [*program, str(company.folder), company.ledger],
+        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+    ) as busy:  # fmt: skip
+        assert busy.stdout is not None
+        try:
+            taken: list[Taken] = []
+            for _ in range(3):
+                assert busy.stdout.readline()  # a round has ended, and the next one is on
+                taken.append(take(Workspace(company.workspace.places), _place(company),
+                                  now=company.now))  # fmt: skip
+        finally:
+            (company.folder / "enough").touch()
+        busy.stdout.read()
+        assert busy.wait() == 0
+    assert len({each.manifest.mark for each in taken}) == 3
+    for each in taken:
+        assert prove(_place(company), each.manifest).wrong == []
+    space = _elsewhere(company)
+    restore(space, _place(company), taken[-1].manifest, now=company.now)
+    sent = sum(each.count for each in space.ledger.outbox.counts() if each.state == "sent")
+    assert sent > 2
+
+
+def test_what_is_deleted_meanwhile_is_looked_at_anew(
+    company: Reminders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was pinned, then compacted and swept away before it was copied."""
+    company.customer("3")
+    company.remind()
+    looks = 0
+
+    def pinned(root: Path, catalogue: Catalogue) -> list[PinnedPart]:
+        nonlocal looks
+        looks += 1
+        found = pin_lake(root, catalogue)
+        if looks == 1:
+            profiles = company.workspace.lake.profiles(company.workspace.catalogue)
+            profiles.pin().compact(company.workspace.lake.engine, force=True)
+            assert merge_small_files(profiles, company.workspace.lake.engine, many=1)
+            assert sweep(root, before=datetime.now(UTC) + timedelta(days=1))
+        return found
+
+    monkeypatch.setattr(taking, "pin_lake", pinned)
+    taken = _take(company)
+    assert looks == 2
+    assert prove(_place(company), taken.manifest).wrong == []
+    assert _place(company).present().keys() == {each.at for each in taken.manifest.files}
+
+
+def test_a_folder_copied_by_hand_while_runs_commit_is_noticed(company: Reminders) -> None:
+    """Half of it from before a run, half from after; or with the commits of another past under the
+    same numbers. Nothing is read of it."""
+    own = company.workspace.places
+    copy = company.folder / "copied"
+    shutil.copytree(Path(str(own.lake)) / "profiles", copy / "profiles")
+    company.customer("3")
+    company.remind(full=True)
+    shutil.copytree(
+        Path(str(own.lake)), copy, dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("profiles"),
+    )  # fmt: skip
+    with pytest.raises(PairError, match=r"profiles is .* behind"):
+        _ = Workspace(Places(own.catalogue, copy, own.ledger)).lake
+    log = copy / "profiles" / "changes" / "_delta_log"
+    last = max(log.glob("*.json"))
+    shutil.copy(last, last.with_name(f"{int(last.stem) + 1:020d}.json"))
+    with pytest.raises(PairError, match="profiles is another table"):
+        _ = Workspace(Places(own.catalogue, copy, own.ledger)).lake
 
 
 def test_only_new_files_are_copied(company: Reminders) -> None:
