@@ -10,15 +10,18 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from profile_pipelines.cli.failures import ExitCode
 from profile_pipelines.cli.main import main as command
 from profile_pipelines.cli.output import stdout, styled
-from profile_pipelines.cli.session import CATALOG, LAKE, LEDGER
+from profile_pipelines.cli.session import CATALOG, LAKE, LEDGER, open_workspace
 
 _CUSTOMERS = 300
+_ERASED = "C-000001"
+_LATER = timedelta(days=10)
 _REFUSALS, _DEMO = "PROFILE_PIPELINES_REFUSALS", "PROFILE_PIPELINES_DEMO"
 
 
@@ -41,33 +44,41 @@ def main(customers: int = _CUSTOMERS) -> int:
 
 
 def _drill(demo: Path, backups: Path, customers: int) -> None:
+    later = f"{datetime.now(UTC) + _LATER:%Y-%m-%d}"
     _do("demo", "--folder", demo, "--customers", customers, ends=(0, 1))
     _do("backup", backups)
-    _do("demo", "change", "--folder", demo, "--share", "0.05", "--seed", 1)
-    _do("run", ends=(0, 1))
-    _do("erase", "C-000001", "--reference", "drill", "--yes")
+    before = _messages(demo)
+    _say(f"{_LATER.days} days go by: messages go out, and somebody is erased, before the next one")
+    _do("run", "--all", "--now", later, ends=(0, 1))
+    _do("erase", _ERASED, "--reference", "drill", "--yes")
     sent = _messages(demo)
     _say("The disk with the lake and the ledger is lost")
     shutil.rmtree(demo / "lake")
     (demo / "ledger.db").unlink()
     _do("restore", backups, "--check")
     _do("restore", backups)
-    _do("profile", "show", "C-000001", ends=(3,))
-    _do("run", ends=(0, 1))
-    _do("profile", "show", "C-000001", ends=(3,))
+    _do("run", "--all", "--now", later, ends=(0, 1))
+    _do("profile", "show", _ERASED, ends=(3,))
     again = _messages(demo) - sent
-    if again:
-        raise DrillError(f"{len(again)} messages went out before anybody said so")
+    kept_back = sum(each.count for each in open_workspace().ledger.outbox.kept_back())
+    if again or not kept_back or sent == before:
+        raise DrillError(
+            f"{len(sent - before)} messages went out after the backup; after the restore "
+            f"{kept_back} were kept back, and {len(again)} went out before anybody said so"
+        )
     _do("outbox", "settle")
     _do("outbox", "settle", "--kept-back", "--arrived")
     _do("outbox", "settle", "--release")
-    _do("outbox", "send", ends=(0, 1))
+    _do("outbox", "send", "--now", later, ends=(0, 1))
+    if _messages(demo) != sent:
+        raise DrillError("messages went out that had been sent before the loss")
     _do("backup", backups)
     _do("restore", backups, "--check")
     _say(
-        f"The drill held: the backup was sound, both halves came back as a pair, the "
-        f"{len(sent)} messages that were out stayed the only ones until somebody said so, and who "
-        "was erased since the backup stayed so"
+        f"The drill held: the backup was sound; both halves came back as a pair; {kept_back} "
+        f"messages that the restored ledger took for unsent, as of the {len(sent - before)} that "
+        "went out after the backup, were kept back until somebody said so, and none went out "
+        "twice; who was erased after the backup stayed so"
     )
 
 

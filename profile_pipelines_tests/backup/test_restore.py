@@ -125,6 +125,22 @@ def test_what_was_let_in_again_stays_let_in(company: Restorable) -> None:
     ]  # fmt: skip
 
 
+@ANY_LEDGER
+def test_nothing_is_sent_again_before_a_person_says_so(company: Restorable) -> None:
+    """What went out after the backup, and what is decided anew since the restore."""
+    company.customer("4")
+    company.now += DAY
+    assert company.remind(full=True).total("sent") == 4
+    company.restore()
+    company.now += DAY
+    done = company.remind(full=True)
+    assert done.total("sent") == 0
+    assert done.kept_back == 4
+    ledger = company.workspace.ledger
+    ledger.pair.settle([each.number for each in ledger.pair.unsettled()], now=company.now)
+    assert company.remind().total("sent") == 4
+
+
 def test_no_number_is_given_out_twice(company: Restorable) -> None:
     """Profiles and enrolments that came after the backup have numbers that nobody gets again."""
     company.customer("4")
