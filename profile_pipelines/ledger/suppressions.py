@@ -148,6 +148,7 @@ class Suppressions:
 
     def add_all(self, acts: Iterable[Mapping[str, object]]) -> int:
         """Add acts, by column; how many weren't there. What is told twice is one act."""
+        self._hashes.address_key_check()  # looked up before the transaction
         with self._engine.begin() as connection:
             return self.add_within(connection, acts)
 

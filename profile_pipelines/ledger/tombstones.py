@@ -94,7 +94,8 @@ class TombstoneEnd:
 class Tombstones:
     """The tables of what tombstones are whose, and of their ends, in the ledger's database.
 
-    `told` hears of tombstones that end, within the transaction.
+    `told` hears of tombstones that end, within the transaction; and of none before it begins, so
+    that it can look up what it needs.
     """
 
     def __init__(self, engine: sa.Engine, told: Callable[[Collection[str]], None]) -> None:
@@ -221,6 +222,7 @@ class Tombstones:
         self, people: Iterable[Person], declared: Declared, *, because: str, now: datetime
     ) -> list[TombstoneEnd]:
         """End the tombstones of these people, as was declared; another run may be faster."""
+        self._told(())
         with self._engine.begin() as connection:
             return [
                 end
@@ -232,6 +234,7 @@ class Tombstones:
         self, erasure: int, declared: Declared, *, because: str, now: datetime
     ) -> list[TombstoneEnd]:
         """End all tombstones of an erasure that are left, as was declared."""
+        self._told(())
         with self._engine.begin() as connection:
             select = sa.select(_owners.c.digest, _owners.c.kind).where(_owners.c.erasure == erasure)
             kinds = {row[0]: row[1] for row in connection.execute(select)}

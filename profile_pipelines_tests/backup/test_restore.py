@@ -98,6 +98,8 @@ def test_who_refused_since_stays_refused(
     space = company.workspace
     assert mark in space.ledger.suppressions.of([mark], "email")
     assert unsubscribed in space.ledger.unsubscribes.of("email")
+    another = space.ledger.suppressions.mark("c9@example.com")
+    assert space.ledger.suppressions.add(another, None, "bounced", at=company.now)
     company.now += DAY
     company.run(full=True)
     assert len(company.customers.members("active").to_arrow()) == 2
