@@ -160,6 +160,16 @@ class BackupPlace:
         """Copy a data file of the lake. Raises FileNotFoundError where it has gone."""
         return self._take(source, self.at(path), rows, moved)
 
+    def know_data(self, source: Place, path: str, rows: int, moved: Moved) -> Stored:
+        """What `take_data` gives, of a file that is held already. Raises like that."""
+        digest, size = hashlib.sha256(), 0
+        with source.open("rb") as read:
+            for chunk in _chunks(read, source):
+                digest.update(chunk)
+                size += len(chunk)
+                moved(len(chunk))
+        return Stored(self.at(path), size, digest.hexdigest(), rows)
+
     def take_log(self, content: bytes, held: Mapping[str, int]) -> Stored:
         """Keep what a file of a Delta log holds, unless that is held already."""
         digest = hashlib.sha256(content).hexdigest()
@@ -176,11 +186,7 @@ class BackupPlace:
     def _take(self, source: Place, at: str, rows: int | None, moved: Moved) -> Stored:
         digest, size = hashlib.sha256(), 0
         with source.open("rb") as read, self._writing(at) as target:
-            while True:
-                with using_lake(source, "read"):
-                    chunk = read.read(_CHUNK)
-                if not chunk:
-                    break
+            for chunk in _chunks(read, source):
                 with using_backup(self.root / at, "written"):
                     target.write(chunk)
                 digest.update(chunk)
@@ -240,6 +246,15 @@ class BackupPlace:
 
     def _writing(self, at: str) -> AbstractContextManager[IO[bytes]]:
         return _written_whole(self.root, at)
+
+
+def _chunks(source: IO[bytes], place: Place) -> Iterator[bytes]:
+    while True:
+        with using_lake(place, "read"):
+            chunk = source.read(_CHUNK)
+        if not chunk:
+            return
+        yield chunk
 
 
 def files_below(folder: Place) -> Iterator[tuple[str, int]]:

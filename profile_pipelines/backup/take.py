@@ -214,14 +214,16 @@ class _Copying:
                     raise
         except FileNotFoundError:
             return None
-        self.copied = [each for each in found.values() if self._held.get(each.at) != each.size]
         return found
 
     def _data(self, file: DataFile) -> Stored:
-        stored = self._to.take_data(self.root / file.path, file.path, file.rows, self._moved)
+        # one that is held and that no backup names was copied by one that was killed
+        held = self._held.get(self._to.at(file.path)) == file.size
+        take = self._to.know_data if held else self._to.take_data
+        stored = take(self.root / file.path, file.path, file.rows, self._moved)
         if stored.size != file.size:
             raise damaged(self.root / file.path, "the file isn't whole")
-        return stored
+        return self._is_held(stored, is_new=not held)
 
     def _log(self, path: str) -> Stored:
         content = None
@@ -229,7 +231,16 @@ class _Copying:
             content = (self.root / path).read_bytes()
         if content is None:
             raise FileNotFoundError(path)
-        return self._to.take_log(content, self._held)
+        stored = self._to.take_log(content, self._held)
+        return self._is_held(stored, is_new=self._held.get(stored.at) != stored.size)
+
+    def _is_held(self, stored: Stored, *, is_new: bool) -> Stored:
+        """From now on, also where the look is taken again."""
+        self._known[stored.at] = stored
+        self._held[stored.at] = stored.size
+        if is_new:
+            self.copied.append(stored)
+        return stored
 
     def _moved(self, size: int) -> None:
         self._done += size

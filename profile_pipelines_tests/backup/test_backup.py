@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from profile_pipelines.backup import take as taking
 from profile_pipelines.backup.pins import PinnedPart, pin_lake
-from profile_pipelines.backup.place import BackupPlace
+from profile_pipelines.backup.place import BackupPlace, Manifest, Moved, Stored
 from profile_pipelines.backup.prove import prove
 from profile_pipelines.backup.restore import restore
 from profile_pipelines.backup.take import Taken, take
@@ -115,9 +116,20 @@ def test_what_is_deleted_meanwhile_is_looked_at_anew(
             assert sweep(root, before=datetime.now(UTC) + timedelta(days=1))
         return found
 
+    copies = Counter[str]()
+    take_data = BackupPlace.take_data
+
+    def counting(place: BackupPlace, source: Path, path: str, rows: int, moved: Moved) -> Stored:
+        stored = take_data(place, source, path, rows, moved)
+        copies[path] += 1
+        return stored
+
+    monkeypatch.setattr(BackupPlace, "take_data", counting)
     monkeypatch.setattr(taking, "pin_lake", pinned)
     taken = _take(company)
     assert looks == 2
+    assert len({each.at for each in taken.manifest.files}) <= taken.copied
+    assert copies == Counter(dict.fromkeys(copies, 1))
     assert prove(_place(company), taken.manifest).wrong == []
     assert _place(company).present().keys() == {each.at for each in taken.manifest.files}
 
@@ -158,6 +170,24 @@ def test_only_new_files_are_copied(company: Reminders) -> None:
     assert nothing.copied == 1  # the ledger
     for each in (first, second, nothing):
         assert prove(_place(company), each.manifest).wrong == []
+
+
+def test_what_a_killed_backup_copied_is_not_copied_again(
+    company: Reminders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed when all files were there, before its manifest was."""
+
+    def killed(place: BackupPlace, manifest: Manifest) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BackupPlace, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _take(company)
+    assert _place(company).manifests() == []
+    taken = _take(company)
+    assert taken.copied == 1  # the ledger
+    assert prove(_place(company), taken.manifest).wrong == []
 
 
 def test_older_backups_go_with_what_they_alone_need(company: Reminders) -> None:
