@@ -225,3 +225,25 @@ def test_damage_is_told_with_the_file(company: Reminders, kind: str, how: str) -
         restore(_elsewhere(company), _place(company), taken.manifest, now=company.now)
     assert not (company.folder / "other" / "lake").exists()
     assert prove(_place(company), _take(company).manifest).wrong == [] or how == "changed"
+
+
+def test_a_long_log_that_was_checkpointed_and_cleaned_is_backed_up(company: Reminders) -> None:
+    """The table opens from its checkpoint, with the commits after it alone."""
+    space = company.workspace
+    table, engine = space.lake.profiles(space.catalogue), space.lake.engine
+    with space.at_work(now=company.now):
+        for number in range(105):
+            pinned = table.pin()
+            state = {**pinned.state, "number": number}
+            pinned.commit(engine, None, now=company.now, run_id="r", state=state)
+    log = Path(str(table.changes_path)) / "_delta_log"
+    (checkpoint,) = log.glob("*.checkpoint.parquet")
+    for each in log.glob("*.json"):
+        if int(each.stem) < int(checkpoint.name[:20]):
+            each.unlink()
+    taken = _take(company)
+    assert prove(_place(company), taken.manifest).wrong == []
+    space = _elsewhere(company)
+    restore(space, _place(company), taken.manifest, now=company.now)
+    restored = space.lake.profiles(space.catalogue).pin()
+    assert restored.state["number"] == 104
