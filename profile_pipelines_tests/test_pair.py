@@ -6,12 +6,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from deltalake import DeltaTable
 
 from profile_pipelines import journey_steps, pipeline
+from profile_pipelines.adoption import adopt
 from profile_pipelines.errors import PairError
+from profile_pipelines.lake import delta
 from profile_pipelines.workspace import Workspace
 from profile_pipelines_tests.company import HOUR, Company, empty_ledger
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
@@ -209,3 +213,56 @@ def _refused(company: Reminders, said: str) -> None:
         assert "accept them with `profile-pipelines adopt`" in str(refused.value)
     assert _files(company.folder / "lake") == before
     assert _files(company.folder / "outbox") == mails
+
+
+def test_a_table_whose_log_was_cleaned_counts_by_its_version(company: Reminders) -> None:
+    """Where another tool has gone on with it, and deleted the entry that the ledger knows; and
+    the next look costs no more than with any other table."""
+    place = company.folder / "lake" / "audiences" / "active" / "changes"
+    table = DeltaTable(place)
+    head = table.version()
+    table.alter.set_table_properties({"delta.logRetentionDuration": "interval 1 days"})
+    DeltaTable(place).create_checkpoint()
+    for entry in (place / "_delta_log").glob("*.json"):
+        if int(entry.stem) <= head:
+            entry.unlink()
+    assert company.workspace.ledger.pair.read()
+    company.run()
+    own = Workspace(company.workspace.places).ledger.pair.read()
+    assert own is not None
+    assert own.heads["audiences/active/changes"].version > head
+    _lake(company, None, "audiences/active/changes")
+    with pytest.raises(PairError, match="audiences/active is missing"):
+        _ = company.workspace.ledger
+
+
+def test_adopt_that_was_broken_off_is_done_again(
+    company: Reminders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever commit: the pair stays refused until it is through, and nothing goes out."""
+    _lake_older(company)
+    commit = delta.commit
+    left = 0
+
+    def killed(*args: Any, **more: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        commit(*args, **more)
+
+    monkeypatch.setattr(delta, "commit", killed)
+    for times in range(100):
+        left = times
+        try:
+            adopt(company.workspace, now=company.now)
+        except KeyboardInterrupt:
+            with pytest.raises(PairError):
+                _ = Workspace(company.workspace.places).ledger
+        else:
+            break
+    assert times >= 3
+    monkeypatch.undo()
+    company.declare(company.declared)
+    company.customer("4")
+    assert company.remind(full=True).total("sent") == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from profile_pipelines.adoption import PUT_BACK, adopt
 from profile_pipelines_tests.cli.conftest import Command
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
@@ -70,3 +71,44 @@ def test_messages_in_doubt(command: Command, tmp_path: Path):
     states = {each["message_id"]: each["state"] for each in outbox.messages()}
     assert [states[each] for each in ids] == ["sent", "pending", "sent"]
     assert command("outbox", "settle", *at).out.strip() == "No message is in doubt"
+
+
+def test_messages_kept_back(command: Command, tmp_path: Path):
+    """After `adopt` nothing goes out before somebody has said so: everything says how many wait,
+    some count as sent already, and the others are let go."""
+    company = Reminders(tmp_path, declared(("crm",)))
+    company.customer("1")
+    assert company.remind(full=True).total("sent") == 1
+    at = ("--catalog", tmp_path / "catalog", "--lake", company.lake, "--ledger", company.ledger)
+    assert "belong to" in command("adopt", *at).out
+    assert command("outbox", "settle", *at).out.strip() == "No message is in doubt"
+    adopt(company.workspace, now=company.now, put_back=PUT_BACK)
+    company.declare(company.declared)
+    for key in "23":
+        company.customer(key)
+    now = ("--now", company.now.isoformat())
+    ran = command("run", "--all", *at, *now)
+    assert (ran.code, "Kept back: 2 messages are due" in ran.err) == (1, True)
+    sent = command("outbox", "send", "--json", *at, *now)
+    assert (sent.code, sent.json["kept_back"], sent.json["counts"]) == (1, 2, [])
+    pending = [each for each in command("outbox", "status", "--json", *at).json
+               if each["state"] == "pending"]  # fmt: skip
+    assert [(each["reason"], each["count"]) for each in pending] == [("kept_back", 2)]
+    assert "2 messages are kept back" in command("journey", "status", "daily", *at, *now).out
+    shown = command("outbox", "settle", *at).out
+    assert "both were put back from a copy" in shown
+    assert "daily" in shown
+    told = command("outbox", "settle", "--kept-back", "--json", *at).json
+    ids = sorted(each["message_id"] for each in told)
+    assert len(ids) == 2
+    assert command("outbox", "settle", "--kept-back", ids[0], *at).out.count("daily") == 2
+    word = command("outbox", "settle", "--kept-back", ids[0], "--arrived", *at, *now)
+    assert word.out.strip() == "1 message counts as sent"
+    assert command("outbox", "settle", "--kept-back", ids[0], "--arrived", *at).code == 3
+    assert command("outbox", "settle", "--release", "--arrived", *at).code == 2
+    files = len(list((tmp_path / "outbox").rglob("*.eml")))
+    released = command("outbox", "settle", "--release", *at, *now)
+    assert "1 message is pending again" in released.out
+    assert command("outbox", "send", *at, *now).code == 0
+    assert len(list((tmp_path / "outbox").rglob("*.eml"))) == files + 1
+    assert command("outbox", "settle", "--release", *at).out.strip() == "Nothing is kept back"

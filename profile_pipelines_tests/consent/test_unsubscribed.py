@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+import sqlalchemy as sa
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from profile_pipelines import privacy_steps
@@ -260,6 +261,25 @@ def test_an_act_after_a_forgotten_one_counts(tmp_path: Path) -> None:
     assert (found["c2@example.com"], found["c3@example.com"]) == (False, False)
 
 
+def test_acts_of_before_they_had_ids_are_landed_once_more_and_stay(tmp_path: Path) -> None:
+    """A ledger and a lake of an older version lose none, and the next run writes nothing."""
+    company = Company(tmp_path, _declared())
+    for key in "12":
+        _put(company, key)
+    company.run()
+    _unsubscribe(company, "c1@example.com")
+    company.settle()
+    ledger = company.workspace.ledger
+    with ledger._engine.begin() as connection:  # pyright: ignore[reportPrivateUsage]
+        connection.execute(sa.text("delete from consent_act_ids"))
+    _unsubscribe(company, "c2@example.com")
+    company.settle()
+    assert set(_consents(company).values()) == {False}
+    before = company.workspace.lake.unsubscribes().pin().seq
+    company.settle()
+    assert company.workspace.lake.unsubscribes().pin().seq == before
+
+
 def test_the_name_is_taken(tmp_path: Path) -> None:
     """No system of a catalogue can be called so."""
     with pytest.raises(CatalogueError, match="built in; choose another"):
@@ -324,6 +344,13 @@ _STEPS = st.lists(
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=_STEPS)
+@example([("unsubscribe", 1), ("land", 0), ("ledger put back", 0), ("unsubscribe", 2)])
+@example(
+    [
+        ("unsubscribe", 1), ("copy", 0), ("unsubscribe", 2), ("land", 0), ("ledger put back", 0),
+        ("unsubscribe", 3), ("restore", 1), ("land", 0), ("lake put back", 0),
+    ]
+)  # fmt: skip
 def test_whatever_is_put_back_what_either_half_knows_counts(steps: list[tuple[str, int]]) -> None:
     """Of a customer's acts the later one that the lake or the ledger knows is in both after the
     next landing."""
