@@ -5,10 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 PROFILES = "profiles"
 """The sequence of the profiles' numbers."""
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """What tells a file from another one in its place, and from itself before it was written to."""
+
+    device: int
+    inode: int
+    changed_ns: int
+    size: int
+
+    def is_same_file(self, other: FileStamp | None) -> bool:
+        """Whether they are of one file, written to meanwhile or not."""
+        return other is not None and (self.device, self.inode) == (other.device, other.inode)
+
+
+def file_stamp(path: Path) -> FileStamp | None:
+    """The stamp of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return FileStamp(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 @dataclass(frozen=True)

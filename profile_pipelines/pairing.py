@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from profile_pipelines.catalog.mistakes import in_words
 from profile_pipelines.errors import PairError
-from profile_pipelines.high_water import PROFILES, Head, Mark
+from profile_pipelines.high_water import PROFILES, FileStamp, Head, Mark
 from profile_pipelines.lake import heads as lake_heads
 from profile_pipelines.lake.heads import Commit, LakeHalf
 from profile_pipelines.lake.stored import table_names
@@ -65,6 +65,7 @@ class Pairing:
         self._anew = False
         self._told: Mark | None = None
         """What the lake said of the ledger when it was last looked at."""
+        self._seen: tuple[FileStamp | None, FileStamp | None] = None, None
         self._pending: dict[str, Head] = {}
 
     def stamp(self) -> dict[str, Any]:
@@ -125,6 +126,9 @@ class Pairing:
         if half is None:
             self.check()
             return
+        seen = lake_heads.half_stamp(self._root), self._ledger.stamp()
+        if seen == self._seen and None not in seen:
+            return  # neither was written to since
         lake = lake_heads.read_half(self._root)
         mark, told = None if lake is None else lake.mark, self._told
         if told is not None and (
@@ -138,6 +142,7 @@ class Pairing:
         if not self._ledger.is_in_place() or not self._ledger.pair.is_still(half, mark):
             raise self._error(f"the ledger {self._shown} was put back, or taken over, meanwhile")
         self._told = mark
+        self._seen = seen
 
     def begin(self, *, now: datetime) -> None:
         """Where the two are no pair yet, make them one; else nothing is done."""

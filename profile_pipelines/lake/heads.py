@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from profile_pipelines.errors import LakeError, PairError
-from profile_pipelines.high_water import Head, Mark
+from profile_pipelines.high_water import FileStamp, Head, Mark, file_stamp
 from profile_pipelines.lake import delta
 from profile_pipelines.lake.commits import counters_of
 from profile_pipelines.lake.stored import PARTS, table_names
@@ -91,6 +91,11 @@ def restoring(root: Place) -> tuple[str, str] | None:
         return stored[_RESTORING], stored["mark"]["token"]
     except Exception:  # of whichever library reaches the store; whoever reads it next tells
         return None
+
+
+def half_stamp(root: Place) -> FileStamp | None:
+    """What changes whenever the lake's file is written; None without one, or in a store."""
+    return file_stamp(root / _FILE) if isinstance(root, Path) else None
 
 
 def write_half(root: Place, half: LakeHalf, *, restoring: str | None = None) -> None:

@@ -31,6 +31,7 @@ from profile_pipelines.ledger.storage import (
 )
 
 if TYPE_CHECKING:
+    from profile_pipelines.high_water import FileStamp
     from profile_pipelines.ledger.deliveries import Deliveries
     from profile_pipelines.ledger.enrolments import Enrolments
     from profile_pipelines.ledger.erasures import Erasures
@@ -145,12 +146,18 @@ class Ledger:
         self._engine = open_engine(url)
         create_tables(_metadata, self._engine)
         self.set_asides = SetAsides(self._engine)
-        self._file = file_of(self._engine)
+        self._file = self.stamp()
 
     def is_in_place(self) -> bool:
         """Whether the database is the one that was opened: a file that was put in place of it, or
         taken away, would be written to by nobody who has opened it before."""
-        return file_of(self._engine) == self._file
+        found = self.stamp()
+        return found is None if self._file is None else self._file.is_same_file(found)
+
+    def stamp(self) -> FileStamp | None:
+        """What changes whenever the database's file is written to or replaced; None for another
+        database."""
+        return file_of(self._engine)
 
     def catalogue_mark(self) -> dict[str, Any] | None:
         """Which catalogue the ledger belongs to, as `mark_catalogue` noted it; None: not yet."""

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.types import TypeDecorator
 
 from profile_pipelines.errors import LakeError
+from profile_pipelines.high_water import FileStamp, file_stamp
 from profile_pipelines.store_errors import ledger_error
 
 COUNTED = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -55,17 +56,13 @@ def open_engine(url: str) -> sa.Engine:
     return _telling(sa.create_engine(parsed))
 
 
-def file_of(engine: sa.Engine) -> tuple[int, int] | None:
-    """What tells the file of a SQLite database from another one at its place; None for other
-    databases, and where there is no file."""
+def file_of(engine: sa.Engine) -> FileStamp | None:
+    """What tells the file of a SQLite database from another one at its place, and from itself
+    before it was written to; None for other databases, and where there is no file."""
     file = engine.url.database if engine.dialect.name == "sqlite" else None
     if file in (None, "", ":memory:"):
         return None
-    try:
-        found = Path(str(file)).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    return file_stamp(Path(str(file)))
 
 
 def place_of(url: sa.URL) -> str:
