@@ -31,10 +31,10 @@ _SHOWN = 3
 _AT_ONCE = 16
 _WAYS = (
     "name the right ones with --lake and --ledger (PROFILE_PIPELINES_LAKE, "
-    "PROFILE_PIPELINES_LEDGER); or put back the half that is missing or behind; or, where these "
-    "are to go on as they are, accept them with `profile-pipelines adopt`: numbers go on above "
-    "the greater of both then, and what was decided or sent since waits for `profile-pipelines "
-    "outbox settle`"
+    "PROFILE_PIPELINES_LEDGER); or put back the half that is missing or behind, or both from a "
+    "backup with `profile-pipelines restore`; or, where these are to go on as they are, accept "
+    "them with `profile-pipelines adopt`: numbers go on above the greater of both then, and what "
+    "was decided or sent since waits for `profile-pipelines outbox settle`"
 )
 
 

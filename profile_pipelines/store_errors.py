@@ -30,7 +30,9 @@ RESTORE = (
     "back what the sources still give, and a backup the rest (docs/operations.md)"
 )
 """What to do about a lake whose files are lost or damaged."""
-_RESTORE_LEDGER = "restore the ledger from a backup (docs/operations.md)"
+_RESTORE_LEDGER = (
+    "put lake and ledger back from a backup with `profile-pipelines restore` (docs/operations.md)"
+)
 _TODO = {
     errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), and run it again",
     errno.EIO: "the disk, or what connects it, is at fault: see the system's log; once that is "

@@ -107,11 +107,11 @@ def restore(
     was written, or something is there; LakeError where a half can't be written; PairError where
     the halves of the backup don't go together.
     """
-    mark = CatalogueMark.read(manifest.catalogue)
-    if mark is not None and not mark.fits(workspace.mark):
+    catalogue = CatalogueMark.read(manifest.catalogue)
+    if catalogue is not None and not catalogue.fits(workspace.mark):
         raise BackupError(
             f"nothing was restored: the backup {manifest.id} belongs to another catalogue "
-            f"({mark}), not to {workspace.mark.folder}; name its catalogue with --catalog"
+            f"({catalogue}), not to {workspace.mark.folder}; name its catalogue with --catalog"
         )
     present = look_at(workspace, manifest)
     root, url = workspace.places.lake, workspace.places.ledger
@@ -123,6 +123,7 @@ def restore(
             f"nothing was restored: {about(workspace, present)}; with --replace the backup takes "
             "their place, and they are moved aside"
         )
+    mark = _mark_of(workspace, present)
     staged = beside(root, _STAGED)
     lake_to, ledger_to = _asides(workspace, f"{now:%Y%m%dT%H%M%SZ}")
     with temporary_folder("restore") as folder:
@@ -141,6 +142,12 @@ def restore(
         half = read_half(staged)
         assert half is not None
         write_half(staged, half, restoring=manifest.id)
+        if _mark_of(workspace, present) != mark:
+            remove(staged)
+            raise BackupError(
+                f"nothing was restored: something wrote to the lake {root} and its ledger "
+                "meanwhile; stop Dagster, cron and the receiver, and restore again"
+            )
         ledger_aside = _set_ledger_aside(workspace, present, ledger_to)
         lake_aside = _swap_lake(root, staged, present, lake_to)
         told("writing the ledger", 0, 0)
@@ -159,6 +166,14 @@ def about(workspace: Workspace, present: Present) -> str:
     if present.has_ledger:
         said.append(f"the ledger {ledger} is in use")
     return " and ".join(said)
+
+
+def _mark_of(workspace: Workspace, present: Present) -> str | None:
+    """At which mark the ledger is that is there, if it can be told: each step of a run moves it."""
+    if not present.has_ledger or not present.ledger_is_readable:
+        return None
+    own = Ledger(workspace.places.ledger).pair.read()
+    return None if own is None else own.mark.token
 
 
 def _ledger_is_in(workspace: Workspace) -> bool:

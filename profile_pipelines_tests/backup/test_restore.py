@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,23 @@ def test_no_number_is_given_out_twice(company: Restorable) -> None:
     assert new > lost + LEAP - 1
     numbers = company.workspace.ledger.enrolments.active("daily")["id"].to_list()
     assert max(numbers) > LEAP
+
+
+def test_a_run_meanwhile_is_noticed(company: Restorable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would write to what is put back, or be lost with what is moved aside: nothing is done."""
+    renew = restoring._renew  # pyright: ignore[reportPrivateUsage]
+
+    def beside_a_run(*args: Any, **kwargs: Any) -> None:
+        company.customer("4")
+        company.remind(full=True)
+        renew(*args, **kwargs)
+
+    monkeypatch.setattr(restoring, "_renew", beside_a_run)
+    with pytest.raises(BackupError, match="something wrote to the lake"):
+        company.restore()
+    company.workspace.pairing.check()
+    assert len(company.customers.members("active").to_arrow()) == 4
+    assert not list(company.folder.glob("*.restoring"))
 
 
 class Killed(BaseException):
