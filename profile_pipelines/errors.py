@@ -29,7 +29,9 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says where a disk, or a user's share of it, is full."""
@@ -147,6 +149,26 @@ class MachineError(ProfilePipelinesError):
 
 class LibraryError(ProfilePipelinesError):
     """A library that isn't written in Python broke off."""
+
+
+def said_of(error: BaseException) -> str:
+    """What to tell people of any error: its own words where they are meant for people, else the
+    line of ours that it passed last, since its words may hold values of customers."""
+    if told := for_people(error):
+        return str(told)
+    return (
+        f"{type(error).__name__} in {_last_own_line(error)}: an error of the program; please "
+        "report it (Dagster's log of the run has the lines of code)"
+    )
+
+
+def _last_own_line(error: BaseException) -> str:
+    package = f"{Path(__file__).parent}{os.sep}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(package)] or frames
+    return (
+        f"{own[-1].filename.removeprefix(package)}:{own[-1].lineno}" if own else "no line of ours"
+    )
 
 
 def for_people(error: BaseException) -> ProfilePipelinesError | None:

@@ -27,7 +27,7 @@ from profile_pipelines.landing.drift import drift, told_fields
 from profile_pipelines.landing.result import about_files, about_keys, about_left_out
 from profile_pipelines.live_report import LiveField, LiveReport, LiveSync, MatchRate, Role
 from profile_pipelines.masking import FLAGS, mask
-from profile_pipelines.sources import ReadRequest, Source, open_source
+from profile_pipelines.sources import ReadRequest, Source, open_limited
 from profile_pipelines.sources.reading import near
 from profile_pipelines.validation.cells import as_text, meaningful
 from profile_pipelines.validation.records import RecordValidator
@@ -143,7 +143,7 @@ class _SyncCheck:
         return self.report
 
     def _read(self) -> None:
-        source = open_source(self.declared, self.sync)
+        source = open_limited(self.declared, self.sync)
         types = source.inspect()
         if self.seen is not None:
             self.report.drift = drift(self.seen, told_fields(self.declared, source))

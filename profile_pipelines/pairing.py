@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -67,6 +68,7 @@ class Pairing:
         """What the lake said of the ledger when it was last looked at."""
         self._seen: tuple[FileStamp | None, FileStamp | None] = None, None
         self._pending: dict[str, Head] = {}
+        self._advancing = Lock()
 
     def stamp(self) -> dict[str, Any]:
         """What a commit bears: the pair, and how far the ledger is at least."""
@@ -196,6 +198,10 @@ class Pairing:
 
         Raises PairError where the ledger was put back or taken over meanwhile.
         """
+        with self._advancing:
+            self._advance(now=now, always=always)
+
+    def _advance(self, *, now: datetime, always: bool) -> None:
         if self._half is None or not (always or self._pending):
             return
         told = dict(self._pending)

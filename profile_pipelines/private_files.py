@@ -134,6 +134,12 @@ def _removed_if_abandoned(entry: os.DirEntry[str]) -> bool:
     return True
 
 
+def leave() -> None:
+    """Remove what this process has there, where it won't come to its own end."""
+    for process, (_, folder) in list(_own.items()):
+        _leave(process, folder)
+
+
 def _leave(process: int, folder: Path) -> None:
     if os.getpid() == process:  # not in a process that was forked from it
         shutil.rmtree(folder, ignore_errors=True)

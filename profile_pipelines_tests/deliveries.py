@@ -89,7 +89,7 @@ class Receiver:
             return delivery
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(attempt, "open_source", opened)
+            patch.setattr(attempt, "open_limited", opened)
             return sync(
                 self.catalogue, self.lake, self.ledger, system, "people", now=now, run_id="r"
             )

@@ -24,11 +24,16 @@ Location = Literal["query", "body", "variables"]
 of a GraphQL query."""
 
 
+Timeout = Annotated[Duration, Field(gt=timedelta(0))]
+
+
 class SqlConnection(Declaration):
     """Any database that SQLAlchemy reaches; a URL that holds a password must be `{env: NAME}`."""
 
     type: Literal["sql"]
     url: DatabaseAddress
+    timeout: Timeout = timedelta(minutes=30)
+    """How long to wait for a statement's first rows, and for the next ones each time."""
     zone: Zone = "UTC"
     """The time zone of times that bear none, such as Europe/Berlin."""
 
@@ -192,7 +197,8 @@ class RestConnection(Declaration):
     auth: Auth | None = None
     headers: dict[str, Text] = {}
     paging: Paging = NoPaging(type="none")
-    timeout: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    timeout: Timeout = timedelta(seconds=30)
+    """How long to wait for a connection, and for an answer's next bytes each time."""
     retries: int = Field(default=5, ge=0, le=20)
     rate_limit: Rate | None = None
     """What the API allows; all syncs of the system on this machine share it."""
@@ -204,6 +210,10 @@ class RestConnection(Declaration):
     """The largest answer that is taken, unpacked."""
     max_download: Size = 20 * 2**30
     """The largest result of a bulk job that is taken, unpacked."""
+    max_empty_pages: int = Field(default=100, ge=1)
+    """How many pages in a row may bring nothing new: no record, or those of the page before."""
+    min_bytes_per_second: int = Field(default=10, ge=0, le=1_000_000)
+    """An answer that comes more slowly, over the length of `timeout`, counts as cut; 0: never."""
     zone: Zone = "UTC"
     """The time zone of times that bear none, such as Europe/Berlin."""
 
@@ -222,6 +232,8 @@ class FilesConnection(Declaration):
     root: Text
     options: dict[str, Text] = {}
     """What the object store needs: region, endpoint, credentials."""
+    timeout: Timeout = timedelta(minutes=30)
+    """How long to wait for a file's first rows, and for the next ones each time."""
     zone: Zone = "UTC"
     """The time zone of times that bear none, such as Europe/Berlin."""
 
@@ -234,6 +246,8 @@ class CustomConnection(Declaration):
     """`module:function`, or the name of an entry point in the group `profile_pipelines.sources`."""
     options: dict[str, Text] = {}
     """The keyword arguments of the function."""
+    timeout: Timeout = timedelta(minutes=30)
+    """How long to wait for the first records, and for the next ones each time."""
     zone: Zone = "UTC"
     """The time zone of times that bear none, such as Europe/Berlin."""
 

@@ -145,6 +145,8 @@ class Settings(Declaration):
     """Most records that may be joined into one profile; larger clusters are held apart."""
     wait_for_runs: Duration = timedelta(minutes=10)
     """How long a run waits for another one that is at the same journey or destination."""
+    parallel: int = Field(default=4, ge=1, le=64)
+    """How many systems a run reads side by side."""
 
     def zone_of(self, values: Mapping[str, object]) -> ZoneInfo:
         """The time zone of a customer with these attribute values, by name; the catalogue's own

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from profile_pipelines.catalog.aggregates import Aggregate, ChildField, order_columns
-from profile_pipelines.catalog.connections import Connection, Paging, Rate
+from profile_pipelines.catalog.connections import Connection, Paging, Rate, Timeout
 from profile_pipelines.catalog.csv_options import CsvOptions
 from profile_pipelines.catalog.declaration import Declaration, Duration, Name, Share, Text, Zone
 from profile_pipelines.catalog.mapped_fields import Mapped, MappedField, MappedIdentifier
@@ -203,6 +203,8 @@ class Sync(Declaration):
     """How often an incremental sync reads everything, to notice deletions."""
     lateness: Duration = timedelta(minutes=15)
     """How far before the newest time known an incremental read begins, for what comes late."""
+    at_most: Timeout | None = None
+    """How long one sync may take to read all that it wants; without it, the system's."""
     schedule: str = "0 * * * *"
     """Cron schedule of the attributes that have none of their own, in the catalogue's timezone."""
 
@@ -288,7 +290,13 @@ class System(Declaration):
     """What to read from it, by name."""
     webhook: Webhook | None = None
     """What it sends by itself when something changes."""
+    at_most: Timeout = timedelta(hours=2)
+    """How long one of its syncs may take to read all that it wants."""
 
     def zone_of(self, sync: Sync) -> str:
         """The IANA name of the time zone in which this sync's times without one are meant."""
         return sync.zone or self.connection.zone
+
+    def at_most_of(self, sync: Sync) -> timedelta:
+        """How long this sync may take to read all that it wants."""
+        return sync.at_most or self.at_most

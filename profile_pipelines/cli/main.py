@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -142,13 +143,29 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stdout:  # None where the shell closed it
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except BrokenPipeError:
         end_quietly()
-        return ExitCode.PIPE_CLOSED
+        code = ExitCode.PIPE_CLOSED
     except BaseException as error:  # a panic of a library isn't an Exception
-        return report(error, debug="--debug" in given)
+        code = report(error, debug="--debug" in given)
+    if arguments is None:  # it's the process's own
+        _leave_behind(code)
     return code
+
+
+def _leave_behind(code: int) -> None:
+    """End here and now where a source that was given up still hangs: Python would abort."""
+    limits = sys.modules.get("profile_pipelines.sources.time_limit")
+    if limits is None or not limits.left_behind():
+        return
+    from profile_pipelines.private_files import leave
+
+    leave()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -39,49 +39,60 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began = self._told = monotonic()
+        self._began: dict[str, float] = {}
+        self._told: dict[str, float] = {}
 
     def step_started(self, name: str) -> None:
-        self._began = self._told = monotonic()
+        self._began[name] = self._told[name] = monotonic()
 
     def read(self, name: str, so_far: HowFar) -> None:
-        if monotonic() - self._told >= _QUIET_FOR:
-            self._told = monotonic()
-            told = spell_progress(so_far, self._told - self._began)
+        if monotonic() - self._told[name] >= _QUIET_FOR:
+            self._told[name] = monotonic()
+            told = spell_progress(so_far, self._told[name] - self._began[name])
             self._console.print(f"{name}: {told}", soft_wrap=True)
 
     def waiting(self, name: str, detail: str) -> None:
         self._console.print(f"{name}: {detail}", soft_wrap=True)
 
     def step_finished(self, name: str, detail: str) -> None:
-        took = monotonic() - self._began
+        took = monotonic() - self._began.pop(name)
         self._console.print(f"{name}: {detail} ({took:.1f} s)", soft_wrap=True)
 
 
 class _Bar:
-    """A bar over all steps, with the step's name and the rows that it has read."""
+    """A bar over all steps, with the names of those under way and the rows that they have read."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
-        self._began = self._told = monotonic()
+        self._told = monotonic()
+        self._began: dict[str, float] = {}
+        self._under_way: dict[str, str] = {}
 
     def step_started(self, name: str) -> None:
-        self._began = monotonic()
-        self._bar.update(self._task, step=name)
+        self._began[name] = monotonic()
+        self._under_way[name] = name
+        self._show()
 
     def read(self, name: str, so_far: HowFar) -> None:
-        if monotonic() - self._told >= _EVERY:
-            self._told = monotonic()
-            told = spell_progress(so_far, self._told - self._began)
-            self._bar.update(self._task, step=f"{name}: {told}")
+        now = monotonic()
+        told = spell_progress(so_far, now - self._began[name])
+        self._under_way[name] = f"{name}: {told}"
+        if now - self._told >= _EVERY:
+            self._told = now
+            self._show()
 
     def waiting(self, name: str, detail: str) -> None:
         self._bar.console.print(styled(name, "cyan"), detail)
 
     def step_finished(self, name: str, detail: str) -> None:
-        took = styled(f"{monotonic() - self._began:6.1f} s ", "dim")
+        took = styled(f"{monotonic() - self._began.pop(name):6.1f} s ", "dim")
         self._bar.console.print(took, styled(name, "cyan"), detail)
-        self._bar.update(self._task, advance=1, step="")
+        del self._under_way[name]
+        self._bar.update(self._task, advance=1)
+        self._show()
+
+    def _show(self) -> None:
+        self._bar.update(self._task, step=" · ".join(self._under_way.values()))
 
 
 @contextmanager
@@ -92,12 +103,13 @@ def watching(steps: int) -> Iterator[_Lines | _Bar]:
         yield _Lines(console)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     columns = (
         BarColumn(bar_width=24),
         TextColumn("{task.completed}/{task.total}", style="dim"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[step]}", markup=False),
+        TextColumn("{task.fields[step]}", markup=False, table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield _Bar(bar, bar.add_task("", total=steps, step=""))

@@ -27,6 +27,15 @@ def run(
     ] = False,
     full: Full = False,
     allow_set_aside: AllowSetAside = False,
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--parallel",
+            metavar="N",
+            min=1,
+            help="Read so many systems at once, in place of the catalogue's `parallel`.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     now: Now = None,
 ) -> None:
@@ -43,7 +52,9 @@ def run(
     moment = present(now, workspace.catalogue.settings.timezone)
     _check_moment(workspace, now, moment)
     due = due_syncs(workspace, moment, everything=everything)
-    report = _run(workspace, due, now=moment, full=full, downstream=True, named=True)
+    report = _run(
+        workspace, due, now=moment, full=full, downstream=True, named=True, parallel=parallel
+    )
     if not due:
         note("no sync is due; --all runs every sync")
     _show(report, as_json=as_json, allow_set_aside=allow_set_aside)
@@ -125,23 +136,33 @@ def _run(
     full: bool,
     downstream: bool,
     named: bool = False,
+    parallel: int | None = None,
 ) -> RunReport:
+    from profile_pipelines.cli.output import note
     from profile_pipelines.cli.progress import watching
     from profile_pipelines.cli.session import reachable_systems
     from profile_pipelines.orchestration.journeys import downstream_keys
     from profile_pipelines.orchestration.run import run_in_process
 
     after = len(downstream_keys(workspace.catalogue)) if downstream else 0
-    with reachable_systems(), watching(len(selection) + after) as progress:
-        return run_in_process(
-            workspace,
-            selection,
-            now=now,
-            full=full,
-            progress=progress,
-            downstream=downstream,
-            named=named,
+    try:
+        with reachable_systems(), watching(len(selection) + after) as progress:
+            return run_in_process(
+                workspace,
+                selection,
+                now=now,
+                full=full,
+                progress=progress,
+                downstream=downstream,
+                named=named,
+                parallel=parallel,
+            )
+    except KeyboardInterrupt:
+        note(
+            "interrupted: what was committed until now stays, and nothing half done was; run again "
+            "to go on from there"
         )
+        raise
 
 
 def _show(report: RunReport, *, as_json: bool, allow_set_aside: bool) -> None:

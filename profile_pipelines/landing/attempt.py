@@ -38,7 +38,7 @@ from profile_pipelines.landing.unchanged import tells_of_every_change
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import WHOLE_SYNC, Excess, Ledger, SetAside
 from profile_pipelines.ledger.ledger import AttributeEntry
-from profile_pipelines.sources import ReadRequest, Source, open_source
+from profile_pipelines.sources import ReadRequest, Source, open_limited
 from profile_pipelines.sources.json_shape import kinds
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Attempt:
             or any(each.full and each.excess.kind != "missing" for each in waiting)
         )
         declared = landing.declared
-        self.source = source or open_source(landing.catalogue.systems[landing.system], declared)
+        self.source = source or open_limited(landing.catalogue.systems[landing.system], declared)
 
     @property
     def _attributes(self) -> tuple[str, ...]:

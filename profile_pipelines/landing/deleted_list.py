@@ -31,8 +31,9 @@ def read_list(source: Source, since: datetime | None, resume: str | None) -> Del
     """What the source's list has. `since` None: everything is read, and the list only says from
     where it goes on."""
     from profile_pipelines.sources.rest import RestSource  # loads what HTTP needs
+    from profile_pipelines.sources.time_limit import TimeLimited
 
-    if not isinstance(source, RestSource):
+    if not (isinstance(source, TimeLimited) and isinstance(source.source, RestSource)):
         raise SourceError("only an HTTP API has a list of deleted records; leave deleted_list out")
     return source.deleted(since, resume)
 

@@ -32,7 +32,7 @@ from profile_pipelines.landing.spool import Spool
 from profile_pipelines.landing.unique import NOT_UNIQUE, marks
 from profile_pipelines.ledger import Excess, Ledger
 from profile_pipelines.ledger.inbox import Waiting
-from profile_pipelines.sources import ReadRequest, open_source
+from profile_pipelines.sources import ReadRequest, open_limited
 from profile_pipelines.sources.json_columns import batches
 
 if TYPE_CHECKING:
@@ -315,5 +315,5 @@ def _batches(
     if carried:
         yield from batches([[json.loads(record) for record in carried]], landing.fields)
     if asked:
-        source = open_source(landing.catalogue.systems[landing.system], landing.declared)
+        source = open_limited(landing.catalogue.systems[landing.system], landing.declared)
         yield from source.read(ReadRequest(landing.fields, keys=tuple(asked)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MEMORY_LIMIT = 512 * 1024 * 1024
+"""Bytes that all spools of the process may hold together: several systems are read at once."""
 
 
 class Spool:
     """Collects frames of the same columns; a context manager that removes its files at the end."""
+
+    _lock = Lock()
+    _held: ClassVar[int] = 0
+    """Bytes in all spools of the process."""
 
     def __init__(self, columns: Columns, memory_limit: int = _MEMORY_LIMIT) -> None:
         self._columns = columns
@@ -45,7 +51,7 @@ class Spool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._tables.clear()
+        self._let_go()
         self._opened.close()
 
     def add(self, frame: pl.DataFrame) -> None:
@@ -55,8 +61,11 @@ class Spool:
         self._keys.append(frame["record_key"].hash())
         self.rows += len(frame)
         self._tables.append(table)
-        self._bytes += table.nbytes
-        if self._bytes > self._limit:
+        with Spool._lock:
+            self._bytes += table.nbytes
+            Spool._held += table.nbytes
+            is_too_much = Spool._held > self._limit
+        if is_too_much:
             self._spill()
 
     @property
@@ -86,5 +95,10 @@ class Spool:
         with using_temporary(self._folder):
             pq.write_table(pa.concat_tables(self._tables), path, compression="lz4")
         self._files.append(str(path))
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._tables.clear()
-        self._bytes = 0
+        with Spool._lock:
+            Spool._held -= self._bytes
+            self._bytes = 0

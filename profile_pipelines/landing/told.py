@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from profile_pipelines.errors import SourceError
 from profile_pipelines.sources import Source
 from profile_pipelines.sources.rest import RestSource
+from profile_pipelines.sources.time_limit import TimeLimited
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Told:
 
 def told_since(source: Source, since: datetime, lateness: timedelta) -> Told:
     """What the source's event log has from `since` on."""
-    if not isinstance(source, RestSource):
+    if not (isinstance(source, TimeLimited) and isinstance(source.source, RestSource)):
         raise SourceError("only an HTTP API has an event log; write mode: incremental or full")
     events = sorted(source.events(since), key=lambda event: (event.at, event.id))
     newest = events[-1].at if events else None

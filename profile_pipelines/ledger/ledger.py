@@ -159,6 +159,11 @@ class Ledger:
         database."""
         return file_of(self._engine)
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it lies in no file and no server, and all threads share its one connection."""
+        return isinstance(self._engine.pool, sa.StaticPool)
+
     def catalogue_mark(self) -> dict[str, Any] | None:
         """Which catalogue the ledger belongs to, as `mark_catalogue` noted it; None: not yet."""
         with self._engine.connect() as connection:

@@ -87,13 +87,13 @@ def _change_sensor(catalogue: Catalogue, name: str, seconds: int) -> dg.SensorDe
         ),
     )
     def changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        from profile_pipelines.sources import open_source
+        from profile_pipelines.sources import open_limited
 
         known: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
         before: dict[str, str] = known.get("marks", {})
         try:
             found = {
-                sync: open_source(system, declared).change_mark()
+                sync: open_limited(system, declared).change_mark()
                 for sync, declared in system.syncs.items()
             }
         except ProfilePipelinesError as error:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from profile_pipelines.errors import for_people
+from profile_pipelines.errors import for_people, said_of
 from profile_pipelines.progress import RunProgress, Unwatched
 from profile_pipelines.report import RunReport
 
 if TYPE_CHECKING:
+    from profile_pipelines.system_steps import Outcome, ReadStep
     from profile_pipelines.workspace import Standing, Workspace
 
 NOW_TAG = "profile_pipelines/now"
@@ -41,6 +40,8 @@ class Session:
         self._open_workspace = open_workspace
         self.progress: RunProgress = progress or Unwatched()
         self.report = RunReport(datetime.now(UTC))
+        self.read_before: dict[str, Outcome] = {}
+        """What was read before the run's assets came to it, by step."""
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -72,6 +73,13 @@ class Session:
             raise
         self.progress.step_finished(name, ", ".join(details))
 
+    def read(self, step: ReadStep) -> Outcome:
+        """What the step brings, or has brought. What it came to is for the caller to look at."""
+        from profile_pipelines.system_steps import read_step
+
+        before = self.read_before.get(step.name)
+        return read_step(step, self.progress) if before is None else before
+
     def waiting(self, name: str, context: dg.AssetExecutionContext) -> Callable[[str], None]:
         """Whom to tell that a step waits for another run: the watcher, and Dagster's log."""
 
@@ -94,16 +102,12 @@ class Session:
             self.report.errors[name] = str(failure.description)
             raise
         except BaseException as error:  # a panic of a library isn't an Exception
-            if told := for_people(error):
-                self.report.errors[name] = str(told)
-                raise dg.Failure(str(told), allow_retries=True) from None
-            if not isinstance(error, Exception):
+            told = for_people(error)
+            if told is None and not isinstance(error, Exception):
                 raise
-            said = (
-                f"{type(error).__name__} in {_last_own_line(error)}: an error of the program; "
-                "please report it (Dagster's log of the run has the lines of code)"
-            )
-            self.report.errors[name] = said
+            said = self.report.errors[name] = said_of(error)
+            if told is not None:
+                raise dg.Failure(said, allow_retries=True) from None
             lines = "".join(traceback.format_tb(error.__traceback__))
             raise dg.Failure(said, {"code": dg.MetadataValue.text(lines)}) from None
 
@@ -144,10 +148,3 @@ def queued_runs(instance: dg.DagsterInstance, tag: str, name: str) -> list[dg.Da
     they'll see all that there is by now."""
     waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags={tag: name})
     return list(instance.get_runs(waiting))
-
-
-def _last_own_line(error: BaseException) -> str:
-    package = f"{Path(__file__).parents[1]}{os.sep}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(package)] or frames
-    return f"{own[-1].filename.removeprefix(package)}:{own[-1].lineno}"

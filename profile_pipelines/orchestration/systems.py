@@ -1,7 +1,7 @@
 """Each system as one subsettable multi-asset, an asset per attribute, each with its check."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from profile_pipelines.orchestration.session import APPROVE_TAG, Session, now_of
 if TYPE_CHECKING:
     from profile_pipelines.ledger import SetAside
     from profile_pipelines.ledger.ledger import AttributeEntry
+    from profile_pipelines.system_steps import ReadStep
 
 CHECK = "valid_values"
 RETRIES_TAG = "dagster/max_retries"
@@ -61,8 +62,6 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
     def sync_system(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
-        from profile_pipelines.pipeline import DueSync, sync_attributes
-
         session: Session = context.resources.session
         now, full = now_of(context.run.tags), reads_in_full(context.run.tags)
         if approved := context.run.tags.get(APPROVE_TAG):
@@ -70,26 +69,18 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
         selected = {key.path[-1] for key in context.selected_asset_keys}
         found: dict[str, AttributeEntry] = {}
         failures: list[dg.Failure] = []
-        for sync, each in declared.syncs.items():
-            attributes = tuple(a for a in each.attributes if a in selected)
-            if not attributes and each.attributes:
-                continue
-            step = f"{name}.{sync}"
+        for step, attributes in steps_of(
+            session, declared, selected, now=now, run_id=context.run.run_id, full=full
+        ):
+            outcome = session.read(step)
             try:
-                with session.step(step) as details:
-                    result = sync_attributes(
-                        session.workspace,
-                        DueSync(name, sync, attributes),
-                        now=now,
-                        run_id=context.run.run_id,
-                        full=full,
-                        progress=lambda so_far, step=step: session.progress.read(step, so_far),
-                    )
-                    details.append(f"{result.rows_read:,} rows read")
-                    details.append(f"{result.changed + result.deleted:,} changed")
+                with session.failing(step.name):
+                    outcome.check()
             except dg.Failure as failure:
                 failures.append(failure)
                 continue
+            result = outcome.synced
+            assert result is not None
             session.report.syncs.append(result)
             counts = {
                 "rows_read": result.rows_read,
@@ -136,6 +127,34 @@ def system_assets(catalogue: Catalogue, name: str) -> dg.AssetsDefinition:
             raise failures[0] if len(failures) == 1 else _together(failures)
 
     return sync_system
+
+
+def steps_of(
+    session: Session,
+    declared: System,
+    selected: Collection[str],
+    *,
+    now: datetime,
+    run_id: str,
+    full: bool,
+) -> "list[tuple[ReadStep, tuple[str, ...]]]":
+    """What is read of the system for these attributes, each with those that it brings; and the
+    syncs that bring none and only link identifiers."""
+    from profile_pipelines.system_steps import sync_steps
+
+    chosen = {
+        sync: tuple(a for a in each.attributes if a in selected)
+        for sync, each in declared.syncs.items()
+    }
+    wanted = {
+        sync: attributes
+        for sync, attributes in chosen.items()
+        if attributes or not declared.syncs[sync].attributes
+    }
+    steps = sync_steps(
+        lambda: session.workspace, declared.system, wanted, now=now, run_id=run_id, full=full
+    )
+    return [(step, wanted[sync]) for sync, step in steps.items()]
 
 
 def system_checks(catalogue: Catalogue, name: str) -> dg.AssetChecksDefinition:

@@ -7,13 +7,17 @@ attributes would tell Dagster that all of them are fresh.
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.catalog.systems import System
 from profile_pipelines.errors import ProfilePipelinesError
 from profile_pipelines.orchestration.session import Session, now_of
+
+if TYPE_CHECKING:
+    from profile_pipelines.system_steps import ReadStep
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=15)
 _LOOK_BACK = 12
@@ -53,35 +57,22 @@ def _asset(catalogue: Catalogue, system: str) -> dg.AssetsDefinition:
         description=f"The records that events of {system} named, read one by one.",
     )
     def read_named(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        from profile_pipelines.pipeline import sync_named_records
-
         session: Session = context.resources.session
         counts: dict[str, int] = dict.fromkeys(
             ("events", "rows_read", "changed", "deleted", "invalid"), 0
         )
         failure: dg.Failure | None = None
-        for sync in sorted(declared.syncs):
+        for step in event_steps(
+            session, declared, now=now_of(context.run.tags), run_id=context.run.run_id
+        ):
+            outcome = session.read(step)
+            for result in outcome.named:
+                for name in counts:
+                    counts[name] += getattr(result, name)
+                session.report.named.append(result)
             try:
-                with session.step(f"{system}.{sync} (events)") as details:
-                    read = 0
-                    # as many as wait now, and no more: events may come faster than they are read
-                    left = session.workspace.ledger.inbox.syncs_waiting().get((system, sync), 0)
-                    while left > 0:
-                        result = sync_named_records(
-                            session.workspace,
-                            system,
-                            sync,
-                            now=now_of(context.run.tags),
-                            run_id=context.run.run_id,
-                        )
-                        if not result.events:
-                            break
-                        left -= result.events
-                        read += result.rows_read
-                        for name in counts:
-                            counts[name] += getattr(result, name)
-                        session.report.named.append(result)
-                    details.append(f"{read:,} records read")
+                with session.failing(step.name):
+                    outcome.check()
             except dg.Failure as error:
                 failure = error
         yield dg.MaterializeResult(metadata={**counts})
@@ -90,6 +81,18 @@ def _asset(catalogue: Catalogue, system: str) -> dg.AssetsDefinition:
             raise failure
 
     return read_named
+
+
+def event_steps(
+    session: Session, declared: System, *, now: datetime, run_id: str
+) -> "list[ReadStep]":
+    """What is read of the system for its events."""
+    from profile_pipelines.system_steps import events_step
+
+    return [
+        events_step(lambda: session.workspace, declared.system, sync, now=now, run_id=run_id)
+        for sync in sorted(declared.syncs)
+    ]
 
 
 def webhook_sensor(system: str, derived: list[dg.AssetKey], seconds: int) -> dg.SensorDefinition:

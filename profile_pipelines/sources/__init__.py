@@ -11,7 +11,18 @@ from profile_pipelines.catalog.connections import (
 from profile_pipelines.catalog.systems import Sync, System
 from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, Source
 
-__all__ = ["BATCH_ROWS", "ReadRequest", "Source", "open_source"]
+__all__ = ["BATCH_ROWS", "ReadRequest", "Source", "open_limited", "open_source"]
+
+
+def open_limited(system: System, sync: Sync) -> Source:
+    """As `open_source`, within the time that the catalogue gives the sync from now on.
+
+    Whatever is asked beyond that raises `SourceUnreachable`.
+    """
+    from profile_pipelines.sources.time_limit import TimeLimited
+
+    where = f"{system.system}.{_name(system, sync)}"
+    return TimeLimited(where, system, sync, open_source(system, sync))
 
 
 def open_source(system: System, sync: Sync) -> Source:

@@ -42,7 +42,7 @@ class CustomSource:
 
     def __init__(self, where: str, connection: CustomConnection, sync: Sync) -> None:
         self.where = where
-        self.name = connection.name
+        self.name = self.place = connection.name
         self.sync = sync
         self.options = {name: resolve(value) for name, value in connection.options.items()}
         if sync.path is not None:

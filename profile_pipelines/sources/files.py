@@ -87,6 +87,11 @@ class FilesSource:
                         yield batch
 
     @property
+    def place(self) -> str:
+        """What is read, for people."""
+        return f"{self.sync.path} under {self.tree.shown_root}"
+
+    @property
     def dialects(self) -> Mapping[str, str]:
         """How the CSV files are written that were read so far, by path."""
         return self.csv.dialects

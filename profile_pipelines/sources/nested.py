@@ -135,6 +135,17 @@ class NestedColumns:
         """How the CSV files are written that were read so far."""
         return getattr(self.columns, "dialects", {})
 
+    @property
+    def place(self) -> str | None:
+        """What is read, for people."""
+        return getattr(self.columns, "place", None)
+
+    def cancel(self) -> None:
+        """End what the source is at, from another thread."""
+        cancel = getattr(self.columns, "cancel", None)
+        if cancel is not None:
+            cancel()
+
     def change_mark(self) -> str | None:
         return self.columns.change_mark()
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from profile_pipelines.errors import SourceUnreachable
 from profile_pipelines.sources.arrow_columns import normalised
+from profile_pipelines.sources.sql_database import Database
 from profile_pipelines.sources.sql_dialects import TEXT_IN_UTF8
 from profile_pipelines.sources.sql_refusals import refusal
 
@@ -44,16 +45,10 @@ def text_encoding(connection: sa.Connection) -> str:
 
 
 def read_postgres(
-    where: str,
-    place: str,
-    origin: str,
-    url: sa.URL,
-    encoding: str,
-    statement: sa.Select[Any],
-    fields: Sequence[str],
+    database: Database, encoding: str, statement: sa.Select[Any], fields: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Streams the statement's rows; columns are named by `fields`. `origin` names what is read, and
-    texts are asked for in `encoding` (`text_encoding`).
+    """Streams the statement's rows; columns are named by `fields`. Texts are asked for in
+    `encoding` (`text_encoding`).
 
     Values are written into the statement, by SQLAlchemy's own rendering: COPY takes no
     parameters, and without COPY the driver would hold the whole result in memory.
@@ -64,14 +59,16 @@ def read_postgres(
 
     dialect = postgresql.dialect(paramstyle="named")
     sql = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    where, place = database.where, database.place
     with ExitStack() as opened:
         try:
-            database = opened.enter_context(adbc_driver_postgresql.connect(_libpq(url, encoding)))
-            connection = opened.enter_context(AdbcConnection(database))
+            driver = adbc_driver_postgresql.connect(_libpq(database.url, encoding))
+            connection = opened.enter_context(AdbcConnection(opened.enter_context(driver)))
         except (Error, OSError) as error:
             kind = type(error).__name__
             raise SourceUnreachable(f"{where}: can't connect to {place} ({kind})") from None
         asked = opened.enter_context(AdbcStatement(connection))
+        opened.enter_context(database.cancelled_by(asked.cancel))
         try:
             connection.set_autocommit(False)
             asked.set_sql_query("SET TRANSACTION READ ONLY")
@@ -83,7 +80,7 @@ def read_postgres(
                     batch, fields, in_utf8=encoding != "SQL_ASCII", keep_json=True
                 )
         except (Error, OSError, pa.ArrowException) as error:
-            raise refusal(where, place, origin, error) from None
+            raise refusal(where, place, database.origin, error) from None
 
 
 def _libpq(url: sa.URL, encoding: str) -> str:

@@ -34,7 +34,7 @@ class RateLimiter:
         *,
         folder: Path | None = None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._count = limit.count
         self._period = limit.period.total_seconds()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time
+from threading import Event as Flag
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -59,6 +60,7 @@ class RestSource:
         self.clock = clock
         self.zone = sync.zone or connection.zone
         self.base_url = resolve(connection.base_url)
+        self._given_up = Flag()
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SourceError(f"{where}: base_url must look like https://api.example.com/v1")
@@ -66,6 +68,15 @@ class RestSource:
         for path in (sync.path or "", *also):
             if "://" in path or path.startswith("//"):
                 raise SourceError(f"{where}: path must be relative to base_url, without a host")
+
+    @property
+    def place(self) -> str:
+        """What is read, for people."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+
+    def cancel(self) -> None:
+        """Ask for nothing more; from another thread."""
+        self._given_up.set()
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         # a few records need no bulk job
@@ -162,6 +173,7 @@ class RestSource:
             self.base_url,
             self._limiters(sync or self.sync),
             self.first_wait,
+            self._given_up,
         )
         try:
             yield client
@@ -212,7 +224,8 @@ class RestSource:
             return []
         from profile_pipelines.sources.rate_limit import RateLimiter
 
-        return [RateLimiter(limit, key) for limit, key in limits if limit is not None]
+        wait = self._given_up.wait
+        return [RateLimiter(limit, key, sleep=wait) for limit, key in limits if limit is not None]
 
 
 def _counted(pages: Iterator[list[Any]], request: ReadRequest) -> Iterator[list[Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from tempfile import TemporaryFile
-from time import monotonic, sleep
+from time import monotonic
 from typing import IO, Any
 
 from profile_pipelines.catalog.rest_requests import BulkJob, BulkResult
@@ -87,7 +87,7 @@ def _done(where: str, client: RestClient, bulk: BulkJob, job: str) -> Any:
                 f"{where}: the job wasn't done in {poll.timeout}; try again later, or allow more "
                 "(`timeout` of `poll`)"
             )
-        sleep(poll.every.total_seconds())
+        client.wait(poll.every.total_seconds())
 
 
 def _at_url(client: RestClient, url: str) -> Iterator[IO[bytes]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from socket import gaierror
 from ssl import SSLError
+from threading import Event
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources.origins import host_of, same_origin
 from profile_pipelines.sources.rate_limit import RateLimiter
-from profile_pipelines.sources.rest_adapter import GuardedAdapter
+from profile_pipelines.sources.rest_adapter import GuardedAdapter, TooSlowError
 from profile_pipelines.sources.rest_answers import HINTS, Check, SignedOutError
 from profile_pipelines.sources.rest_auth import TokenAuth, authentication
 from profile_pipelines.sources.rest_paging import paginator
@@ -42,7 +44,8 @@ class RestClient:
 
     Passing faults (429, 5xx, timeouts, cut connections) are tried again `connection.retries`
     times, after `first_wait` seconds and twice as long each time, or as Retry-After says; then
-    SourceUnreachable. Everything else that isn't a whole JSON answer raises SourceError.
+    SourceUnreachable. Everything else that isn't a whole JSON answer raises SourceError. Once
+    `given_up` is set, by another thread, nothing more is asked.
     """
 
     def __init__(
@@ -52,15 +55,23 @@ class RestClient:
         base_url: str,
         limiters: list[RateLimiter],
         first_wait: float,
+        given_up: Event,
     ) -> None:
         self.where = where
         self.connection = connection
         self.base_url = base_url
+        self._given_up = given_up
         self._session = Session(
-            GuardedAdapter(where, connection.allow_private, limiters),
+            GuardedAdapter(
+                where,
+                connection.allow_private,
+                limiters,
+                min_bytes_per_second=connection.min_bytes_per_second,
+            ),
             timeout=connection.timeout.total_seconds(),
             attempts=connection.retries + 1,
             first_wait=first_wait,
+            given_up=given_up,
         )
         self._headers = {
             "Accept": "application/json",
@@ -68,6 +79,10 @@ class RestClient:
             **{name: resolve(value) for name, value in connection.headers.items()},
         }
         self._auth = authentication(where, connection.auth, base_url, self._fetch_token)
+
+    def wait(self, seconds: float) -> None:
+        """A pause between two requests, unless nobody wants an answer any more."""
+        self._given_up.wait(seconds)
 
     def close(self) -> None:
         self._session.close()
@@ -83,17 +98,27 @@ class RestClient:
         request = self._request(asked, check)
         pages = paginator(check.where, paging, self.base_url)
         pages.init_request(request)
+        before: list[dict[str, Any]] = []
+        nothing_new = 0
         with self._faults(self.base_url):
             for number in count(1):
                 response = self._send(request)
                 answer = response.json()
                 at = check.where if number == 1 else f"{check.where}: page {number}"
                 found = records_of(at, answer, records, single=single)
+                nothing_new = 0 if found and found != before else nothing_new + 1
+                before = found or before
                 pages.update_state(response, found)
                 pages.update_request(request)
                 yield Page(found, answer, pages.has_next_page)
                 if not pages.has_next_page:
                     return
+                if nothing_new >= self.connection.max_empty_pages:
+                    raise SourceError(
+                        f"{at}: the {nothing_new} last pages brought nothing new, and the API says "
+                        "that more follow; check `paging`, or allow more (`max_empty_pages` of the "
+                        "connection)"
+                    )
 
     def ask(self, asked: Call) -> Any:
         """One answer, as JSON."""
@@ -196,15 +221,17 @@ class RestClient:
             ) from None
         except CUT as error:
             raise SourceUnreachable(
-                f"{self.where}: no whole answer from {host}, asked {attempts}: {_why(error)}"
+                f"{self.where}: no whole answer from {host}, asked {attempts}: "
+                f"{_why(error, self.connection.timeout)}"
             ) from None
         except requests.RequestException as error:
             raise SourceError(f"{self.where}: can't ask {host} ({type(error).__name__})") from None
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, timeout: timedelta) -> str:
     """What stands at the beginning of a chain of errors, in words where it's usual."""
     first: object = error
+    waited = f"{timeout.total_seconds():g} s (`timeout`)"
     while True:
         match first:
             case gaierror() | NameResolutionError():
@@ -215,7 +242,15 @@ def _why(error: BaseException) -> str:
                 return "no secure connection can be made"
             case urllib3.exceptions.MaxRetryError() if first.reason is not None:
                 first = first.reason
+            case TooSlowError():
+                return f"{first} (`min_bytes_per_second`)"
+            case urllib3.exceptions.ConnectTimeoutError() if first.args and not isinstance(
+                first, urllib3.exceptions.NewConnectionError
+            ):
+                return f"no connection was made within {waited}"
             case BaseException() if first.__cause__ or first.__context__:
                 first = first.__cause__ or first.__context__
+            case TimeoutError() | urllib3.exceptions.ReadTimeoutError():
+                return f"nothing more came within {waited}"
             case _:
                 return type(error).__name__

@@ -6,7 +6,6 @@ or leads round in a circle, raises `SourceError`, so that a part never passes fo
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 from urllib.parse import urljoin
 
@@ -170,7 +169,7 @@ class _NumberPaginator(Paginator):
         self.location: Location = paging.location
         self.total = paging.total
         self.number = start
-        self.last: bytes | None = None
+        self.last: list[Any] | None = None
 
     def init_request(self, request: Request) -> None:
         self.update_request(request)
@@ -180,13 +179,12 @@ class _NumberPaginator(Paginator):
 
     def update_state(self, response: Response, data: list[Any]) -> None:
         self.has_next_page = bool(data)
-        content = hashlib.sha256(response.content).digest()
-        if data and content == self.last:
+        if data and data == self.last:
             raise SourceError(
                 f"{self.where}: the API answers with the same page for {self.param}="
                 f"{self.number} as before; check `paging`"
             )
-        self.last = content
+        self.last = data
 
     def _total(self, response: Response, records: list[Any]) -> int | None:
         """The number that the answer has at `total`; None where an empty page leaves it out."""

@@ -59,6 +59,15 @@ class SqlSource:
         if (sync.table is None) == (sync.query is None):
             raise SourceError(f"{where}: give either `table` or `query` for a sql connection")
 
+    @property
+    def place(self) -> str:
+        """What is read, for people."""
+        return f"{self.origin} of {self.database.place}"
+
+    def cancel(self) -> None:
+        """End the statement that is under way, from another thread."""
+        self.database.cancel()
+
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         with self.database.connected() as connection:
             described = self.described(connection)
@@ -79,11 +88,7 @@ class SqlSource:
         if self.backend == "postgresql":
             from profile_pipelines.sources.postgres import read_postgres
 
-            database = self.database
-            batches = read_postgres(
-                *(self.where, database.place, self.origin, database.url),
-                *(encoding, statement, request.fields),
-            )
+            batches = read_postgres(self.database, encoding, statement, request.fields)
         else:
             batches = self._stream(statement, columns, request.fields)
         scalars = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Database:
         self.origin = origin
         self.url = _url(where, url)
         self.backend = self.url.get_backend_name()
+        self._cancels: set[Callable[[], None]] = set()
+        self._given_up = False
 
     @property
     def place(self) -> str:
@@ -51,10 +53,27 @@ class Database:
                 raise SourceUnreachable(
                     f"{self.where}: can't connect to {self.place}: {self.said(error)}"
                 ) from None
-            with connection:
+            with connection, self.cancelled_by(lambda: _cancel(connection)):
                 yield connection
         finally:
             engine.dispose()
+
+    def cancel(self) -> None:
+        """End the statements that are under way, from another thread, and begin no other."""
+        self._given_up = True
+        for cancel in list(self._cancels):
+            cancel()
+
+    @contextmanager
+    def cancelled_by(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """Within the block, what ends its statement from another thread."""
+        self._cancels.add(cancel)
+        try:
+            if self._given_up:
+                raise SourceUnreachable(f"{self.where}: {self.place} isn't waited for any more")
+            yield
+        finally:
+            self._cancels.discard(cancel)
 
     def first(self, connection: sa.Connection, statement: sa.Select[Any]) -> Any:
         """The first row of the statement's result, or None; raises SourceError."""
@@ -130,6 +149,19 @@ def _url(where: str, text: str) -> sa.URL:
         database = "postgresql" if url.drivername == "postgres" else url.drivername
         return url.set(drivername=f"{database}+{DRIVERS[url.drivername]}")
     return url
+
+
+def _cancel(connection: sa.Connection) -> None:
+    """As far as the driver can: the statement ends at the database, or the connection here."""
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name in ("mysql", "mariadb"):
+        with connection.engine.connect() as other:
+            other.exec_driver_sql(f"KILL QUERY {int(driver.thread_id())}")
+        return
+    for name in ("cancel", "interrupt"):
+        if callable(end := getattr(driver, name, None)):
+            end()
+            return
 
 
 def _driver_errors(connection: sa.Connection) -> type[Exception]:

@@ -589,7 +589,7 @@ SECRETS = [
                 "{env: NAME} and set that environment variable"
             ),
             "sources/crm.yaml:3: connection.password: unknown key; "
-            "the keys here are type, url and zone",
+            "the keys here are type, url, timeout and zone",
         ],
         id="password under an unknown key",
     ),
@@ -958,6 +958,44 @@ def test_literal_secret(tmp_path: Path, files: dict[str, str], expected: list[st
     found = mistakes_in(write_catalogue(tmp_path, **files))
     assert found == expected
     assert not any("hunter2" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"catalogue.yaml": "parallel: 0\n"}, ["catalogue.yaml:1: parallel: must be at least 1"]),
+        (crm("kind: crm", "kind: crm\nat_most: 0s"), ["crm.yaml:3: at_most: must be more than 0"]),
+        (
+            crm("table: contacts", "table: contacts\n    at_most: soon"),
+            ["crm.yaml:7: syncs.contacts.at_most: 'soon' is not a duration; write for example 90m"],
+        ),
+        (crm("table: contacts", "table: contacts\n    at_most: 90m"), []),
+        (
+            crm("{type: sql,", "{type: sql, timeout: 10,"),
+            ["crm.yaml:3: connection.timeout: 10 is not a duration"],
+        ),
+        (
+            sources(
+                "{type: rest, base_url: 'https://x.org', min_bytes_per_second: -1, "
+                "max_empty_pages: 0, timeout: 0s}",
+                "path: people",
+            ),
+            [
+                "crm.yaml:3: connection.max_empty_pages: must be at least 1",
+                "crm.yaml:3: connection.min_bytes_per_second: must be at least 0",
+                "crm.yaml:3: connection.timeout: must be more than 0",
+            ],
+        ),
+    ],
+)
+def test_limits_of_what_a_source_may_take(
+    tmp_path: Path, files: dict[str, str], expected: list[str]
+):
+    """Those of a run, a system, a sync and a connection are read, and refused, alike."""
+    found = mistakes_in(write_catalogue(tmp_path, **files))
+    assert len(found) == len(expected)
+    for line, part in zip(found, expected, strict=True):
+        assert part in line
 
 
 def test_all_at_once(tmp_path: Path):

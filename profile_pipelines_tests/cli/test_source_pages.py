@@ -135,7 +135,9 @@ def test_warehouse(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_crm(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of the page, in order, over Salesforce's server: the value is there."""
-    monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        "profile_pipelines.sources.rest_client.RestClient.wait", lambda _, seconds: None
+    )
     with serving() as api:
         contact = next(iter(Salesforce(api).found["Contact"].values()))
         contact |= {"Email": "anna@example.com"}

@@ -61,7 +61,9 @@ BROKEN: dict[str, Fault] = {
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses before retries are tested elsewhere."""
     monkeypatch.setitem(RestSource.__init__.__kwdefaults__, "first_wait", 0.001)
-    monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", lambda seconds: None)
+    monkeypatch.setattr(
+        "profile_pipelines.sources.rest_client.RestClient.wait", lambda _, seconds: None
+    )
 
 
 @pytest.fixture(params=CASES, ids=[case.name or case.preset for case in CASES])

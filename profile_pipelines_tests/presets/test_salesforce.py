@@ -28,7 +28,10 @@ JOBS = "/services/data/v62.0/jobs/query"
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What was waited for jobs, which takes no time here; nor do the pauses before retries."""
     waited: list[float] = []
-    monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", waited.append)
+    monkeypatch.setattr(
+        "profile_pipelines.sources.rest_client.RestClient.wait",
+        lambda _, seconds: waited.append(seconds),
+    )
     monkeypatch.setitem(RestSource.__init__.__kwdefaults__, "first_wait", 0.001)
     return waited
 

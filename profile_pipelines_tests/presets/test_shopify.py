@@ -32,7 +32,10 @@ from profile_pipelines_tests.webhooks import senders
 def polls(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited between polls, without waiting."""
     waited: list[float] = []
-    monkeypatch.setattr("profile_pipelines.sources.rest_bulk.sleep", waited.append)
+    monkeypatch.setattr(
+        "profile_pipelines.sources.rest_client.RestClient.wait",
+        lambda _, seconds: waited.append(seconds),
+    )
     monkeypatch.setitem(RestSource.__init__.__kwdefaults__, "first_wait", 0.001)
     return waited
 

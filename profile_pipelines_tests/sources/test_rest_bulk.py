@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from profile_pipelines.errors import SourceError, SourceUnreachable
 from profile_pipelines.sources import ReadRequest
+from profile_pipelines.sources.rest_client import RestClient
 from profile_pipelines_tests.sources.api_server import Api, answer, cut, redirect, serving
 from profile_pipelines_tests.sources.reads import people, table, values
 
@@ -54,7 +55,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that only waiting moves on."""
     waited: list[float] = []
     module = "profile_pipelines.sources.rest_bulk"
-    monkeypatch.setattr(f"{module}.sleep", waited.append)
+    monkeypatch.setattr(RestClient, "wait", lambda _, seconds: waited.append(seconds))
     monkeypatch.setattr(f"{module}.monotonic", lambda: sum(waited))
     return waited
 
