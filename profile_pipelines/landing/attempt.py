@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from profile_pipelines.catalog.plan import number_fields
-from profile_pipelines.errors import MissingField, TokenForgotten
+from profile_pipelines.errors import MissingField, SourceError, TokenForgotten
 from profile_pipelines.lake.lake import LAST_RECORD, RECORDS
 from profile_pipelines.landing import drift
 from profile_pipelines.landing.barred import Barred, record_kind
@@ -243,6 +243,11 @@ class Attempt:
                 # only all of it tells a source that was taken back from one whose newest went
                 return self._read(whole=True)
             again = keys is None and self._came_again(cursors, request, recent, digest)
+            if request.unplaced and cursors.rekeyed:
+                raise SourceError(
+                    f"{request.unplaced[0]}; since the sync's records have other keys than before, "
+                    "every row is needed to know them again: correct it"
+                )
             gone = self._gone(request, spool, listed, validator)
             again = again and not (gone is not None and gone.num_rows)
             written, held = None, Reasons()
@@ -363,7 +368,9 @@ class Attempt:
         landing, whole = self.landing, request.since is None
         lake, pinned, chosen = landing.lake, landing.pinned, landing.chosen
         attributes = {a: landing.catalogue.attributes[a] for a in chosen}
-        shared = marks(lake, pinned, attributes, spool, absent_are_deleted=whole, gone=gone)
+        # a record that didn't come may be one of those that can't be read
+        absent = whole and not request.unplaced
+        shared = marks(lake, pinned, attributes, spool, absent_are_deleted=absent, gone=gone)
         for a in chosen:
             findings.add(a, NOT_UNIQUE, shared.count(a))
         holding = Holding(
@@ -376,7 +383,7 @@ class Attempt:
             holding.vanished()
         elif back and not self.asked_full:
             holding.gone_back(spool, *back)
-        return holding.written(spool, shared, absent=whole, gone=gone), holding
+        return holding.written(spool, shared, absent=absent, gone=gone), holding
 
 
 def _cursors(landing: Landing) -> Cursors:

@@ -19,11 +19,14 @@ from profile_pipelines.sources.csv_decimals import COMMAS, marks_of, with_points
 from profile_pipelines.sources.csv_dialect import Dialect, DialectSearch
 from profile_pipelines.sources.csv_text import BLOCK_BYTES, CsvText
 from profile_pipelines.sources.file_tree import FileTree, FoundFile
-from profile_pipelines.sources.reading import BATCH_ROWS, near, problem_of
+from profile_pipelines.sources.reading import BATCH_ROWS, ReadRequest, near, problem_of
 from profile_pipelines.sources.text_files import opened
 
 _TOO_LONG = "straddling object straddles two block boundaries"
 _EMPTY = "Empty CSV file"
+_MOST_UNEVEN, _SHARE_UNEVEN = 100, 0.05
+"""So many rows of a file, and so many of all, may have other cells than its header: beyond that
+it isn't read as it is meant."""
 
 
 @dataclass
@@ -47,20 +50,23 @@ class CsvFiles:
             _, dialect = self._begun(file, stream, ())
             return list(dialect.columns)
 
-    def read(self, fields: Sequence[str], numbers: Mapping[str, bool]) -> Iterator[pa.RecordBatch]:
+    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch]:
         """The fields of every row as text; empty cells without quotes are null.
 
         Decimal commas become points in the fields of `numbers`: where they are found, in those
         that are true, and where they are declared, in all. What isn't such a number then has a
-        problem.
+        problem. A row with more or fewer cells than the header comes with a problem in all fields,
+        where it is one of few and others follow it.
 
-        Raises `SourceError` for a row with more or fewer cells than the header, a quote without a
-        place, bytes of another encoding, and a file that lacks a field or a header.
+        Raises `SourceError` for other such rows, a quote without a place, bytes of another
+        encoding, and a file that lacks a field or a header.
         """
+        fields, numbers = request.fields, request.numbers
         schema = pa.schema([pa.field(name, pa.string()) for name in fields])
         for file in self.tree.files():
             commas: list[str] | None = None
-            for batch in self._rows(file, fields):
+            uneven: list[arrow_csv.InvalidRow] = []
+            for batch in self._rows(file, fields, uneven):
                 columns = [_null(column, self.options.null) for column in batch.columns]
                 arranged = pa.RecordBatch.from_arrays(columns, schema=schema)
                 if commas is None:
@@ -68,6 +74,10 @@ class CsvFiles:
                 arranged = _spelt_with_points(arranged, commas)
                 for start in range(0, arranged.num_rows, BATCH_ROWS):
                     yield arranged.slice(start, BATCH_ROWS)
+            if uneven:
+                told = self._told(file, request, uneven)
+                request.unplaced.extend(f"{self.where}: {file.path}: a row {each}" for each in told)
+                yield _unread(fields, [row.text for row in uneven], told)
 
     def _with_commas(
         self, first: pa.RecordBatch, numbers: Mapping[str, bool]
@@ -91,12 +101,16 @@ class CsvFiles:
         start = len(head[: dialect.start].encode())
         return text, replace(dialect, start=start)
 
-    def _rows(self, file: FoundFile, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        uneven: list[arrow_csv.InvalidRow] = []
+    def _rows(
+        self, file: FoundFile, fields: Sequence[str], uneven: list[arrow_csv.InvalidRow]
+    ) -> Iterator[pa.RecordBatch]:
+        """The even rows; the others are added to `uneven` where they may be left out."""
 
         def refuse(row: arrow_csv.InvalidRow) -> str:
             uneven.append(row)
-            return "error"
+            return "skip" if len(uneven) <= _MOST_UNEVEN else "error"
+
+        rows = 0
 
         with opened(self.where, self.tree, file) as stream:
             text, dialect = self._begun(file, stream, fields)
@@ -125,7 +139,9 @@ class CsvFiles:
             rest = text.rest(dialect.start, dialect.delimiter, dialect.quote, self.options.escape)
             try:
                 with arrow_csv.open_csv(_Stream(rest), read, parse, convert) as reader:
-                    yield from reader
+                    for batch in reader:
+                        rows += batch.num_rows
+                        yield batch
             except pa.ArrowInvalid as error:
                 if _EMPTY in str(error):
                     return
@@ -137,6 +153,11 @@ class CsvFiles:
                 if not uneven:
                     raise SourceError(f"{self.where}: {file.path} isn't whole CSV") from None
                 raise self._uneven(file, dialect, uneven[0]) from None
+            else:
+                # the last one may be where the file was cut
+                is_cut = bool(uneven) and uneven[-1].number >= rows + len(uneven)
+                if is_cut or len(uneven) > rows * _SHARE_UNEVEN:
+                    raise self._uneven(file, dialect, uneven[-1 if is_cut else 0])
             finally:
                 words = [dialect.in_words, text.shown_encoding, self._marks.get(file.path, "")]
                 self.dialects[file.path] = ", ".join(filter(None, words))
@@ -161,16 +182,33 @@ class CsvFiles:
     def _uneven(self, file: FoundFile, dialect: Dialect, row: arrow_csv.InvalidRow) -> SourceError:
         header = "the header" if self.options.header is True else "the first row"
         number = dialect.lines + row.number
-        line = self._line_of(file, dialect, row.number)
-        at = "" if line in (None, number) else f" (line {line})"
+        line = self._lines_of(file, dialect, [row.number]).get(row.number, number)
+        at = "" if line == number else f" (line {line})"
         return SourceError(
             f"{self.where}: {file.path}: row {number}{at} has {row.actual_columns} cells, "
             f"{header} {row.expected_columns}; a cell that holds a delimiter or a line end has to "
             "stand in quotes"
         )
 
-    def _line_of(self, file: FoundFile, dialect: Dialect, number: int) -> int | None:
-        """The line on which a record begins; None where it can't be told."""
+    def _told(
+        self, file: FoundFile, request: ReadRequest, rows: Sequence[arrow_csv.InvalidRow]
+    ) -> list[str]:
+        """Why each of the rows can't be read, with its line."""
+        header = "the header" if self.options.header is True else "the first row"
+        with opened(self.where, self.tree, file) as stream:
+            _, dialect = self._begun(file, stream, request.fields)
+        lines = self._lines_of(file, dialect, [row.number for row in rows])
+        return [
+            f"in line {lines.get(row.number, dialect.lines + row.number)} has "
+            f"{row.actual_columns} cells, {header} {row.expected_columns}"
+            for row in rows
+        ]
+
+    def _lines_of(
+        self, file: FoundFile, dialect: Dialect, numbers: Sequence[int]
+    ) -> dict[int, int]:
+        """The lines on which records begin; without those for which that can't be told."""
+        found: dict[int, int] = {}
         with opened(self.where, self.tree, file) as stream:
             text = CsvText(f"{self.where}: {file.path}", stream, self.options.encoding)
             escape = self.options.escape
@@ -184,14 +222,25 @@ class CsvFiles:
                 quoting=quoting,
                 escapechar=escape,
             )
-            before = 0
+            before = number = 0
             with suppress(csv.Error):
                 for row in rows:
-                    number -= bool(row)
-                    if not number:
-                        return dialect.lines + before + 1
+                    number += bool(row)
+                    if row and number in numbers:
+                        found[number] = dialect.lines + before + 1
+                        if len(found) == len(numbers):
+                            break
                     before = rows.line_num
-        return None
+        return found
+
+
+def _unread(fields: Sequence[str], texts: Sequence[str], reasons: Sequence[str]) -> pa.RecordBatch:
+    """Rows of which no cell is known; their text stands in the first field."""
+    nothing = pa.nulls(len(texts), pa.string())
+    columns = [pa.array(texts, pa.string()), *[nothing] * (len(fields) - 1)][: len(fields)]
+    problems = [pa.array(reasons, pa.string())] * len(fields)
+    names = [*fields, *map(problem_of, fields)]
+    return pa.RecordBatch.from_arrays([*columns, *problems], names=names)
 
 
 def _null(column: pa.Array, texts: Sequence[str]) -> pa.Array:

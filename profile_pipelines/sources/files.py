@@ -66,7 +66,7 @@ class FilesSource:
         with self._readable():
             match self.format:
                 case "csv":
-                    yield from self.csv.read(request.fields, request.numbers)
+                    yield from self.csv.read(request)
                 case "jsonl":
                     yield from self._read_jsonl(request)
                 case _:

@@ -54,7 +54,9 @@ class ReadRequest:
     that heeds `since` adds to `files` those that it has. An API's answers add to `shape` the types
     by path of all that a sample of its records has, mapped or not. `numbers` are
     the fields that only attributes of numbers take; true for those that they take as they stand,
-    without `convert`.
+    without `convert`. A source that comes upon rows of which it can't tell whose they are brings
+    each with a problem in all fields, and adds to `unplaced` where they stand: a record that
+    doesn't come may be one of them.
     """
 
     fields: tuple[str, ...]
@@ -67,6 +69,7 @@ class ReadRequest:
     shape: dict[str, set[str]] = field(default_factory=dict[str, set[str]], compare=False)
     counts: Counts = field(default_factory=Counts, compare=False)
     numbers: Mapping[str, bool] = field(default_factory=dict[str, bool], compare=False)
+    unplaced: list[str] = field(default_factory=list[str], compare=False)
 
     def is_known(self, file: FileMark) -> bool:
         """Whether the file was there at the earlier reads, as it is now."""

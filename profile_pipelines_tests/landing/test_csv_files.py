@@ -40,6 +40,54 @@ def test_an_unclosed_quote_changes_nothing(tmp_path: Path) -> None:
     assert [company.profile(no)["tier"] for no in "123"] == ["Ada", "Bo", "Cy"]
 
 
+def _many(*instead: tuple[int, str], without: int = 0) -> str:
+    """Sixty customers, with other lines in place of some, and perhaps one less."""
+    lines = [f"{n},active,{n},T{n}" for n in range(1, 61) if n != without]
+    for number, line in instead:
+        lines[number - 1] = line
+    return "\n".join(["no,status,balance,tier", *lines, ""])
+
+
+def test_a_few_rows_with_other_cells_are_quarantined_with_their_lines(tmp_path: Path) -> None:
+    """They count as invalid, and nobody goes meanwhile: whoever doesn't come may be such a row.
+    Once they are corrected all is as if they had always been right."""
+    company = company_of(tmp_path, _many())
+    company.run()
+    bad = _many((3, "3,active,3"), (20, '20,act"ive,20,T20,x'), without=40)
+    (tmp_path / "people.csv").write_text(bad)
+    [result] = company.run()
+    assert (result.deleted, result.bad_records, result.rows_read) == (0, 2, 59)
+    assert result.unread["customer_no"] == {
+        "in line 4 has 3 cells, the header 4": 1,
+        "in line 21 has 5 cells, the header 4": 1,
+    }
+    assert {name: entry.invalid for name, entry in result.attributes.items()} == {
+        "status": 2,
+        "balance": 2,
+        "tier": 2,
+    }
+    assert [company.profile(no)["tier"] for no in ("3", "20", "40")] == ["T3", "T20", "T40"]
+    (tmp_path / "people.csv").write_text(_many((3, "3,active,3,new"), without=40))
+    [result] = company.run()
+    # customer 40, and the two rows that were kept for themselves
+    assert (result.deleted, result.bad_records) == (3, 0)
+    assert [company.profile(no)["tier"] for no in ("3", "20")] == ["new", "T20"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (_many((60, "60,active,6")), r"people\.csv: row 61 has 3 cells, the header 4"),
+        (_many(*((n, f"{n},active") for n in range(10, 15))), r"row 11 has 2 cells, the header 4"),
+    ],
+    ids=["the last row of a file that may be cut", "too many"],
+)
+def test_other_rows_with_other_cells_are_an_error(tmp_path: Path, content: str, said: str) -> None:
+    company = company_of(tmp_path, content)
+    with pytest.raises(SourceError, match=said):
+        company.sync("crm")
+
+
 def test_a_spreadsheet_program_of_germany_is_read_as_it_stands(tmp_path: Path) -> None:
     """Semicolons, Windows-1252 and decimal commas are found, and told by a live check."""
     text = 'no;status;balance;tier\r\n7;active;"1.234,50";Größe 3,5\r\n8;active;12,5;\r\n'
