@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from profile_pipelines.catalog.mistakes import in_words
-from profile_pipelines.errors import PairError
+from profile_pipelines.errors import LakeError, PairError
 from profile_pipelines.high_water import PROFILES, FileStamp, Head, Mark
 from profile_pipelines.lake import heads as lake_heads
 from profile_pipelines.lake.heads import Commit, LakeHalf
@@ -122,8 +122,9 @@ class Pairing:
 
     def confirm(self) -> None:
         """Raise PairError where a half was put back, taken away or taken over since this process
-        looked at both. It looks at the marks alone, which each step may do; only where the two
-        weren't a pair yet all is compared."""
+        looked at both, and LakeError where nothing of that shows, but the lake can't be read. It
+        looks at the marks alone, which each step may do; only where the two weren't a pair yet all
+        is compared."""
         half = self._half
         if half is None:
             self.check()
@@ -131,6 +132,23 @@ class Pairing:
         seen = lake_heads.half_stamp(self._root), self._ledger.stamp()
         if seen == self._seen and None not in seen:
             return  # neither was written to since
+        unreadable: LakeError | None = None
+        mark = self._told
+        try:
+            mark = self._mark_of_lake(half)
+        except PairError:
+            raise
+        except LakeError as error:
+            unreadable = error
+        if not self._ledger.is_in_place() or not self._ledger.pair.is_still(half, mark):
+            raise self._error(f"the ledger {self._shown} was put back, or taken over, meanwhile")
+        if unreadable is not None:
+            raise unreadable
+        self._told = mark
+        self._seen = seen
+
+    def _mark_of_lake(self, half: LedgerHalf) -> Mark | None:
+        """What the lake says of the ledger by now. Raises PairError where it said more before."""
         lake = lake_heads.read_half(self._root)
         mark, told = None if lake is None else lake.mark, self._told
         if told is not None and (
@@ -141,10 +159,7 @@ class Pairing:
             or (mark.number == told.number and mark.token != told.token)
         ):
             raise self._error(f"the lake {self._root} was put back, or taken away, meanwhile")
-        if not self._ledger.is_in_place() or not self._ledger.pair.is_still(half, mark):
-            raise self._error(f"the ledger {self._shown} was put back, or taken over, meanwhile")
-        self._told = mark
-        self._seen = seen
+        return mark
 
     def begin(self, *, now: datetime) -> None:
         """Where the two are no pair yet, make them one; else nothing is done."""

@@ -264,13 +264,15 @@ class Standing:
         self._lock = Lock()
 
     def __call__(self) -> Workspace:
-        """The workspace as it is now. Raises what `Workspace.ledger` does."""
+        """The workspace as it is now. Raises what `Workspace.ledger` does where that is opened."""
         with self._lock:
             if self._workspace is not None:
                 try:
                     self._workspace.pairing.confirm()
                 except PairError:
                     self._workspace = None
+                except LakeError:
+                    pass  # a lake out of reach keeps nobody from unsubscribing
             if self._workspace is None:
                 opened = self._open()
                 _ = opened.ledger

@@ -20,6 +20,8 @@ from profile_pipelines.workspace import Workspace
 from profile_pipelines_tests.company import HOUR, Company, empty_ledger
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 
+pytestmark = pytest.mark.xdist_group("pair")
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

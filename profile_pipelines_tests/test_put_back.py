@@ -8,7 +8,6 @@ import email
 import email.policy
 import shutil
 from datetime import timedelta
-from itertools import product
 from pathlib import Path
 
 import dagster as dg
@@ -29,6 +28,7 @@ from profile_pipelines_tests.company import HOUR
 from profile_pipelines_tests.privacy.reminders import Reminders, declared
 from profile_pipelines_tests.webhooks.conftest import served
 
+pytestmark = pytest.mark.xdist_group("put back")
 LINKS = UnsubscribeLinks("https://mail.example.org", "k" * 32)
 COPIES = ("first", "second", "newest")
 HALVES = {"lake": "lake", "ledger": "ledger.db"}
@@ -97,10 +97,10 @@ def _mail(path: Path) -> tuple[str, str]:
 
 
 STATES = [
-    (lake, ledger)
-    for lake, ledger in product(("", "first", "second", "lost"), repeat=2)
-    if (lake, ledger) not in (("", ""), ("lost", "lost"))
-]
+    ("first", ""), ("", "first"), ("lost", ""), ("", "lost"), ("lost", "first"), ("first", "lost"),
+    ("first", "second"), ("second", "first"), ("first", "first"),
+]  # fmt: skip
+"""What stands in place of lake and ledger: a copy, nothing, or what was there."""
 
 
 @pytest.mark.parametrize(("lake", "ledger"), STATES)
@@ -233,6 +233,12 @@ def test_the_receiver_writes_to_the_ledger_that_is_there(company: Reminders) -> 
         return httpx.post(f"{url}/unsubscribe/{_token(profile_id)}").status_code
 
     with served(Starlette(routes=[route]), Limits()) as url:
+        assert unsubscribed(1) == 200
+        pair = company.folder / "lake" / "pair.json"
+        content = pair.read_bytes()
+        pair.write_text("{")  # the lake can't be read for a while
+        assert unsubscribed(1) == 200
+        pair.write_bytes(content)
         assert unsubscribed(1) == 200
         _put_back(company, "ledger", "first")
         assert unsubscribed(2) == 503
