@@ -35,7 +35,9 @@ def deliver(
     Raises UnknownName when the catalogue declares none such, and DestinationError or Conflict
     when nothing was begun; what ended a run early is the result's `error`.
     """
-    if dry:
+    if not dry:
+        workspace.ledger.clock.look(clock())
+    else:
         return delivery_to(workspace, name, clock, progress).preview()
     return in_turn(workspace, lambda: delivery_to(workspace, name, clock, progress).run(), waits)
 

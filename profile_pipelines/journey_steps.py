@@ -4,7 +4,8 @@ their messages are sent."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from profile_pipelines.channels.eligibility import Eligibility, Preview, Recheck
     from profile_pipelines.journeys.difference import JourneyDifference
     from profile_pipelines.journeys.explain import Explanation
+    from profile_pipelines.journeys.facts import Facts
     from profile_pipelines.journeys.history import StepDay
     from profile_pipelines.journeys.simulate import SimulatedTick
     from profile_pipelines.journeys.status import JourneyStatus
@@ -46,20 +48,12 @@ def tick_journey(
     from profile_pipelines.journeys.tick import tick
 
     _journey(workspace, name)
+    if not dry:
+        workspace.ledger.clock.look(now)
 
     def ticked() -> TickResult:
-        done = again(
-            lambda: tick(
-                workspace.catalogue,
-                workspace.lake,
-                workspace.ledger.enrolments,
-                workspace.ledger.coverage(),
-                name,
-                now=now,
-                run_id=run_id,
-                dry=dry,
-            )
-        )
+        enrolments = workspace.ledger.enrolments
+        done = again(lambda: tick(_facts(workspace, now), enrolments, name, run_id=run_id, dry=dry))
         # the lake knows that there are these enrolments and messages before any is sent
         workspace.pairing.advance(now=now, always=done.wrote and not dry)
         return done
@@ -105,16 +99,8 @@ def explain_journey(
 
     catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
     journey = _journey(workspace, name)
-    return explanations(
-        catalogue,
-        lake,
-        ledger.enrolments,
-        ledger.outbox,
-        ledger.coverage(),
-        journey,
-        ids_of_customers(catalogue, lake, find_profiles(catalogue, lake, identifier)),
-        now=now,
-    )
+    found = ids_of_customers(catalogue, lake, find_profiles(catalogue, lake, identifier))
+    return explanations(_facts(workspace, now), ledger.enrolments, ledger.outbox, journey, found)
 
 
 def simulate_journey(
@@ -191,6 +177,16 @@ def preview_message(
     )
 
 
+def _facts(workspace: Workspace, now: datetime) -> Facts:
+    """What journeys go by at a moment, or later in the same step."""
+    from profile_pipelines.journeys.facts import Facts
+
+    ledger, present = workspace.ledger, now.astimezone(UTC)
+    return Facts(
+        workspace.catalogue, workspace.lake, ledger.coverage(), present, ledger.clock.seen()
+    )
+
+
 def _journey(workspace: Workspace, name: str) -> Journey:
     return find_declared("journey", name, workspace.catalogue.journeys)
 
@@ -210,11 +206,12 @@ def dispatch(
     from profile_pipelines.channels.dispatch import Dispatch
     from profile_pipelines.journeys.recheck import not_wanted
 
-    catalogue, lake, ledger = workspace.catalogue, workspace.lake, workspace.ledger
-    coverage = ledger.coverage()
+    ledger = workspace.ledger
+    ledger.clock.look(clock())
+    facts = _facts(workspace, clock())
     eligibility = _eligibility(
         workspace,
-        lambda claimed, now: not_wanted(catalogue, lake, ledger.enrolments, coverage, claimed, now),
+        lambda claimed, now: not_wanted(replace(facts, now=now), ledger.enrolments, claimed),
     )
 
     def alone(look: Callable[[], _Looked]) -> _Looked:
@@ -225,7 +222,7 @@ def dispatch(
         return in_turn(workspace, held, waits)
 
     return Dispatch(
-        catalogue,
+        workspace.catalogue,
         ledger.outbox,
         eligibility,
         workspace.places.outbox,

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 from profile_pipelines.audiences.staleness import SourceFreshness, freshness
+from profile_pipelines.catalog.local_time import CLOCKS_DIFFER
 from profile_pipelines.catalog.models import COMBINING
 from profile_pipelines.catalog.plan import find_declared, is_incremental
 from profile_pipelines.engine.sql import column
@@ -28,7 +29,6 @@ from profile_pipelines.lake.table import Rows
 from profile_pipelines.profiles.lookup import find_customers, find_profiles
 from profile_pipelines.profiles.past_rules import catalogue_then
 from profile_pipelines.profiles.view import Change, ProfileView, history_of, view_profile
-from profile_pipelines.validation import CLOCKS_DIFFER
 from profile_pipelines.workspace import Places, Workspace
 
 if TYPE_CHECKING:

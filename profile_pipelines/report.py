@@ -39,6 +39,8 @@ class RunReport:
     dispatch: DispatchResult | None = None
     errors: dict[str, str] = field(default_factory=dict)
     run_ids: list[str] = field(default_factory=list)
+    clock: str = ""
+    """What to tell people of a clock that was put back; empty where none was."""
 
     @property
     def ok(self) -> bool:

@@ -41,7 +41,7 @@ def sweep(workspace: Workspace, *, clock: datetime) -> int:
     """
     ledger = workspace.ledger
     last = ledger.upkeep(_SWEPT)
-    if last is not None and clock - last < _DAILY:
+    if last is not None and abs(clock - last) < _DAILY:  # a clock may be put back
         return 0
     deleted = sweep_lake(workspace.lake.root, before=clock - FILES_KEPT)
     ledger.note_upkeep(_SWEPT, clock)
@@ -56,7 +56,7 @@ def forget_history(workspace: Workspace, *, now: datetime) -> dict[str, int]:
     if all(each.keep_history is None for each in catalogue.attributes.values()):
         return {}
     last = ledger.upkeep(_FORGOTTEN)
-    if last is not None and now - last < _DAILY:
+    if last is not None and abs(now - last) < _DAILY:
         return {}
     forgotten = again(lambda: forget_history(catalogue, lake, now=now))
     ledger.note_upkeep(_FORGOTTEN, now)

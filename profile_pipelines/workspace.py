@@ -250,6 +250,7 @@ class Workspace:
         """Around a step that may write to the lake: `check_lake` before it; then the ledger is
         told of what was committed, and the lake of how far the ledger is."""
         self.check_lake(now=now)
+        self.ledger.clock.look(now)
         yield
         self.pairing.advance(now=now)
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = timedelta(seconds=30)
 """How long ago a customer's consent may have been read when they are sent."""
+_LONGEST_PAUSE = timedelta(days=1)
+"""How long a destination is let alone at its word, at most; what says more was noted by a clock
+that was ahead."""
 _LOOK = 5_000
 """How many customers' consents are read together, at least."""
 
@@ -131,7 +134,8 @@ class Delivery:
         error: str | None = "the run was lost"
         counts: Mapping[str, int] | None = None
         try:
-            if not_before is not None and not_before > self._clock():
+            now = self._clock()
+            if not_before is not None and now < not_before <= now + _LONGEST_PAUSE:
                 raise DestinationError(
                     f"destination {self._name} asked for no request before {not_before:%H:%M} UTC"
                 )
@@ -145,7 +149,8 @@ class Delivery:
         except DestinationError as found:
             error = result.error = str(found)
             if found.after:
-                not_before = self._clock() + timedelta(seconds=found.after)
+                pause = min(timedelta(seconds=found.after), _LONGEST_PAUSE)
+                not_before = self._clock() + pause
         finally:
             deliveries.runs.release(
                 self._name, self._by, now=self._clock(), counts=counts, error=error,

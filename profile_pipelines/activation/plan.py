@@ -21,6 +21,7 @@ from profile_pipelines.activation.told import told_rows
 from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.destinations import Destination
+from profile_pipelines.catalog.local_time import CLOCKS_DIFFER
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.consent.permission import Unsubscribed, consent_condition
 from profile_pipelines.engine.sql import column
@@ -86,7 +87,7 @@ def planned(
         "profile_id",
         pl.col("key").alias("old_key"),
         pl.col("digest").alias("old_digest"),
-        "operation", "new_digest", "batch", "reason", "next_attempt_at",
+        "operation", "new_digest", "batch", "reason", "next_attempt_at", "changed_at",
     )  # fmt: skip
     stays = known.join(open_, on="profile_id", how="semi")
 
@@ -98,7 +99,9 @@ def planned(
     kept = pl.concat([reachable["key"], stays["old_key"]]).unique()
     shared = pl.col("old_key").is_in(kept.implode())
     removable = there | (pl.col("operation") == "remove").fill_null(False)
-    due = pl.col("next_attempt_at").is_null() | (pl.col("next_attempt_at") <= now)
+    # by a clock that was put back since: what it was to wait for is no matter
+    ahead = pl.col("changed_at") > now + CLOCKS_DIFFER
+    due = pl.col("next_attempt_at").is_null() | (pl.col("next_attempt_at") <= now) | ahead
     # only a refused removal waits: one who withdraws isn't kept for a refused change before
     again = due | (pl.col("new_digest") != NO_DIGEST).fill_null(True)
     remove = going.filter(removable & ~shared & again)
@@ -136,7 +139,8 @@ def planned(
         stays, on="profile_id", how="anti"
     )
     consents = pl.col("consented").fill_null(False)
-    extra = ["old_key", "old_digest", "operation", "new_digest", "reason", "next_attempt_at"]
+    extra = ["old_key", "old_digest", "operation", "new_digest", "reason", "next_attempt_at",
+             "changed_at"]  # fmt: skip
     return Plan(
         remove=remove.select(
             "profile_id",

@@ -16,6 +16,8 @@ from profile_pipelines.catalog.periods import Period, shift
 ALWAYS = datetime(1, 1, 3, tzinfo=UTC)
 NEVER = datetime(9999, 12, 30, tzinfo=UTC)
 """So far from the ends of the calendar that each has a local time in every zone."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far the clocks of two machines may lie apart; a time later than that is in the future."""
 _PROBE = timedelta(hours=3)
 """A clock isn't changed twice within so short a time."""
 _AHEAD = 16

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from profile_pipelines.catalog.caps import Cap
 from profile_pipelines.catalog.local_time import begin_of_last
 from profile_pipelines.catalog.models import Catalogue
+from profile_pipelines.ledger.clock import Seen
 from profile_pipelines.ledger.outbox import Claimed, Had, Outbox
 
 
@@ -28,7 +29,8 @@ class _Limit:
 class Caps:
     """The caps of a catalogue's limits, channels and journeys."""
 
-    def __init__(self, catalogue: Catalogue, outbox: Outbox) -> None:
+    def __init__(self, catalogue: Catalogue, outbox: Outbox, seen: Seen) -> None:
+        self._seen = seen
         self._priorities = {name: each.priority for name, each in catalogue.journeys.items()}
         self._uncounted = catalogue.transactional_purposes
         overall = catalogue.limits.cap
@@ -81,7 +83,8 @@ class Caps:
         for each in [*sent, *(self._granted or ())]:
             for whose in (*today.get(each.profile_id, ()), each.address):
                 if whose is not None:
-                    message = (each.journey, each.channel, each.at)
+                    at = self._seen.counted(each.at, now)
+                    message = (each.journey, each.channel, at)
                     had.setdefault(whose, {})[each.message_id] = message
         reasons: dict[str, str] = {}
         for each in left:

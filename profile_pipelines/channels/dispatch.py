@@ -139,7 +139,7 @@ class Dispatch:
                 for name, channel in channels.items():
                     while name not in self._result.errors:
                         which = _Which(channels=[name], journeys=only, but_for=but_for)
-                        if not self._outbox.any_due(now=now, **which):
+                        if not self._outbox.any_due(now=self._clock(), due=now, **which):
                             break
                         self._send_some(name, channel, which, now)
         finally:
@@ -170,7 +170,7 @@ class Dispatch:
         try:
             sender = self._senders.get(name) or open_sender(name, channel, self._folder)
         except ChannelError as error:
-            claimed = self._outbox.claim(self._by, BATCH, now=due, **which)
+            claimed = self._outbox.claim(self._by, BATCH, now=self._clock(), due=due, **which)
             self._put_off(name, [each.message_id for each in claimed], error)
             return
         self._senders[name] = sender
@@ -199,8 +199,8 @@ class Dispatch:
     ) -> tuple[list[Message], dict[str, int]]:
         """Messages that were due and are to be sent now, and how often each was tried before. What
         is decided of them counts for whoever looks next."""
-        claimed = self._outbox.claim(self._by, _at_once(channel), now=due, **which)
         now = self._clock()
+        claimed = self._outbox.claim(self._by, _at_once(channel), now=now, due=due, **which)
         messages, outcomes = self._eligibility.eligible(channel, claimed, now)
         self._settle(name, outcomes, now)
         if messages:

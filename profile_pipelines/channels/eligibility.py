@@ -76,7 +76,7 @@ class Eligibility:
         self._coverage = ledger.coverage()
         self._suppressions = ledger.suppressions
         self._unsubscribed = Unsubscribed(catalogue, lake, ledger)
-        self._caps = Caps(catalogue, ledger.outbox)
+        self._caps = Caps(catalogue, ledger.outbox, ledger.clock.seen())
         self._transactional = catalogue.transactional_purposes
         self._timezone = ZoneInfo(catalogue.settings.timezone)
         self._zones: dict[int, ZoneInfo] = {}

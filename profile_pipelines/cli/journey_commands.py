@@ -54,7 +54,7 @@ def status(
     """Show each step: who came, waits, was sent something, left; in all, today, and by day."""
     from profile_pipelines.cli.journey_tables import print_days, print_status
     from profile_pipelines.cli.moments import present
-    from profile_pipelines.cli.output import print_json, stdout
+    from profile_pipelines.cli.output import note, print_json, stdout
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.errors import UnknownName
     from profile_pipelines.journey_steps import journey_days, journey_status
@@ -64,6 +64,8 @@ def status(
     workspace = open_workspace()
     moment = present(now, workspace.catalogue.settings.timezone)
     found = journey_status(workspace, name, now=moment)
+    if told := workspace.ledger.clock.seen().told(moment):
+        note(told)
     by_day = journey_days(workspace, name, days, now=moment) if days else []
     paths = [each.path for each in found.steps]
     if step is not None and step not in paths:

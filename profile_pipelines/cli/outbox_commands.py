@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from profile_pipelines.cli.output import (
 from profile_pipelines.errors import NotFound
 
 if TYPE_CHECKING:
+    from profile_pipelines.ledger import Ledger
     from profile_pipelines.workspace import Workspace
 
 outbox = typer.Typer(
@@ -46,13 +47,23 @@ def _known(kind: Literal["journey", "channel"], name: str, workspace: Workspace)
         find_declared(kind, name, catalogue.journeys if kind == "journey" else catalogue.channels)
 
 
+def _tell_clock(ledger: Ledger, now: datetime) -> None:
+    """On stderr, if the clock was put back."""
+    from profile_pipelines.cli.output import note
+
+    if told := ledger.clock.seen().told(now):
+        note(told)
+
+
 @outbox.command()
 def status(as_json: AsJson = False) -> None:
     """Count the messages by journey, step, channel, state and reason."""
     from profile_pipelines.cli.session import open_workspace
     from profile_pipelines.ledger.outbox import KEPT_BACK
 
-    found = open_workspace().ledger.outbox.counts()
+    ledger = open_workspace().ledger
+    found = ledger.outbox.counts()
+    _tell_clock(ledger, datetime.now(UTC))
     if as_json:
         print_json(found)
         return
@@ -113,6 +124,7 @@ def send(as_json: AsJson = False, now: Now = None) -> None:
 
     workspace = open_customers().workspace
     timezone = workspace.catalogue.settings.timezone
+    _tell_clock(workspace.ledger, present(now, timezone))
     due = workspace.ledger.outbox.due(now=present(now, timezone))
     with stderr().status(spell_many(due, "message is due", "messages are due")) as shown:
         result = dispatch(

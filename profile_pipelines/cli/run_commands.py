@@ -86,9 +86,9 @@ def sync(
 def _check_moment(workspace: Workspace, given: str | None, moment: datetime) -> None:
     """The history can't be written before what it holds already; raises BadParameter. What lies
     in the future stands, and is said."""
+    from profile_pipelines.catalog.local_time import CLOCKS_DIFFER
     from profile_pipelines.cli.output import note
     from profile_pipelines.lake_tables import last_commit
-    from profile_pipelines.validation import CLOCKS_DIFFER
 
     latest = max(workspace.ledger.coverage().values(), default=moment)
     if given is None and latest > moment + CLOCKS_DIFFER:

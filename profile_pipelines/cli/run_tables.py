@@ -71,6 +71,7 @@ def report_document(report: RunReport) -> dict[str, Any]:
         "set_aside": [{"system": s, "attribute": a} for s, a in report.set_aside],
         "errors": report.errors,
         "run_ids": report.run_ids,
+        "clock": report.clock or None,
     }
 
 
@@ -103,6 +104,8 @@ def print_report(report: RunReport) -> None:
     if report.dispatch is not None and report.dispatch.counts:
         print_dispatch(report.dispatch)
         console.print()
+    if report.clock:
+        console.print(styled("clock: ", "yellow"), report.clock, sep="", soft_wrap=True)
     for each in report.syncs:
         _print_findings(each, report.run_ids[0] if report.run_ids else "")
     for step, message in report.errors.items():

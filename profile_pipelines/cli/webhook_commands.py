@@ -23,6 +23,8 @@ def serve(
     Runs until Ctrl-C. Put a server with TLS before it. A changed catalogue is read at the next
     start.
     """
+    from datetime import UTC, datetime
+
     import uvicorn
 
     from profile_pipelines.cli.output import note
@@ -45,6 +47,8 @@ def serve(
             "docs/webhooks.md for how to"
         )
     check_secrets(workspace.catalogue)
+    if told := workspace.ledger.clock.seen().told(datetime.now(UTC)):
+        note(told)
     more = [*unsubscribing, *declared_feedback(workspace.catalogue, lambda: current().ledger)]
     for name in systems:
         note(f"http://{host}:{port}/webhooks/{name}")

@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import numpy as np
 from sqlglot import exp
 
 from profile_pipelines.audiences.compile import PROFILES
 from profile_pipelines.audiences.decide import decided
 from profile_pipelines.audiences.materialise import keep_up
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.conditions import Condition
 from profile_pipelines.catalog.journeys import Journey
-from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
+from profile_pipelines.journeys.facts import Facts
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.table import LakeTable, Pinned, Rows
 
@@ -40,19 +37,14 @@ def followed_of(journey: Journey) -> str:
     return f"audience {journey.audience}" if journey.audience else "enter_when"
 
 
-def keep_entry_up(
-    catalogue: Catalogue,
-    lake: Lake,
-    coverage: Coverage,
-    journey: Journey,
-    *,
-    now: datetime,
-    run_id: str,
-) -> None:
+def keep_entry_up(facts: Facts, journey: Journey, *, run_id: str) -> None:
     """Note for whom `enter_when` holds now. Raises Conflict when another run was faster."""
     if journey.enter_when is not None:
-        name, pinned = journey.journey, lake.entry(journey.journey).pin()
-        keep_up(catalogue, lake, coverage, name, journey.enter_when, pinned, now=now, run_id=run_id)
+        name, pinned = journey.journey, facts.lake.entry(journey.journey).pin()
+        keep_up(
+            facts.catalogue, facts.lake, facts.coverage, name, journey.enter_when, pinned,
+            now=facts.now, run_id=run_id,
+        )  # fmt: skip
 
 
 def members(lake: Lake, pinned: Pinned) -> np.ndarray:
@@ -93,11 +85,10 @@ def joined_since(lake: Lake, pinned: Pinned, seq: int) -> np.ndarray:
     return np.intersect1d(_ids(lake, Rows(joined, log.relations)), members(lake, pinned))
 
 
-def fitting(
-    catalogue: Catalogue, lake: Lake, coverage: Coverage, condition: Condition, now: datetime
-) -> np.ndarray:
+def fitting(facts: Facts, condition: Condition) -> np.ndarray:
     """The profile ids for which a condition holds now."""
-    rows = decided(catalogue, lake, coverage, {"fits": condition}, now=now)
+    lake = facts.lake
+    rows = decided(facts.catalogue, lake, facts.coverage, {"fits": condition}, now=facts.now)
     select = exp.select(column("profile_id", "f")).from_(rows.sql.subquery("f"))
     return _ids(lake, Rows(select.where(column("fits", "f")), rows.relations))
 

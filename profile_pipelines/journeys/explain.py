@@ -10,15 +10,12 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey, Moment
 from profile_pipelines.catalog.local_time import NEVER
-from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.journeys.clock import due_at
 from profile_pipelines.journeys.definition import read_definition
+from profile_pipelines.journeys.facts import Facts
 from profile_pipelines.journeys.program import END, Node, describe, program
-from profile_pipelines.journeys.tick import facts_of
-from profile_pipelines.lake import Lake
 from profile_pipelines.ledger.enrolments import Enrolments
 from profile_pipelines.ledger.outbox import Outbox
 
@@ -51,15 +48,11 @@ class Explanation:
 
 
 def explanations(
-    catalogue: Catalogue,
-    lake: Lake,
+    facts: Facts,
     enrolments: Enrolments,
     outbox: Outbox,
-    coverage: Coverage,
     journey: Journey,
     profile_ids: Sequence[int],
-    *,
-    now: datetime,
 ) -> list[Explanation]:
     """The profiles' enrolments, the last one first; none when they never were in the journey."""
     definitions = {
@@ -73,10 +66,10 @@ def explanations(
         active = row["state"] == "active"
         nodes = {node.path: node for node in program(declared)}
         node = nodes.get(row["step"])
-        facts = facts_of(catalogue, lake, coverage, declared, [row["profile_id"]], now)
-        fact = next(facts.iter_rows(named=True), {})
-        zone = ZoneInfo(fact.get("zone", catalogue.settings.timezone))
-        due = _due(node, fact, row["arrived_at"], zone) if active and node else None
+        fact = next(facts.of(declared, [row["profile_id"]]).iter_rows(named=True), {})
+        zone = ZoneInfo(fact.get("zone", facts.catalogue.settings.timezone))
+        arrived = facts.seen.counted(row["arrived_at"], facts.now)
+        due = _due(node, fact, arrived, zone) if active and node else None
         follows = nodes.get(node.next) if node is not None else None
         upcoming = describe(follows.step) if follows is not None else "the journey's end"
         found.append(

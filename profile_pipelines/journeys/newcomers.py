@@ -11,16 +11,14 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import polars as pl
 
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.local_time import exactly_later, later
-from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.journeys.entry import fitting, followed_of, joined_since, members
+from profile_pipelines.journeys.facts import Facts
 from profile_pipelines.journeys.joined import of_today, were_members
 from profile_pipelines.journeys.mark import Mark
-from profile_pipelines.lake import Lake, Pinned
+from profile_pipelines.lake import Pinned
 from profile_pipelines.ledger.enrolments import Enrolments, Tick
 
 REENTER = "reenter"
@@ -55,68 +53,75 @@ class TurnedAway:
 
 
 def at_the_door(
-    catalogue: Catalogue,
-    lake: Lake,
+    facts: Facts,
     enrolments: Enrolments,
-    coverage: Coverage,
     journey: Journey,
-    pinned: Pinned,
+    entry: Pinned,
     before: Tick,
-    active: pl.DataFrame,
+    inside: np.ndarray,
     *,
-    now: datetime,
     dry: bool,
 ) -> Door:
-    """Members who became so since the last tick, or at the launch; and members who are watched."""
-    name = journey.journey
-    stored = enrolments.watched.of(name)
+    """Members of the entry's table who became so since the last tick, or at the launch; and
+    members who are watched. Who is `inside` the journey doesn't come to its door."""
+    catalogue, lake = facts.catalogue, facts.lake
+    stored = enrolments.watched.of(journey.journey)
     # another audience, or a condition in place of one, is a launch of its own
     launching = not before.tick or before.followed not in (None, followed_of(journey))
     if launching and journey.launch == "newcomers":
         return Door(np.empty(0, np.int64), stored=stored)
-    found = members(lake, pinned) if launching else joined_since(lake, pinned, before.audience_seq)
-    inside = None
+    found = members(lake, entry) if launching else joined_since(lake, entry, before.audience_seq)
+    fit = None
     if dry and journey.enter_when is not None:
         # nobody has noted yet for whom it holds by now
-        inside = fitting(catalogue, lake, coverage, journey.enter_when, now)
-        new = inside if launching else np.setdiff1d(inside, members(lake, pinned))
-        found = np.union1d(np.intersect1d(found, inside), new)
+        fit = fitting(facts, journey.enter_when)
+        new = fit if launching else np.setdiff1d(fit, members(lake, entry))
+        found = np.union1d(np.intersect1d(found, fit), new)
     if not launching and len(found):
         was = Mark.read(before.mark).profiles_seq if before.mark is not None else None
         others = were_members(
-            catalogue, lake, pinned, found, since=before.audience_seq, profiles_seq=was
+            catalogue, lake, entry, found, since=before.audience_seq, profiles_seq=was
         )
         found = found[~np.isin(found, others)]
     watched: np.ndarray = np.empty(0, np.int64)
     if stored and journey.watches and not launching:
-        watched = np.array(sorted(of_today(catalogue, lake, dict.fromkeys(stored, now))), np.int64)
-        watched = np.intersect1d(watched, members(lake, pinned) if inside is None else inside)
+        today = of_today(catalogue, lake, dict.fromkeys(stored, facts.now))
+        watched = np.intersect1d(
+            np.array(sorted(today), np.int64), members(lake, entry) if fit is None else fit
+        )
         found = np.union1d(found, watched)
-    found = found[~np.isin(found, active["profile_id"].to_numpy())]
-    ended: dict[int, datetime] = {}
-    if len(found) and journey.reenter.kind != "always":
-        since = None
-        if journey.reenter.kind == "after":
-            since = exactly_later(now, -journey.reenter.after.longest - _A_DAY_OR_TWO)
-        # who was in it as another profile was in it
-        ended = of_today(catalogue, lake, enrolments.been(name, since, now=now))
-    zone = ZoneInfo(catalogue.settings.timezone)
-    may, again_at = admissible(journey, found, ended, now, zone)
+    found = found[~np.isin(found, inside)]
+    may, again_at = admissible(journey, found, _ended(facts, enrolments, journey, found), facts)
     return Door(may, again_at, stored, frozenset(watched.tolist()))
+
+
+def _ended(
+    facts: Facts, enrolments: Enrolments, journey: Journey, found: np.ndarray
+) -> dict[int, datetime]:
+    """When those left the journey who have been in it, also as another profile, where that counts
+    for who may enter."""
+    if not len(found) or journey.reenter.kind == "always":
+        return {}
+    since = None
+    if journey.reenter.kind == "after":
+        since = exactly_later(facts.now, -journey.reenter.after.longest - _A_DAY_OR_TWO)
+    ended = enrolments.been(journey.journey, since, now=facts.now)
+    counted = {one: facts.seen.counted(at, facts.now) for one, at in ended.items()}
+    return of_today(facts.catalogue, facts.lake, counted)
 
 
 def admissible(
     journey: Journey,
     found: np.ndarray,
     ended: Mapping[int, datetime],
-    now: datetime,
-    zone: ZoneInfo,
+    facts: Facts,
 ) -> tuple[np.ndarray, dict[int, datetime]]:
     """By `reenter`: the profiles that may enter, in order, and when others may; `ended` has when
     each left the journey that has been in it."""
     found = np.sort(found)
     if journey.reenter.kind == "always" or not ended:
         return found, {}
+    now, zone = facts.now, ZoneInfo(facts.catalogue.settings.timezone)
     again_at: dict[int, datetime] = {}
     been = found[np.isin(found, np.fromiter(ended, np.int64))]
     may = np.setdiff1d(found, been)

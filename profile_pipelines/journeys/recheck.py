@@ -6,27 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey
-from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.journeys.definition import read_definition
-from profile_pipelines.journeys.tick import facts_of
-from profile_pipelines.lake import Lake
+from profile_pipelines.journeys.facts import Facts
 from profile_pipelines.ledger.enrolments import Enrolments
 from profile_pipelines.ledger.outbox import Claimed
 
 
-def not_wanted(
-    catalogue: Catalogue,
-    lake: Lake,
-    enrolments: Enrolments,
-    coverage: Coverage,
-    messages: Sequence[Claimed],
-    now: datetime,
-) -> dict[str, str]:
+def not_wanted(facts: Facts, enrolments: Enrolments, messages: Sequence[Claimed]) -> dict[str, str]:
     """By message id, why it isn't to be sent: `exited`, `gone`, or `stale` where a value that
     decides is too old. The next tick ends the enrolments for the same facts."""
     reasons: dict[str, str] = {}
@@ -38,8 +27,7 @@ def not_wanted(
         journey = read_definition(known[version])
         ended = enrolments.left(name, [each.enrolment for each in own])
         ids = [each.profile_id for each in own]
-        facts = facts_of(catalogue, lake, coverage, journey, ids, now)
-        found = {row["profile_id"]: row for row in facts.iter_rows(named=True)}
+        found = {row["profile_id"]: row for row in facts.of(journey, ids).iter_rows(named=True)}
         for each in own:
             row = found.get(each.profile_id)
             if row is None:

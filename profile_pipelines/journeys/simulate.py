@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -28,10 +27,11 @@ from profile_pipelines.catalog.journeys import Journey
 from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.engine.sql import column, literal
 from profile_pipelines.errors import ProfilePipelinesError
+from profile_pipelines.journeys.facts import Facts
 from profile_pipelines.journeys.moving import Moved, Moving
 from profile_pipelines.journeys.newcomers import Door, admissible, turned_away
 from profile_pipelines.journeys.program import END, program
-from profile_pipelines.journeys.tick import ENTRY, admitted, enrolled, facts_of
+from profile_pipelines.journeys.tick import ENTRY, admitted, enrolled
 from profile_pipelines.lake import Lake
 from profile_pipelines.lake.past import PastLake
 
@@ -121,19 +121,16 @@ class _Replay:
         watched = np.array(sorted(self._watched), np.int64)
         became = np.union1d(became, np.intersect1d(watched, inside))
         became = became[~np.isin(became, self._active["profile_id"].to_numpy())]
-        zone = ZoneInfo(self._catalogue.settings.timezone)
-        became, again_at = admissible(self._journey, became, self._ended, now, zone)
+        facts = Facts(self._catalogue, lake, coverage, now)
+        became, again_at = admissible(self._journey, became, self._ended, facts)
         ids = np.arange(self._next_id, self._next_id + len(became), dtype=np.int64)
         self._next_id += len(became)
         new = enrolled(self._journey, became, ids, self._nodes[0].path, now)
         asked = pl.concat([self._active["profile_id"], new["profile_id"]]).to_numpy()
-        facts = facts_of(self._catalogue, lake, coverage, self._journey, asked, now)
-        facts = facts.with_columns(pl.col("profile_id").is_in(inside.tolist()).alias("member now"))
-        own = self._active.join(facts, on="profile_id", how="left").with_columns(
-            pl.col("exists now").fill_null(False),
-            pl.col("zone").fill_null(self._catalogue.settings.timezone),
-        )
-        new, reasons = admitted(new.join(facts, on="profile_id", how="inner"))
+        is_member = pl.col("profile_id").is_in(inside.tolist()).alias("member now")
+        found = facts.of(self._journey, asked).with_columns(is_member)
+        own = facts.beside(self._active, found)
+        new, reasons = admitted(new.join(found, on="profile_id", how="inner"))
         moved = Moving(self._journey, 1, self._nodes, now).move(own, new)
         messages = self._sent(lake, coverage, moved, now)
         self._keep(moved, new, now)

@@ -5,30 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
-from sqlglot import exp
 
-from profile_pipelines.audiences.decide import decided
-from profile_pipelines.audiences.staleness import Coverage
 from profile_pipelines.catalog.journeys import Journey
-from profile_pipelines.catalog.models import Catalogue
-from profile_pipelines.engine.sql import column, named
 from profile_pipelines.journeys.chance import share_of
 from profile_pipelines.journeys.definition import definition_of, read_definition
 from profile_pipelines.journeys.entry import entry_of, followed_of, keep_entry_up, told_of
+from profile_pipelines.journeys.facts import Facts
 from profile_pipelines.journeys.joined import carried_over
 from profile_pipelines.journeys.mark import Mark, digest_of
 from profile_pipelines.journeys.moving import EXITS, Moved, Moving
 from profile_pipelines.journeys.newcomers import at_the_door, turned_away
-from profile_pipelines.journeys.program import END, dates, program, questions, withdrawal
-from profile_pipelines.lake import Lake
-from profile_pipelines.lake.table import Rows
+from profile_pipelines.journeys.program import END, program
 from profile_pipelines.ledger.enrolments import Changes, Enrolments, Move, Tick
 from profile_pipelines.ledger.outbox import Claimed, message_id
 from profile_pipelines.ledger.passages import Passage
@@ -68,24 +62,16 @@ class TickResult:
 
 
 def tick(
-    catalogue: Catalogue,
-    lake: Lake,
-    enrolments: Enrolments,
-    coverage: Coverage,
-    name: str,
-    *,
-    now: datetime,
-    run_id: str,
-    dry: bool = False,
+    facts: Facts, enrolments: Enrolments, name: str, *, run_id: str, dry: bool = False
 ) -> TickResult:
-    """Move one journey to the present; with `dry`, only tell what that would do.
+    """Move one journey to the moment of the facts; with `dry`, only tell what that would do.
 
     Its audience must be up to date. Raises Conflict when another tick came first: nothing was
     written then.
     """
-    journey = catalogue.journeys[name]
+    journey, now = facts.catalogue.journeys[name], facts.now
     before = enrolments.tick(name)
-    now = max(now.astimezone(UTC), before.at or now)
+    put_back = before.at is not None and before.at > now
     definition, fingerprint = definition_of(journey)
     versions = {each.version: each for each in enrolments.versions.of(name)}
     last = max(versions, default=0)
@@ -96,8 +82,8 @@ def tick(
         if not dry:
             current = enrolments.versions.launch(name, fingerprint, definition, now=now)
     if not dry:
-        keep_entry_up(catalogue, lake, coverage, journey, now=now, run_id=run_id)
-    pinned = entry_of(lake, journey).pin()
+        keep_entry_up(facts, journey, run_id=run_id)
+    pinned = entry_of(facts.lake, journey).pin()
 
     def asked(of: set[int]) -> str:
         """What tells whether the answers to these versions' questions can be others by now."""
@@ -105,20 +91,20 @@ def tick(
             journey if v == current else read_definition(versions[v].definition)
             for v in sorted({*of, current})
         ]
-        read = [_questions(catalogue, lake, coverage, each, now) for each in declared]
+        read = [facts.questions(each) for each in declared]
         entries = pinned.changes(["profile_id", "member"], "entries")
         return "|".join([followed_of(journey), *map(digest_of, [entries, *read])])
 
-    if not dry and before.mark is not None:
+    if not dry and before.mark is not None and not put_back:
         mark = Mark.read(before.mark)
         mapped = journey.mapping is not None and journey.mapping.version in mark.versions
         if not mapped and not mark.is_due(now) and mark.asked == asked(mark.versions):
             return _result(name, mark.active, {}, _nothing(before), wrote=False)
-    active, carried = carried_over(catalogue, lake, enrolments.active(name))
+    active, carried = carried_over(facts.catalogue, facts.lake, enrolments.active(name))
+    active = active.with_columns(arrived_at=facts.counted(active["arrived_at"]))
     active, taken, passages = _taken_over(journey, active, current)
-    door = at_the_door(
-        catalogue, lake, enrolments, coverage, journey, pinned, before, active, now=now, dry=dry
-    )
+    inside = active["profile_id"].to_numpy()
+    door = at_the_door(facts, enrolments, journey, pinned, before, inside, dry=dry)
     newcomers, reasons = door.may, {}
     new_ids = np.arange(before.next_id, before.next_id + len(newcomers), dtype=np.int64)
     moving = {current, *active["version"].unique()}
@@ -133,12 +119,9 @@ def tick(
         if version == current and len(newcomers):
             new = enrolled(declared, newcomers, new_ids, nodes[0].path, now)
         ids = pl.concat([own["profile_id"], new["profile_id"]])
-        facts = facts_of(catalogue, lake, coverage, declared, ids.to_numpy(), now)
-        own = own.join(facts, on="profile_id", how="left").with_columns(
-            pl.col("exists now").fill_null(False),
-            pl.col("zone").fill_null(catalogue.settings.timezone),
-        )
-        new, outside = admitted(new.join(facts, on="profile_id", how="inner"))
+        found = facts.of(declared, ids.to_numpy())
+        own = facts.beside(own, found)
+        new, outside = admitted(new.join(found, on="profile_id", how="inner"))
         reasons |= outside
         moved = Moving(declared, version, nodes, now).move(own, new)
         moved.events[ENTRY, "entered", ""] += len(new)
@@ -181,7 +164,7 @@ def tick(
     followed = (changes.audience_seq, changes.held, changes.followed) != (
         before.audience_seq, before.held, before.followed,
     )  # fmt: skip
-    if not dry and (changed or followed or not before.tick):
+    if not dry and (changed or followed or put_back or not before.tick):
         enrolments.apply(name, before, changes, now=now)
     elif changes.mark is not None and changes.mark != before.mark:
         enrolments.note(name, before, changes.mark)
@@ -261,65 +244,6 @@ def admitted(new: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
             reasons |= dict.fromkeys(new.filter(outside)["profile_id"].to_list(), reason)
             new = new.filter(~outside)
     return new, reasons
-
-
-def facts_of(
-    catalogue: Catalogue,
-    lake: Lake,
-    coverage: Coverage,
-    journey: Journey,
-    profile_ids: Sequence[int] | np.ndarray,
-    now: datetime,
-) -> pl.DataFrame:
-    """`profile_id`, `exists now`, `member now`, `zone`, the answers and the dates, of profiles
-    that are."""
-    rows = _questions(catalogue, lake, coverage, journey, now)
-    asked = pl.DataFrame({"profile_id": profile_ids}, schema={"profile_id": pl.Int64()}).to_arrow()
-    only = rows.sql.join(
-        named("asked_profiles", "asked"),
-        on=column("profile_id", "asked").eq(column("profile_id", "profiles")),
-        join_type="semi",
-    )
-    relations = {**rows.relations, "asked_profiles": asked}
-    found = cast(pl.DataFrame, pl.from_arrow(lake.engine.query(only, relations)))
-    return found.with_columns(zone_column(catalogue, found))
-
-
-def zone_column(catalogue: Catalogue, frame: pl.DataFrame) -> pl.Expr:
-    """`zone`: by whose clock each profile is moved and written to."""
-    settings = catalogue.settings
-    named = settings.timezone_attribute
-    zone = pl.lit(settings.timezone)
-    if named is not None:
-        told = frame[named].unique().to_list()
-        zones = [str(settings.zone_of({named: each})) for each in told]
-        zone = pl.col(named).replace_strict(told, zones, return_dtype=pl.String())
-    return zone.alias("zone")
-
-
-def _questions(
-    catalogue: Catalogue, lake: Lake, coverage: Coverage, journey: Journey, now: datetime
-) -> Rows:
-    """Every profile's row of `facts_of`."""
-    nodes = program(journey)
-    asking = questions(journey, nodes) | withdrawal(catalogue, journey)
-    zone = catalogue.settings.timezone_attribute
-    columns = dates(nodes) + ([zone] if zone else [])
-    rows = decided(catalogue, lake, coverage, asking, now=now, columns=columns)
-    only = rows.sql.select(exp.alias_(exp.true(), "exists now", quoted=True))
-    if not journey.leave_with_audience:
-        only = only.select(exp.alias_(exp.true(), "member now", quoted=True))
-    if journey.audience is None or not journey.leave_with_audience:
-        return Rows(only, rows.relations)
-    inside = lake.audience(journey.audience).pin().current(["profile_id", "member"], "m")
-    # who is in none of the audience's rows is no member
-    member = exp.func("COALESCE", column("member", "m"), exp.false())
-    only = only.select(exp.alias_(member, "member now", quoted=True)).join(
-        inside.sql.subquery("m"),
-        on=column("profile_id", "m").eq(column("profile_id", "profiles")),
-        join_type="left",
-    )
-    return Rows(only, {**rows.relations, **inside.relations})
 
 
 def _rows(new: pl.DataFrame, moved: Moved, version: int) -> pl.DataFrame:

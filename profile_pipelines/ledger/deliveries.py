@@ -63,18 +63,18 @@ class Deliveries:
 
     def rows(self, destination: str) -> pl.DataFrame:
         """All that is known of its customers: profile_id, key, digest, operation, new_digest,
-        batch, reason and next_attempt_at."""
+        batch, reason, next_attempt_at and changed_at, when any of it was noted last."""
         import polars as pl
 
         table = _deliveries.c
         select = sa.select(
             table.profile_id, table.key, table.digest, table.operation, table.new_digest,
-            table.batch, table.reason, table.next_attempt_at,
+            table.batch, table.reason, table.next_attempt_at, table.changed_at,
         ).where(table.destination == destination)  # fmt: skip
         with self._engine.connect() as connection:
             found = connection.execute(select).all()
         return pl.DataFrame(
-            list(zip(*found, strict=True)) or [[] for _ in range(8)],
+            list(zip(*found, strict=True)) or [[] for _ in range(9)],
             schema={
                 "profile_id": pl.Int64(),
                 "key": pl.String(),
@@ -84,6 +84,7 @@ class Deliveries:
                 "batch": pl.String(),
                 "reason": pl.String(),
                 "next_attempt_at": pl.Datetime("us", "UTC"),
+                "changed_at": pl.Datetime("us", "UTC"),
             },
             orient="col",
         )

@@ -32,6 +32,7 @@ from profile_pipelines.ledger.storage import (
 
 if TYPE_CHECKING:
     from profile_pipelines.high_water import FileStamp
+    from profile_pipelines.ledger.clock import LedgerClock
     from profile_pipelines.ledger.deliveries import Deliveries
     from profile_pipelines.ledger.enrolments import Enrolments
     from profile_pipelines.ledger.erasures import Erasures
@@ -185,6 +186,13 @@ class Ledger:
         from profile_pipelines.ledger.pair import LedgerPair
 
         return LedgerPair(self._engine)
+
+    @cached_property
+    def clock(self) -> LedgerClock:
+        """By which presents the ledger was written."""
+        from profile_pipelines.ledger.clock import LedgerClock
+
+        return LedgerClock(self._engine)
 
     @cached_property
     def inbox(self) -> Inbox:

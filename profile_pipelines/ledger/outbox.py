@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from profile_pipelines.catalog.local_time import CLOCKS_DIFFER
 from profile_pipelines.ledger.holders import is_gone
 from profile_pipelines.ledger.pair import LedgerPair, any_unsettled
 from profile_pipelines.ledger.storage import (
@@ -124,6 +125,16 @@ _SETTLE = (
         ),
     )
 )
+
+
+def _is_due(now: datetime, due: datetime) -> sa.ColumnElement[bool]:
+    """Pending, and to be sent by a moment; or noted by a clock that was ahead of the present."""
+    noted, table = outbox.c.claimed_at, outbox.c
+    ahead = sa.or_(
+        sa.and_(noted.is_(None), table.decided_at > now),
+        noted > now + CLOCKS_DIFFER,
+    )
+    return sa.and_(table.state == "pending", sa.or_(table.next_attempt_at <= due, ahead))
 
 
 def message_id(
@@ -261,26 +272,29 @@ class Outbox:
         limit: int,
         *,
         now: datetime,
+        due: datetime | None = None,
         channels: Collection[str] | None = None,
         journeys: Collection[str] | None = None,
         but_for: Collection[str] = (),
     ) -> list[Claimed]:
         """Take up to `limit` messages that are due; no other process gets the same ones.
 
-        Those of these channels and `journeys` alone, `but_for` others. None while they are kept
-        back.
+        Those of these channels and `journeys` alone, `but_for` others; with `due`, those that were
+        due at that moment. What was noted when it was later than now is due at once, whatever it
+        was to wait for by that clock: it is looked at anew before it is sent. None while they are
+        kept back.
         """
-        due = (
-            self._due(now, channels, journeys, but_for)
+        chosen = (
+            self._due(now, due, channels, journeys, but_for)
             .order_by(outbox.c.next_attempt_at, outbox.c.message_id)
             .limit(limit)
             .with_for_update(skip_locked=True)  # SQLite has one writer, and no such clause
         )
         # a table expression is evaluated once; PostgreSQL may evaluate a subquery again and again
-        chosen = sa.select(due.cte("due").c.message_id)
+        ids = sa.select(chosen.cte("due").c.message_id)
         statement = (
             sa.update(outbox)
-            .where(outbox.c.message_id.in_(chosen), outbox.c.state == "pending")
+            .where(outbox.c.message_id.in_(ids), outbox.c.state == "pending")
             .values(state="claimed", claimed_at=now, claimed_by=by)
             .returning(*(outbox.c[name] for name in Claimed.__dataclass_fields__))
         )
@@ -292,32 +306,32 @@ class Outbox:
         self,
         *,
         now: datetime,
+        due: datetime | None = None,
         channels: Collection[str] | None = None,
         journeys: Collection[str] | None = None,
         but_for: Collection[str] = (),
     ) -> bool:
         """Whether `claim` would find a message."""
-        select = self._due(now, channels, journeys, but_for).limit(1)
+        select = self._due(now, due, channels, journeys, but_for).limit(1)
         with self._engine.connect() as connection:
             return connection.execute(select).first() is not None
 
     def _due(
         self,
         now: datetime,
+        due: datetime | None,
         channels: Collection[str] | None,
         journeys: Collection[str] | None,
         but_for: Collection[str],
     ) -> sa.Select[tuple[str]]:
-        due = sa.select(outbox.c.message_id).where(
-            outbox.c.state == "pending", outbox.c.next_attempt_at <= now, ~any_unsettled()
-        )
+        found = sa.select(outbox.c.message_id).where(_is_due(now, due or now), ~any_unsettled())
         if channels is not None:
-            due = due.where(outbox.c.channel.in_(sorted(channels)))
+            found = found.where(outbox.c.channel.in_(sorted(channels)))
         if journeys is not None:
-            due = due.where(outbox.c.journey.in_(sorted(journeys)))
+            found = found.where(outbox.c.journey.in_(sorted(journeys)))
         if but_for:
-            due = due.where(outbox.c.journey.not_in(sorted(but_for)))
-        return due
+            found = found.where(outbox.c.journey.not_in(sorted(but_for)))
+        return found
 
     def grant(self, by: str, addresses: Mapping[str, str | None]) -> None:
         """Note which of this process's messages are going to be sent, which counts in caps from
@@ -440,7 +454,7 @@ class Outbox:
                 state="pending",
                 next_attempt_at=now,
                 claimed_by=None,
-                claimed_at=None,
+                claimed_at=now,
                 # what was noted of it before it was claimed stays, such as `quiet_hours`
                 reason=sa.func.nullif(outbox.c.reason, _GRANTED),
             )
@@ -479,7 +493,7 @@ class Outbox:
             .where(outbox.c.state.in_(sorted(set(states) & {"failed", "unknown"})))
             .values(
                 state="pending", next_attempt_at=now, attempts=0, reason=None, ended_at=None,
-                claimed_by=None, claimed_at=None,
+                claimed_by=None, claimed_at=now,
             )
         )  # fmt: skip
         if channel is not None:
@@ -636,7 +650,7 @@ class Outbox:
 
     def due(self, *, now: datetime) -> int:
         """How many messages could be sent now."""
-        due = self._due(now, None, None, ()).subquery()
+        due = self._due(now, None, None, None, ()).subquery()
         with self._engine.connect() as connection:
             return connection.execute(sa.select(sa.func.count()).select_from(due)).scalar_one()
 
@@ -645,7 +659,7 @@ class Outbox:
         those only that are due by a moment, or of all."""
         pending = outbox.c.state == "pending"
         if due_by is not None:
-            pending &= outbox.c.next_attempt_at <= due_by
+            pending = _is_due(due_by, due_by)
         return [each for each in self._counts(pending) if each.reason == KEPT_BACK]
 
     def messages(

@@ -83,6 +83,7 @@ def _journey(journey: Journey) -> dg.AssetsDefinition:
                 "converted": result.converted,
                 "messages": result.messages,
                 "held": result.held,
+                **session.tell_clock(context, now),
             }
         )
 
@@ -188,6 +189,7 @@ def _outbox(catalogue: Catalogue) -> dg.AssetsDefinition:
                         key=lambda item: (item[0][0], item[0][1], str(item[0][2])),
                     )
                 },
+                **session.tell_clock(context, now_of(context.run.tags)),
             },
         )
 

@@ -59,6 +59,7 @@ def run_in_process(
     session = Session(lambda: workspace, progress)
     report = session.report
     report.now = now.astimezone(UTC)
+    report.clock = workspace.ledger.clock.look(now).told(now)
     keys = [attribute_key(due.system, name) for due in selection for name in due.attributes]
     waiting = list[str]()
     if named:

@@ -89,6 +89,14 @@ class Session:
 
         return waits
 
+    def tell_clock(self, context: dg.AssetExecutionContext, now: datetime) -> dict[str, str]:
+        """Where the clock was put back, what to tell people of that: in Dagster's log, and as
+        metadata of the asset."""
+        told = self.workspace.ledger.clock.seen().told(now)
+        if told:
+            context.log.warning(told)
+        return {"clock": told} if told else {}
+
     @contextmanager
     def failing(self, name: str) -> Iterator[None]:
         """Any error leaves as dagster.Failure, and stands in the report.

@@ -14,11 +14,11 @@ from unicodedata import normalize
 
 import polars as pl
 
+from profile_pipelines.catalog.local_time import CLOCKS_DIFFER
 from profile_pipelines.catalog.mapped_fields import IdentifierField, MappedField
 from profile_pipelines.catalog.models import Identifier
 from profile_pipelines.catalog.systems import Sync
 from profile_pipelines.sources.reading import FIRST_KNOWN, problem_of
-from profile_pipelines.validation import CLOCKS_DIFFER
 from profile_pipelines.validation.casts import FALSE, POLARS_TYPES, TRUE, cast, told
 from profile_pipelines.validation.cells import as_text, meaningful, plain_numbers
 from profile_pipelines.validation.conversions import convert

@@ -16,10 +16,10 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 
+from profile_pipelines.catalog.local_time import CLOCKS_DIFFER
 from profile_pipelines.catalog.mapped_fields import further_column
 from profile_pipelines.catalog.models import Attribute, Catalogue
 from profile_pipelines.catalog.systems import Sync
-from profile_pipelines.validation import CLOCKS_DIFFER
 from profile_pipelines.validation.casts import POLARS_TYPES, cast, told
 from profile_pipelines.validation.cells import as_text
 from profile_pipelines.validation.controls import (

@@ -54,6 +54,8 @@ def unsubscribe_route(
     def act(asked: Asked, again: bool) -> bool:
         """Do what is asked; whether that says anything of anybody known."""
         found, now = ledger(), clock()
+        # an opt-out is never older than what was noted before, whatever became of the clock
+        now = found.clock.seen().not_before(now)
         mark = asked.mark
         is_known = mark is None or found.pair.knows_profile(asked.profile_id, *mark)
         address, purpose = asked.address, asked.purpose

@@ -81,7 +81,7 @@ class Writer:
     def _commit(self, requests: Sequence[_Request], now: datetime) -> None:
         inbox = self._open_inbox()
         refused, self._refused = self._refused, []
-        if self._pruned_at is None or now - self._pruned_at >= _PRUNE_EVERY:
+        if self._pruned_at is None or abs(now - self._pruned_at) >= _PRUNE_EVERY:
             inbox.prune(now)
             self._pruned_at = now
         named = [each for request in requests for each in request.named]

@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from profile_pipelines.ledger.clock import Seen
+
 BERLIN = ZoneInfo("Europe/Berlin")
 DAY = timedelta(days=1)
 LENGTH = timedelta(hours=6)
@@ -121,6 +123,8 @@ class Model:
     messages: dict[tuple[int, str], tuple[datetime, int]] = field(default_factory=dict[Any, Any])
     """By (enrolment, counted from 1, and step): when it expires, and for which profile."""
     ticked: datetime | None = None
+    seen: Seen = field(default_factory=Seen)
+    """What the ledger knows of the clock, which may have been put back."""
 
     def change(self, records: Iterable[str], **facts: Any) -> None:
         """A system says something else of a customer's records from now on."""
@@ -165,7 +169,6 @@ class Model:
 
     def tick(self, now: datetime) -> None:
         """Leave, move on, enter."""
-        now = max(now, self.ticked or now)
         first = self.ticked is None
         if self.by_condition:
             self._note()
@@ -219,7 +222,8 @@ class Model:
             active = any(e.state == "active" and e.profile == profile for e in own)
             if active or (own and self.reenter == "never"):
                 continue
-            recent = any(days_later(each.ended or now, 2) > now for each in own)
+            ended = [self.seen.counted(each.ended or now, now) for each in own]
+            recent = any(days_later(each, 2) > now for each in ended)
             if (
                 (facts.exits and not self.stale(now))
                 or (recent and self.reenter == "after 2 days")
@@ -252,7 +256,7 @@ class Model:
         while each.step != "end":
             step = each.step
             if step in WAITS:
-                due, late = self._due(each)
+                due, late = self._due(each, now)
                 if due is None or due > now:
                     return
             elif step in SENDS:
@@ -265,19 +269,20 @@ class Model:
             each.arrived = now
         each.state, each.ended = "completed", now
 
-    def _due(self, each: Enrolment) -> tuple[datetime | None, bool]:
+    def _due(self, each: Enrolment, now: datetime) -> tuple[datetime | None, bool]:
         """When its wait ends, and whether it came too late for it."""
         assert each.arrived is not None
+        arrived = self.seen.counted(each.arrived, now)
         if each.step == "1":
-            return each.arrived + LENGTH, False
+            return arrived + LENGTH, False
         if each.step == "2.1.0":
-            return days_later(each.arrived, 1), False
+            return days_later(arrived, 1), False
         ends = self.known[each.profile].ends
         if ends is None or ends == date.max:
             return None, False
         if ends == date.min:
             return datetime.min.replace(tzinfo=UTC) + 9 * DAY, True
-        return local(ends - DAY, time(9)), each.arrived >= local(ends)
+        return local(ends - DAY, time(9)), arrived >= local(ends)
 
     def may(self, number: int, step: str, now: datetime) -> bool:
         """Whether a message may be sent at a moment: decided, in time, with consent, not left."""

@@ -236,6 +236,7 @@ class JourneyMachine(RuleBasedStateMachine):
         )
         chance = share_of(np.array(sorted(self.model.known), np.int64), "j holdout")
         self.model.holdout |= set(np.array(sorted(self.model.known))[chance < 0.2].tolist())
+        self.model.seen = self.company.workspace.ledger.clock.seen()
         self.model.tick(now)
         # one that changed nothing leaves no trace, not even its time
         self.model.ticked = self.company.workspace.ledger.enrolments.tick("j").at
