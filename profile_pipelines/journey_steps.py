@@ -221,7 +221,7 @@ def dispatch(
 
         return in_turn(workspace, held, waits)
 
-    return Dispatch(
+    sent = Dispatch(
         workspace.catalogue,
         ledger.outbox,
         eligibility,
@@ -231,6 +231,8 @@ def dispatch(
         progress=progress,
         told=lambda: workspace.pairing.advance(now=clock(), always=True),
     ).run()
+    ledger.clock.look(clock())  # the last by which anything was noted
+    return sent
 
 
 def preview_decided(

@@ -51,10 +51,10 @@ class Seen:
 
     def counted(self, noted: datetime, now: datetime) -> datetime:
         """As of which moment something counts that was noted at a moment."""
-        if noted <= now or not self.put_back:
+        if noted <= now + CLOCKS_DIFFER or not self.put_back:
             return noted
         fitting = (to for seen, to in self.put_back if seen >= noted)
-        return min(next(fitting, self.put_back[-1][1]), now)
+        return next(fitting, self.put_back[-1][1])
 
     def not_before(self, now: datetime) -> datetime:
         """The present, or the latest one where that is later."""

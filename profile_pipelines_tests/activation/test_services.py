@@ -128,6 +128,27 @@ def test_long_pause(served: Served):
     assert service.held == served.keys("123")
 
 
+def test_a_clock_that_was_a_year_ahead(served: Served):
+    """What a service asked for by it, and whom it refused then, doesn't wait for that year."""
+    company, service = served.company, served.service
+    company.run()
+    right = company.now
+    company.now += timedelta(days=365)
+    service.orders.append((429, 5400))
+    assert "pause" in str(served.again().error)
+    company.now = right
+    if served.kind == "webhook":
+        service.unknown = {served.key("2")}
+    assert served.again().error is None
+    if served.kind == "webhook":
+        company.now += timedelta(days=365)
+        assert served.again().refused == 1
+        service.unknown = set()
+        company.now = right
+        assert served.again().added == 1
+    assert service.held == served.keys("123")
+
+
 def test_refused_rows(served: Served):
     """Whom a service refuses is kept with the reason, tried again later, and hinders nobody."""
     company, service = served.company, served.service
