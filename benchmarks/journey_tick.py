@@ -39,7 +39,8 @@ from profile_pipelines import journey_steps, pipeline
 from profile_pipelines.workspace import Places, Workspace
 
 folder, now, what = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]), sys.argv[3]
-space = Workspace(Places(folder / "catalog", folder / "lake", f"sqlite:///{folder}/ledger.db"))
+ledger = sys.argv[4] if len(sys.argv) > 4 else f"sqlite:///{folder}/ledger.db"
+space = Workspace(Places(folder / "catalog", folder / "lake", ledger))
 if what == "tick":
     print(journey_steps.tick_journey(space, "reminder", now=now))
 else:
