@@ -18,8 +18,8 @@ docs/adr/0026).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -125,6 +125,54 @@ _SETTLE = (
         ),
     )
 )
+_IS_NEXT = outbox.c.message_id == sa.bindparam("next_id", type_=sa.String)
+
+
+def _bound(name: str, type_: Any) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=type_)
+
+
+_SETTLE_AND_BEGIN = (
+    sa.update(outbox)
+    .where(
+        outbox.c.message_id.in_([_bound("id", sa.String), _bound("next_id", sa.String)]),
+        outbox.c.claimed_by == _bound("by", sa.String),
+        outbox.c.state.in_(["claimed", "sending", "unknown"]),
+        sa.or_(outbox.c.state == "claimed", sa.not_(_IS_NEXT)),
+    )
+    .values(
+        {
+            each: sa.case((_IS_NEXT, begun), else_=settled)
+            for each, begun, settled in (
+                (outbox.c.state, sa.literal("sending"), _bound("new", sa.String)),
+                (outbox.c.claimed_at, _bound("at", UtcDateTime), outbox.c.claimed_at),
+                (outbox.c.reason, outbox.c.reason, _bound("why", sa.String)),
+                (outbox.c.receipt, outbox.c.receipt, _bound("told", sa.String)),
+                (
+                    outbox.c.next_attempt_at,
+                    outbox.c.next_attempt_at,
+                    _bound("next", UtcDateTime),
+                ),
+                (
+                    outbox.c.attempts,
+                    outbox.c.attempts,
+                    outbox.c.attempts + _bound("tried", sa.Integer),
+                ),
+                (outbox.c.ended_at, outbox.c.ended_at, _bound("ended", UtcDateTime)),
+                (
+                    outbox.c.expires_at,
+                    outbox.c.expires_at,
+                    sa.func.coalesce(
+                        _bound("expires", UtcDateTime), outbox.c.expires_at, type_=UtcDateTime
+                    ),
+                ),
+            )
+        }
+    )
+    .returning(outbox.c.message_id)
+)
+"""What `_SETTLE` does to one message and `_BEGIN` to the next, in a statement that is a transaction
+of its own: one way to the database and back for each mail."""
 
 
 def _is_due(now: datetime, due: datetime) -> sa.ColumnElement[bool]:
@@ -231,6 +279,8 @@ class Outbox:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._insert = insert_of(engine)
+        self._alone: sa.Connection | None = None
+        """Whose every statement is a transaction of its own."""
         create_tables(_metadata, engine)
         LedgerPair(engine)  # its tables are asked for whether anything is kept back
 
@@ -357,9 +407,19 @@ class Outbox:
             if told:
                 connection.execute(again, told)
 
-    def one_by_one(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def one_by_one(self) -> Generator[None]:
         """For the time in which many messages are begun and settled, each by a commit."""
-        return many_commits(self._engine)
+        with many_commits(self._engine):
+            if isinstance(self._engine.pool, sa.StaticPool):  # in memory: there is no other one
+                yield
+                return
+            own = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with own as self._alone:
+                try:
+                    yield
+                finally:
+                    self._alone = None
 
     def begin(
         self,
@@ -375,6 +435,10 @@ class Outbox:
         so that each message costs one commit, and a process that is lost leaves no more in doubt
         than it had under way.
         """
+        if self._alone is not None and len(message_ids) == len(after) == 1:
+            [one], [next_id] = self._settled(by, after, now), message_ids
+            one |= {"next_id": next_id, "at": now}
+            return {next_id} & set(self._alone.execute(_SETTLE_AND_BEGIN, one).scalars())
         with self._engine.begin() as connection:
             self._settle(connection, by, after, now)
             asked = {"ids": list(message_ids), "by": by, "at": now}
@@ -393,7 +457,12 @@ class Outbox:
     def _settle(
         self, connection: sa.Connection, by: str, outcomes: Sequence[Outcome], now: datetime
     ) -> None:
-        rows = [
+        rows = self._settled(by, outcomes, now)
+        if rows:
+            connection.execute(_SETTLE, rows)
+
+    def _settled(self, by: str, outcomes: Sequence[Outcome], now: datetime) -> list[dict[str, Any]]:
+        return [
             {
                 "id": each.message_id,
                 "by": by,
@@ -407,8 +476,6 @@ class Outbox:
             }
             for each in outcomes
         ]
-        if rows:
-            connection.execute(_SETTLE, rows)
 
     def leave(self, by: str, idempotent: Collection[str], *, now: datetime) -> None:
         """End this process's sending: others may send what it has claimed and not begun, and what

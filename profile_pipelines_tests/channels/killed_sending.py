@@ -26,6 +26,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from profile_pipelines import journey_steps
 from profile_pipelines.channels import smtp
+from profile_pipelines.ledger.outbox import Outbox
 from profile_pipelines_tests.company import START, Company, catalogue, stamp
 
 _IMPORTED = (_duckdb, _dialect)
@@ -122,8 +123,8 @@ def _go_on(company: Company) -> list[str]:
 
 
 def _kill_at(point: int) -> None:
-    """Let this process die at its n-th point: before or after a commit to the ledger, or before
-    or after a mail's text is handed over."""
+    """Let this process die at its n-th point: before or after a commit to the ledger or a statement
+    that is one, or before or after a mail's text is handed over."""
     passed = 0
 
     def passes() -> None:
@@ -142,6 +143,7 @@ def _kill_at(point: int) -> None:
         return stepped
 
     DefaultDialect.do_commit = killing(DefaultDialect.do_commit)
+    Outbox.begin = killing(Outbox.begin)
     smtplib.SMTP.data = killing(smtplib.SMTP.data)
 
 
