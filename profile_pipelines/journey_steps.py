@@ -240,11 +240,17 @@ def preview_decided(
 ) -> Preview:
     """What would become of the messages of a dry tick at this moment, and some of them."""
 
-    def moved_just_now(claimed: Sequence[Claimed], now: datetime) -> dict[str, str]:
-        """The tick has looked at whether they still make sense."""
-        return {}
+    from profile_pipelines.journeys.recheck import not_wanted
 
-    return _eligibility(workspace, moved_just_now).preview(tick.decided, sample, now)
+    facts, enrolments = _facts(workspace, now), workspace.ledger.enrolments
+    asked = {each.message_id for each in tick.decided}
+
+    def not_wanted_any_more(claimed: Sequence[Claimed], now: datetime) -> dict[str, str]:
+        """The tick has looked at whether those that it decides make sense."""
+        before = [each for each in claimed if each.message_id not in asked]
+        return not_wanted(facts, enrolments, before)
+
+    return _eligibility(workspace, not_wanted_any_more).preview(tick.decided, sample, now)
 
 
 def _eligibility(workspace: Workspace, recheck: Recheck) -> Eligibility:

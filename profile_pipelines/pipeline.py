@@ -153,8 +153,10 @@ def merge_profiles(workspace: Workspace, *, now: datetime, run_id: str) -> Profi
         catalogue, lake = workspace.catalogue, workspace.lake
         if any(each.consent for each in catalogue.attributes.values()):
             unsubscribes = workspace.ledger.unsubscribes
-            keep_opt_outs(catalogue, lake, unsubscribes, now=now)
-            lift_opt_outs(catalogue, lake, unsubscribes, now=now)
+            # no opt-out is older than what was noted before, by whatever clock
+            latest = workspace.ledger.clock.seen().not_before(now)
+            keep_opt_outs(catalogue, lake, unsubscribes, now=latest)
+            lift_opt_outs(catalogue, lake, unsubscribes, now=latest)
             again(lambda: land_unsubscribes(lake, unsubscribes, now=now, run_id=run_id))
         return again(lambda: merge(catalogue, lake, now=now, run_id=run_id))
 

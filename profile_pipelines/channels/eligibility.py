@@ -9,7 +9,7 @@ decided here, once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property
@@ -74,6 +74,7 @@ class Eligibility:
         self._links = links
         self._mark = mark
         self._coverage = ledger.coverage()
+        self._outbox = ledger.outbox
         self._suppressions = ledger.suppressions
         self._unsubscribed = Unsubscribed(catalogue, lake, ledger)
         self._caps = Caps(catalogue, ledger.outbox, ledger.clock.seen())
@@ -126,23 +127,42 @@ class Eligibility:
         drop(refused)
         return messages, outcomes
 
-    def preview(self, decided: Iterable[Claimed], sample: int, now: datetime) -> Preview:
+    def preview(self, decided: Sequence[Claimed], sample: int, now: datetime) -> Preview:
         """What would become of messages, by the same decisions as when they are sent; nothing is
-        sent or written. What lies in the outbox already doesn't count."""
+        sent or written. What is due in the outbox to the same customers goes first, but for
+        journeys of a lower priority, and counts in caps alone."""
         self._caps.nothing_is_sent()
         counts: Counter[tuple[str, str | None]] = Counter()
         shown: list[Message] = []
-        by_channel: dict[str, list[Claimed]] = {}
-        for each in decided:
-            by_channel.setdefault(each.channel, []).append(each)
-        for name, channel in self._catalogue.channels.items():
-            own = by_channel.get(name, [])
+        asked = {each.message_id for each in decided}
+        for channel, own in self._in_turn([*self._waiting(decided, now), *decided]):
             for start in range(0, len(own), BATCH):
                 messages, outcomes = self.eligible(channel, own[start : start + BATCH], now)
-                counts.update((each.state, each.reason) for each in outcomes)
+                messages = [each for each in messages if each.message_id in asked]
+                counts.update(
+                    (each.state, each.reason) for each in outcomes if each.message_id in asked
+                )
                 counts["sent", None] += len(messages)
                 shown += messages[: sample - len(shown)]
         return Preview({key: count for key, count in counts.items() if count}, shown)
+
+    def _waiting(self, decided: Iterable[Claimed], now: datetime) -> list[Claimed]:
+        """What is due in the outbox to the customers of these messages."""
+        today = {each.profile_id for each in decided}
+        former = {former_id for former_id, profile_id in self._gone_up if profile_id in today}
+        return self._outbox.due_to(today | former, now=now)
+
+    def _in_turn(self, messages: Iterable[Claimed]) -> Iterator[tuple[Channel, list[Claimed]]]:
+        """Messages as they would be sent: by their journeys' priority, then by channel."""
+        journeys = self._catalogue.journeys
+        turns: dict[int, dict[str, list[Claimed]]] = {}
+        for each in messages:
+            rank = journeys[each.journey].priority if each.journey in journeys else 0
+            turns.setdefault(rank, {}).setdefault(each.channel, []).append(each)
+        for rank in sorted(turns, reverse=True):
+            for name, channel in self._catalogue.channels.items():
+                if own := turns[rank].get(name):
+                    yield channel, own
 
     def _closed(self, left: Sequence[Claimed], channel: Channel, now: datetime) -> list[Outcome]:
         """What mustn't go out at this hour of its customer's is put off until it may."""

@@ -715,6 +715,19 @@ class Outbox:
             rows = connection.execute(select).all()
         return [(number, step, state, count) for number, step, state, count in rows]
 
+    def due_to(self, profile_ids: Collection[int], *, now: datetime) -> list[Claimed]:
+        """What could be sent to these profiles now, in that order; nothing is claimed."""
+        columns = [outbox.c[name] for name in Claimed.__dataclass_fields__]
+        ids, found = sorted(set(profile_ids)), list[tuple[datetime, Claimed]]()
+        with self._engine.connect() as connection:
+            for start in range(0, len(ids), 500):
+                select = sa.select(outbox.c.next_attempt_at, *columns).where(
+                    _is_due(now, now), outbox.c.profile_id.in_(ids[start : start + 500])
+                )
+                found += [(row[0], Claimed(*tuple(row)[1:])) for row in connection.execute(select)]
+        found.sort(key=lambda each: (each[0], each[1].message_id))
+        return [each for _, each in found]
+
     def due(self, *, now: datetime) -> int:
         """How many messages could be sent now."""
         due = self._due(now, None, None, None, ()).subquery()
