@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -46,6 +46,11 @@ class Caps:
     def nothing_is_sent(self) -> None:
         """From now on what is let through counts as sent."""
         self._granted = []
+
+    def not_sent(self, message_ids: Collection[str]) -> None:
+        """Messages that were let through and aren't sent for another reason don't count later."""
+        if self._granted and message_ids:
+            self._granted = [e for e in self._granted if e.message_id not in message_ids]
 
     def reached(
         self,

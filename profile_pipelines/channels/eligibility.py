@@ -125,6 +125,7 @@ class Eligibility:
         drop(self._caps.reached(left, addresses, self._gone_up, self._zone, now))
         messages, refused = self._rendered(left, channel, values, addresses, now)
         drop(refused)
+        self._caps.not_sent(refused)
         return messages, outcomes
 
     def preview(self, decided: Sequence[Claimed], sample: int, now: datetime) -> Preview:
