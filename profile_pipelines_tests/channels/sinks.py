@@ -53,6 +53,8 @@ def sink(kind: str, folder: Path) -> Iterator[Sink]:
     finally:
         process.kill()
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _next_order(folder: Path) -> int | str | None:
