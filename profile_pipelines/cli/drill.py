@@ -75,10 +75,10 @@ def _drill(demo: Path, backups: Path, customers: int) -> None:
     _do("backup", backups)
     _do("restore", backups, "--check")
     _say(
-        f"The drill held: the backup was sound; both halves came back as a pair; {kept_back} "
-        f"messages that the restored ledger took for unsent, as of the {len(sent - before)} that "
-        "went out after the backup, were kept back until somebody said so, and none went out "
-        "twice; who was erased after the backup stayed so"
+        "The drill held: the backup was sound; both halves came back as a pair; "
+        f"{len(sent - before)} messages had gone out after the backup, and all {kept_back} that "
+        "the restored ledger takes for unsent were kept back until somebody said so, so that none "
+        "went out twice; who was erased after the backup stayed so"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-_POINTS = 5
+_POINTS = 3
 
 
 @pytest.mark.slow

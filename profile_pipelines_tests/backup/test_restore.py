@@ -185,9 +185,7 @@ def _killed(*args: object, **kwargs: object) -> None:
     raise Killed
 
 
-@pytest.mark.parametrize(
-    "point", ["erase", "_renew", "_set_ledger_aside", "move", "copy_in", "_end"]
-)
+@pytest.mark.parametrize("point", ["_renew", "move", "copy_in", "_end"])
 def test_a_restore_that_is_killed_is_ended_by_the_next(
     company: Restorable, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
