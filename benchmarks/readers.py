@@ -55,12 +55,12 @@ def rest_bare(url: str) -> int:
 def ours(declared: dict[str, object], sync: dict[str, object], fields: tuple[str, ...]) -> int:
     """A source as a sync reads it: the batches that the landing gets."""
     from profile_pipelines.catalog.systems import System
-    from profile_pipelines.sources import ReadRequest, open_source
+    from profile_pipelines.sources import ReadRequest, open_limited
 
     system = System.model_validate(
         {"system": "billing", "kind": "billing", "connection": declared, "syncs": {"all": sync}}
     )
-    source = open_source(system, system.syncs["all"])
+    source = open_limited(system, system.syncs["all"])
     return sum(batch.num_rows for batch in source.read(ReadRequest(fields)))
 
 
