@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+FAULT_TESTS := faults test_kill.py test_pair.py test_runs_at_once.py channels/test_killed_sending.py
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := demo
 
-.PHONY: help demo drill test test-services test-live lint up bench install clean
+.PHONY: help demo drill test test-faults test-services test-live lint up bench install clean
 
 help: ## tell what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,6 +21,9 @@ demo: $(READY) ## create the environment, run the main job on the sample systems
 
 test: $(TOOLS) ## run the tests; AREA=journeys runs one folder or file of them
 	$(BIN)/python -m pytest -n 4 --dist loadgroup $(AREA:%=profile_pipelines_tests/%)
+
+test-faults: $(TOOLS) ## kill runs and fail their writes, by a seed (FAULTS_SEED); FAULTS=long for all that FAULTS_MINUTES allow
+	$(BIN)/python -m pytest -n 2 $(addprefix profile_pipelines_tests/,$(FAULT_TESTS))
 
 test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's packages bring
 	@export PATH="$$PATH:/usr/sbin"; \

@@ -38,6 +38,8 @@ class RunReport:
     bounces: list[BouncesResult] = field(default_factory=list)
     dispatch: DispatchResult | None = None
     errors: dict[str, str] = field(default_factory=dict)
+    stores_failed: bool = False
+    """Whether any of the errors is that the lake, the ledger or the disk can't be used."""
     run_ids: list[str] = field(default_factory=list)
     clock: str = ""
     """What to tell people of a clock that was put back; empty where none was."""

@@ -139,6 +139,16 @@ def errno_of(error: BaseException) -> int | None:
     return next((number for words, number in _WORDS.items() if words in said), None)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a file, a table or a database of others can't be used, in words that hold no data: the
+    system's, or those of a database that fails; else the kind of the error."""
+    original = getattr(error, "orig", None) or error
+    if (number := errno_of(original)) is not None:
+        return os.strerror(number)
+    said, fails = str(original).strip().partition("\n")[0], _fault_of(original)
+    return said if fails and said else type(error).__name__
+
+
 def missing_or_cut(path: Path) -> str | None:
     """What is wrong with a Parquet file at first sight; None where nothing is."""
     try:
@@ -164,13 +174,9 @@ def ledger_error(place: str, error: BaseException, statement: str | None) -> Lak
     statements that are wrong are no faults of the store.
     """
     kind, said = type(error).__name__, str(error).strip().partition("\n")[0]
-    name = getattr(error, "sqlite_errorname", None)
-    code = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
-    if name is not None:
-        found = _of_sqlite(str(name), said)
-    elif code is not None:
-        found = next((todo for start, todo in _POSTGRES if str(code).startswith(start)), None)
-    else:
+    name, code = getattr(error, "sqlite_errorname", None), _code(error)
+    found = _fault_of(error)
+    if name is None and code is None:
         gone = kind in ("OperationalError", "InterfaceError")
         found = "see that its server runs and can be reached, and run it again" if gone else None
     if found is None:
@@ -218,6 +224,19 @@ _POSTGRES = (
 """What to do, by the beginning of PostgreSQL's code."""
 
 
+def _fault_of(error: BaseException) -> str | None:
+    """What to do about what SQLite or PostgreSQL itself says; None where it isn't the store that
+    fails."""
+    if (name := getattr(error, "sqlite_errorname", None)) is not None:
+        return _of_sqlite(str(name), str(error).strip().partition("\n")[0])
+    code = _code(error)
+    return next((todo for start, todo in _POSTGRES if str(code).startswith(start)), None)
+
+
+def _code(error: BaseException) -> str | None:
+    return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+
+
 def _of_sqlite(name: str, said: str) -> str | None:
     match name.removeprefix("SQLITE_").partition("_")[0]:
         case "FULL":
@@ -229,7 +248,7 @@ def _of_sqlite(name: str, said: str) -> str | None:
         case "READONLY" | "PERM" | "AUTH":
             return "let its file and folder be written by the user that runs this"
         case "CANTOPEN":
-            return "see that its folder is there and may be written"
+            return "see that its folder is there, may be written and has room, and run it again"
         case "BUSY" | "LOCKED":
             return "another program is at work on it; run it again"
         case "NOMEM":

@@ -54,19 +54,33 @@ class FileTarget(ABC):
         return {}
 
     def tidy(self, now: datetime) -> None:
-        for path in self.changes.iterdir():
-            stamp = re.search(r"-(\d{8}T\d{6}Z)-\w+\.\w+$", path.name)
-            if stamp is None:
-                continue
-            written = datetime.strptime(stamp[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            if written < now - self._keep:
-                path.unlink(missing_ok=True)
+        try:
+            self._remove_unfinished()
+            for path in self.changes.iterdir():
+                stamp = re.search(r"-(\d{8}T\d{6}Z)-\w+\.\w+$", path.name)
+                if stamp is None:
+                    continue
+                written = datetime.strptime(stamp[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+                if written < now - self._keep:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def erase(self, profile_ids: set[int]) -> None:
         ids = pl.Series("profile_id", sorted(profile_ids), pl.Int64())
-        for path in [self.file, *self.changes.glob(f"*.{self.suffix}")]:
-            if path.exists():
-                self._without(path, ids, None)
+        try:
+            self._remove_unfinished()
+            for path in [self.file, *self.changes.glob(f"*.{self.suffix}")]:
+                if path.exists():
+                    self._without(path, ids, None)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _remove_unfinished(self) -> None:
+        """What lost runs were about to write; nobody else is at this destination now."""
+        for folder in (self.file.parent, self.changes):
+            for path in folder.glob(f".*.{self.suffix}.unfinished"):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:  # noqa: B027
         """Nothing is open."""

@@ -13,6 +13,7 @@ from profile_pipelines.catalog.models import Catalogue
 from profile_pipelines.catalog.secrets import resolve
 from profile_pipelines.catalog.spelling import json_text
 from profile_pipelines.errors import DestinationError, SourceError
+from profile_pipelines.store_errors import reason_of
 
 _TYPES: dict[str, Any] = {
     "string": sa.Text,
@@ -128,7 +129,7 @@ class SqlTarget(Remote):
 
     def _failed(self, error: Exception) -> DestinationError:
         # the library's own message would quote the URL and the values
-        told = str(error) if isinstance(error, SourceError) else type(error).__name__
+        told = str(error) if isinstance(error, SourceError) else reason_of(error)
         return DestinationError(f"destination {self._name}: the database can't be written ({told})")
 
 

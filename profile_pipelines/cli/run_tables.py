@@ -120,8 +120,9 @@ def print_report(report: RunReport) -> None:
 
 
 def end_run(report: RunReport, *, allow_set_aside: bool = False) -> None:
-    """End the command with 1 where a step failed, messages wait for a person's word, or anything
-    was set aside and that isn't allowed.
+    """End the command with 5 where a step failed because lake, ledger or disk can't be used; with 1
+    where one failed otherwise, messages wait for a person's word, or anything was set aside and that isn't
+    allowed.
 
     What waits and what was set aside is the last thing that is said, on stderr.
     """
@@ -143,6 +144,9 @@ def end_run(report: RunReport, *, allow_set_aside: bool = False) -> None:
             sep="",
             soft_wrap=True,
         )  # fmt: skip
+    if report.stores_failed:
+        raise typer.Exit(ExitCode.STORAGE)
+    if report.set_anything_aside and not allow_set_aside:
         raise typer.Exit(ExitCode.FAILURES)
     if report.needs_a_word or not report.ok:
         raise typer.Exit(ExitCode.FAILURES)

@@ -22,6 +22,7 @@ from profile_pipelines.lake import delta
 from profile_pipelines.lake.commits import counters_of
 from profile_pipelines.lake.stored import PARTS, table_names
 from profile_pipelines.lake_place import Place
+from profile_pipelines.store_errors import errno_of, lake_error
 
 _FILE = "pair.json"
 _RESTORING = "restoring"
@@ -134,7 +135,7 @@ def write_half(root: Place, half: LakeHalf, *, restoring: str | None = None) -> 
             unfinished.unlink(missing_ok=True)
     except Exception as error:
         said = getattr(error, "strerror", None) or type(error).__name__
-        raise LakeError(f"the lake can't be written at {root}: {said}") from None
+        raise lake_error(root, "written", said, errno_of(error)) from None
 
 
 def commit_at(root: Place, part: str, version: int) -> Commit | None:

@@ -67,15 +67,14 @@ def sweep(root: Place, *, before: datetime) -> int:
     to commit them.
     """
     deleted = 0
+    for file in _older(root, ".*.unfinished", before):
+        delta.delete_file(file)
     for name in table_names(root):
         for part in PARTS:
             path = root / name / part
-            with using_lake(path, "read"):
-                old = [
-                    file
-                    for file in (path.glob("part-*.parquet") if path.exists() else [])
-                    if file.stat().st_mtime < before.timestamp()
-                ]
+            old = _older(path, "part-*.parquet", before)
+            for file in _older(path / "_delta_log", "*.json#*", before):
+                delta.delete_file(file)  # a commit that a killed run was about to write
             handle = delta.open_table(path) if old else None
             if handle is None:
                 continue
@@ -85,3 +84,12 @@ def sweep(root: Place, *, before: datetime) -> int:
                     delta.delete_file(file)
                     deleted += 1
     return deleted
+
+
+def _older(folder: Place, pattern: str, before: datetime) -> list[Place]:
+    with using_lake(folder, "read"):
+        return [
+            file
+            for file in (folder.glob(pattern) if folder.exists() else [])
+            if file.stat().st_mtime < before.timestamp()
+        ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from profile_pipelines.errors import for_people, said_of
+from profile_pipelines.errors import Conflict, LakeError, MachineError, for_people, said_of
 from profile_pipelines.progress import RunProgress, Unwatched
 from profile_pipelines.report import RunReport
 
@@ -114,6 +114,8 @@ class Session:
             if told is None and not isinstance(error, Exception):
                 raise
             said = self.report.errors[name] = said_of(error)
+            of_stores = isinstance(told, LakeError | MachineError)
+            self.report.stores_failed |= of_stores and not isinstance(told, Conflict)
             if told is not None:
                 raise dg.Failure(said, allow_retries=True) from None
             lines = "".join(traceback.format_tb(error.__traceback__))
