@@ -22,7 +22,7 @@ demo: $(READY) ## create the environment, run the main job on the sample systems
 test: $(TOOLS) ## run the tests; AREA=journeys runs one folder or file of them
 	$(BIN)/python -m pytest -n 4 --dist loadgroup $(AREA:%=profile_pipelines_tests/%)
 
-test-faults: $(TOOLS) ## kill runs and fail their writes, by a seed (FAULTS_SEED); FAULTS=long for all that FAULTS_MINUTES allow
+test-faults: $(TOOLS) ## kill runs and fail their writes, at places that FAULTS_SEED chooses
 	$(BIN)/python -m pytest -n 2 $(addprefix profile_pipelines_tests/,$(FAULT_TESTS))
 
 test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's packages bring

@@ -13,7 +13,7 @@ import pytest
 from profile_pipelines_tests.faults.world import STAGES
 
 SEED = int(os.environ.get("FAULTS_SEED", "1"))
-TRIALS = 12
+TRIALS = 10
 
 
 @pytest.mark.slow
@@ -23,8 +23,8 @@ def test_the_next_run_makes_good_what_was_killed_or_failed(tmp_path: Path) -> No
     deliveries and messages are those of an undisturbed twin. Each message came once at most, and no
     personal data lies in a log, in temporary folders, or anywhere after an erasure.
 
-    Some of all such faults, as the seed says (FAULTS_SEED); `make test-faults FAULTS=long` tries
-    as many as time allows, and says how to repeat one.
+    Some of all such faults, as the seed says (FAULTS_SEED); `profile_pipelines_tests.faults.trials`
+    tries others, and repeats one.
     """
     program = [sys.executable, "-m", "profile_pipelines_tests.faults.trials", str(tmp_path)]
     ended = subprocess.run(
