@@ -121,8 +121,8 @@ def print_report(report: RunReport) -> None:
 
 def end_run(report: RunReport, *, allow_set_aside: bool = False) -> None:
     """End the command with 5 where a step failed because lake, ledger or disk can't be used; with 1
-    where one failed otherwise, messages wait for a person's word, or anything was set aside and that isn't
-    allowed.
+    where one failed otherwise, messages wait for a person's word, or anything was set aside and
+    that isn't allowed.
 
     What waits and what was set aside is the last thing that is said, on stderr.
     """
