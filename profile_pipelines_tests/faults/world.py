@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from profile_pipelines.cli.main import main
 from profile_pipelines.lake.upkeep import merge_small_files
 from profile_pipelines.lake_tables import lake_tables
 from profile_pipelines.workspace import Places, Workspace
-from profile_pipelines_tests.company import START, Company, stamp
+from profile_pipelines_tests.company import HOUR, START, Company, stamp
 from profile_pipelines_tests.privacy import canaries
 from profile_pipelines_tests.privacy.reminders import declared
 
@@ -89,6 +89,8 @@ class World:
 
     def _declared(self) -> dict[str, Any]:
         made = declared()
+        for attribute in made["attributes"].values():
+            attribute["fresh_within"] = "9999 days"
         for system in made["systems"].values():
             system["syncs"]["people"]["schedule"] = "0 6 * * *"
         mail, hook = self._ports
@@ -169,11 +171,34 @@ def _erase(world: World) -> int:
     return main(["erase", canaries.NUMBER, "--yes", "--by", "officer", "--now", moment])
 
 
+def _back_up(world: World) -> int:
+    world.at_home()
+    return main(["backup", str(world.folder / "backups")])
+
+
+def _prove(world: World) -> int:
+    world.at_home()
+    return main(["restore", "--check", str(world.folder / "backups")])
+
+
+def _restore(world: World) -> int:
+    world.at_home()
+    return main(["restore", str(world.folder / "backups"), "--replace", "--yes"])
+
+
+def _run_since(world: World) -> int:
+    """A run after a restore, whose commits are of the present."""
+    world.at_home()
+    return main(["run", "--now", (datetime.now(UTC) + HOUR).isoformat()])
+
+
 STAGES = (
     Stage("first", lambda world: None, _run(0), (_run(0, LATER),)),
     Stage("second", World.change, _run(1), (_run(1, LATER),)),
     Stage("compact", lambda world: None, _compact, (_compact, _run(2, LATER))),
     Stage("erase", lambda world: None, _erase, (_erase, _run(3, LATER))),
+    Stage("backup", lambda world: None, _back_up, (_back_up, _prove)),
+    Stage("restore", lambda world: None, _restore, (_restore, _run_since)),
 )
 
 
@@ -253,6 +278,7 @@ def unfinished(world: World) -> list[str]:
         for path in (world.folder / folder).rglob("*"):
             if path.suffix in (".unfinished", ".part") or "#" in path.name:
                 found.append(str(path.relative_to(world.folder)))
+    found += [each.name for each in world.folder.glob("*.restoring")]
     return found
 
 
