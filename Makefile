@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-FAULT_TESTS := faults test_kill.py test_pair.py test_runs_at_once.py channels/test_killed_sending.py
+FAULT_TESTS := faults test_kill.py test_pair.py test_runs_at_once.py channels/test_killed_sending.py backup/test_kill.py
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := demo
 
@@ -22,8 +22,11 @@ demo: $(READY) ## create the environment, run the main job on the sample systems
 test: $(TOOLS) ## run the tests; AREA=journeys runs one folder or file of them
 	$(BIN)/python -m pytest -n 4 --dist loadgroup $(AREA:%=profile_pipelines_tests/%)
 
-test-faults: $(TOOLS) ## kill runs and fail their writes, at places that FAULTS_SEED chooses
+test-faults: $(TOOLS) ## kill runs and fail their writes, at places that FAULTS_SEED chooses; FAULTS=long, FAULTS_MINUTES=25
 	$(BIN)/python -m pytest -n 2 $(addprefix profile_pipelines_tests/,$(FAULT_TESTS))
+ifeq ($(FAULTS),long)
+	$(BIN)/python -m profile_pipelines_tests.faults.long
+endif
 
 test-services: $(TOOLS) ## run the tests that need a MariaDB, which Debian's packages bring
 	@export PATH="$$PATH:/usr/sbin"; \

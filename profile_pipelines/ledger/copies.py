@@ -137,9 +137,21 @@ def _database_of(engine: sa.Engine) -> Path:
     return Path(str(named))
 
 
+@contextmanager
+def _copying(source: object, target: object) -> Generator[None]:
+    """Whatever keeps SQLite from copying one file to another leaves as LakeError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LakeError(
+            f"the ledger can't be copied from {source} to {target}: {error}; see that both can be "
+            "read and written and that there is room, and run it again"
+        ) from None
+
+
 def _back_up(engine: sa.Engine, file: Path) -> None:
-    _database_of(engine)
-    with engine.connect() as connection, closing(sqlite3.connect(file)) as copy:
+    copying = _copying(_database_of(engine), file)
+    with copying, engine.connect() as connection, closing(sqlite3.connect(file)) as copy:
         source = connection.connection.driver_connection
         assert isinstance(source, sqlite3.Connection)
         # all pages at once: in parts, it would begin anew whenever another process writes
@@ -148,8 +160,8 @@ def _back_up(engine: sa.Engine, file: Path) -> None:
 
 
 def _put_back(file: Path, engine: sa.Engine) -> None:
-    _database_of(engine)
-    with engine.connect() as connection, closing(sqlite3.connect(file)) as copy:
+    copying = _copying(file, _database_of(engine))
+    with copying, engine.connect() as connection, closing(sqlite3.connect(file)) as copy:
         target = connection.connection.driver_connection
         assert isinstance(target, sqlite3.Connection)
         copy.backup(target, pages=-1)

@@ -14,18 +14,19 @@ from profile_pipelines_tests.faults.watched import supported
 from profile_pipelines_tests.faults.world import STAGES
 
 SEED = int(os.environ.get("FAULTS_SEED", "1"))
-TRIALS = 10
+TRIALS = 8
 
 
 @pytest.mark.slow
 def test_the_next_run_makes_good_what_was_killed_or_failed(tmp_path: Path) -> None:
-    """Runs, a compaction and an erasure, killed at a write or a message, twice in a row, with half
-    a write, or with a disk that is full or fails: they end with the reason, and afterwards tables,
-    deliveries and messages are those of an undisturbed twin. Each message came once at most, and no
-    personal data lies in a log, in temporary folders, or anywhere after an erasure.
+    """Runs, a compaction, an erasure, a backup and a restore, killed at a write or a message, twice
+    in a row, with half a write, or with a disk that is full or fails: they end with the reason, and
+    afterwards tables, deliveries and messages are those of an undisturbed twin. Each message came
+    once at most, and no personal data lies in a log, in temporary folders, or anywhere after an
+    erasure.
 
-    Some of all such faults, as the seed says (FAULTS_SEED); `profile_pipelines_tests.faults.trials`
-    tries others, and repeats one.
+    Some of all such faults, as the seed says (FAULTS_SEED); docs/reliability.md has what more there
+    is to try, and how to repeat one.
     """
     if not supported():
         pytest.skip("this machine doesn't tell of system calls: that takes Linux 5.5 or newer")

@@ -76,7 +76,7 @@ _OF_RUST = re.compile(
 that, and gets the error besides."""
 _REASONS = re.compile(
     r"No space left|Input/output error|disk I/O error|database or disk is full|free some|"
-    r"unable to open database|in doubt",
+    r"unable to open database|in doubt|outbox settle",
 )
 
 
