@@ -17,7 +17,8 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILURES = 1
-    """A run came to its end, and something in it failed; or the disk is full."""
+    """A run came to its end, and something in it failed; a destination or a channel can't be used;
+    or the disk is full."""
     USAGE = 2
     """A mistake in the command or in the catalogue."""
     NOT_FOUND = 3
@@ -75,6 +76,8 @@ def _code(error: Exception) -> ExitCode:
             return ExitCode.SOURCE
         case errors.LakeError() | errors.MachineError():
             return ExitCode.STORAGE
+        case errors.DestinationError() | errors.ChannelError():
+            return ExitCode.FAILURES
         case errors.LibraryError():
             return ExitCode.UNEXPECTED
         case _:

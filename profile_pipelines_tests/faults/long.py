@@ -83,10 +83,9 @@ def table(begun: list[dict[str, Any]], trials: list[dict[str, Any]]) -> str:
             doubt = sum(each["in_doubt"] for each in found)
             wrong = sum(bool(each["wrong"]) for each in found)
             places = begun[0]["points"][kind][stage.name]
-            tried = len({tuple(each["at"]) for each in found})
             lines.append(
-                f"| {stage.name} | {kind} | {places:,} | {tried:,} | {killed:,} | {ended or '–'} "
-                f"| {doubt} | {wrong} |"
+                f"| {stage.name} | {kind} | {places:,} | {len(found):,} | {killed:,} "
+                f"| {ended or '–'} | {doubt} | {wrong} |"
             )
     return "\n".join([*lines, ""])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from profile_pipelines import upkeep
+from profile_pipelines.cli.main import main
 from profile_pipelines_tests.activation.delivering import Delivering
 from profile_pipelines_tests.company import START, Company, catalogue
 
@@ -53,8 +54,6 @@ def test_a_run_whose_lake_fails_in_one_step_ends_with_5(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As any other command does; the rest of the run is done."""
-    from profile_pipelines.cli.main import main
-
     company = Company(tmp_path, catalogue(("crm",), ("status",)))
     company.put("crm", "1", no="1", status="active")
     company.run()
@@ -80,3 +79,25 @@ def test_commits_and_marks_that_were_never_ended_are_swept(tmp_path: Path) -> No
         os.utime(path, (0, 0))
     upkeep.sweep(company.workspace, clock=START)
     assert not any(each.exists() for each in remains)
+
+
+def test_an_erasure_whose_destination_fails_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It's no mistake in the command; the erasure waits, and says how it is ended."""
+    company = Delivering(tmp_path, {"type": "csv"})
+    company.customer("1")
+    assert company.deliver().added == 1
+    [sheet] = (tmp_path / "exports").rglob("out.csv")
+    content = sheet.read_bytes()
+    sheet.unlink()
+    sheet.mkdir()
+    for name in ("catalog", "lake"):
+        monkeypatch.setenv(f"PROFILE_PIPELINES_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("PROFILE_PIPELINES_LEDGER", company.ledger)
+    erase = ["erase", "--yes", "--now", company.now.isoformat()]
+    assert main([*erase, "1"]) == 1
+    assert "profile-pipelines erase --resume" in capsys.readouterr().err
+    sheet.rmdir()
+    sheet.write_bytes(content)
+    assert main([*erase, "--resume"]) == 0
