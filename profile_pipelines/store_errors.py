@@ -26,17 +26,13 @@ from profile_pipelines.errors import (
 )
 
 RESTORE = (
-    "`profile-pipelines lake check` tells all that is lost, `profile-pipelines lake repair` brings "
-    "back what the sources still give, and a backup the rest (docs/operations.md)"
-)
-"""What to do about a lake whose files are lost or damaged."""
-_RESTORE_LEDGER = (
     "put lake and ledger back from a backup with `profile-pipelines restore` (docs/operations.md)"
 )
+"""What to do about a lake or a ledger whose files are lost or damaged."""
 _TODO = {
     errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), and run it again",
-    errno.EIO: "the disk, or what connects it, is at fault: see the system's log; once that is "
-    "mended, `profile-pipelines lake check` tells whether anything is lost",
+    errno.EIO: "the disk, or what connects it, is at fault: see the system's log, "
+    "and run it again once that is mended",
     errno.EROFS: "mount it for writing, and run it again",
     errno.EACCES: "give the user that runs this the right to, and run it again",
     errno.EPERM: "give the user that runs this the right to, and run it again",
@@ -198,7 +194,7 @@ def lost_tables(place: str, names: list[str]) -> LakeError:
     lost = ", ".join(sorted(names))
     return LakeError(
         f"the ledger can't be read at {place}: it has lost {lost}, which would be taken for empty; "
-        + _RESTORE_LEDGER
+        + RESTORE
     )
 
 
@@ -207,9 +203,9 @@ _POSTGRES = (
     ("53100", _FREE),
     ("53", "give its server more of what it lacks, and run it again"),
     ("25006", "name the ledger's primary server, or let it be written again"),
-    ("42P01", _RESTORE_LEDGER),
-    ("42703", _RESTORE_LEDGER),
-    ("3F000", _RESTORE_LEDGER),
+    ("42P01", RESTORE),
+    ("42703", RESTORE),
+    ("3F000", RESTORE),
     ("3D000", "create the database, or correct the URL"),
     ("42501", "give its user the right to"),
     ("28", "correct the user or the password in the URL"),
@@ -218,8 +214,8 @@ _POSTGRES = (
     ("08", "see that its server runs and can be reached, and run it again"),
     ("40", "others were at work on it; run it again"),
     ("55P03", "others are at work on it; run it again"),
-    ("XX001", _RESTORE_LEDGER),
-    ("XX002", _RESTORE_LEDGER),
+    ("XX001", RESTORE),
+    ("XX002", RESTORE),
 )
 """What to do, by the beginning of PostgreSQL's code."""
 
@@ -242,9 +238,9 @@ def _of_sqlite(name: str, said: str) -> str | None:
         case "FULL":
             return _FREE
         case "IOERR":
-            return f"see the system's log for its disk; where that is sound, {_RESTORE_LEDGER}"
+            return f"see the system's log for its disk; where that is sound, {RESTORE}"
         case "CORRUPT" | "NOTADB":
-            return _RESTORE_LEDGER
+            return RESTORE
         case "READONLY" | "PERM" | "AUTH":
             return "let its file and folder be written by the user that runs this"
         case "CANTOPEN":
@@ -254,7 +250,7 @@ def _of_sqlite(name: str, said: str) -> str | None:
         case "NOMEM":
             return "give it more memory"
         case "ERROR" if said.startswith(("no such table", "no such column")):
-            return _RESTORE_LEDGER
+            return RESTORE
         case _:
             return None
 

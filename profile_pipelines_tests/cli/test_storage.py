@@ -38,8 +38,9 @@ def test_a_lake_in_a_store_without_credentials(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     done = command("--lake", "s3://bucket/lake", "profile", "show", "123")
     assert done.code == 5
-    assert "the lake can't be read at s3://bucket/lake: " in done.err
-    assert "Unable to locate credentials" in done.err
+    # which of the two libraries comes first depends on what this process has asked S3 before
+    assert "the lake can't be read at s3://bucket/lake" in done.err
+    assert "credential" in done.err
     assert "\x1b" not in done.err
     assert len(done.err.strip().splitlines()) == 1
 
