@@ -22,6 +22,8 @@ from profile_pipelines.progress import HowFar, RunProgress
 from profile_pipelines.sources.time_limit import Stop
 from profile_pipelines.workspace import Workspace
 
+_LOOK = 0.2
+"""Seconds after which whoever waits for the systems looks whether it was interrupted."""
 _ENDING = 5.0
 """Seconds that an interrupted run gives to what it is committing."""
 
@@ -156,7 +158,9 @@ def read_side_by_side(
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                # a signal that another thread gets wakes nobody who waits without end
+                thread.join(_LOOK)
     except BaseException:
         stop()
         for thread in threads:

@@ -141,7 +141,8 @@ def test_a_system_that_hangs_delays_no_other(tmp_path: Path) -> None:
         file.write_text(file.read_text() + "at_most: 1s\n")
         workspace = Workspace(workspace.places)
         report = run(workspace, progress=others)
-    assert others.ended[:3] == ["second.people", "third.people", "hangs.people"]
+    assert set(others.ended[:2]) == {"second.people", "third.people"}
+    assert others.ended[2] == "hangs.people"
     assert report.errors == {
         "hangs.people": (
             f"hangs.people: 127.0.0.1:{slow.port} didn't give its records within 1s, in which all "
